@@ -1,0 +1,78 @@
+# Everything is set up inside the checkout: .venv and build/. `make help` lists the targets.
+
+PORT ?= 5000
+# The first Python on PATH that is new enough; `make test PYTHON=/path/to/python` names another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	then echo $$python; break; fi; done)
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+DEMO := build/demo/my-flask-app
+
+# Without uv, pip. Either takes exactly the files whose hashes are in the lock.
+ifdef UV
+make_venv = $(UV) venv --quiet --allow-existing --no-python-downloads --python '$(PYTHON)' $(VENV)
+install = $(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement
+else
+make_venv = $(PYTHON) -m venv $(VENV)
+install = $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--require-hashes --requirement
+endif
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help demo bake test lint format lock clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; \
+	do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+demo: bake ## Generate a project in build/demo and serve it on port 5000 (PORT= moves it)
+	$(MAKE) -C $(DEMO) dev PORT=$(PORT) PYTHON='$(CURDIR)/$(BIN)/python'
+
+bake: $(VENV)/.bake ## Generate a project in build/demo
+	$(BIN)/cookiecutter . --no-input --overwrite-if-exists \
+		--config-file tests/cookiecutter.yaml --output-dir build/demo
+
+test: $(VENV)/.dev ## Run every test that this machine can run, and name the others
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev ## Check the template's own sources
+	$(BIN)/pre-commit run --all-files
+
+format: $(VENV)/.dev ## Format the template's own sources
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock' $(UPGRADE)
+
+lock: $(VENV)/.dev ## Renew requirements/*.txt from pyproject.toml (UPGRADE=--upgrade: all to the newest)
+	$(compile) --group dev --output-file requirements/dev.txt
+	$(compile) --group bake --constraint requirements/dev.txt --output-file requirements/bake.txt
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) build
+
+$(VENV)/bin/python:
+	@test -n '$(PYTHON)' || { \
+		echo 'Python 3.11 or newer is needed, and none is on PATH.' \
+			'Install one, or name one: make PYTHON=/path/to/python'; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'Python 3.11 or newer is needed, and $(PYTHON) is not:' \
+			"$$($(PYTHON) --version 2>&1)"; exit 1; }
+	@test -n '$(UV)' || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo '$(PYTHON) comes without its venv module.' \
+			'On Debian and Ubuntu: apt install python3-venv. Or install uv.'; exit 1; }
+	@$(make_venv) || { rm -rf $(VENV); exit 1; }
+
+# `bake` is part of `dev`: whoever has installed that needs no second installation.
+$(VENV)/.bake: $(VENV)/bin/python requirements/bake.txt
+	@test -e $(VENV)/.dev || { echo 'Installing cookiecutter into $(VENV).'; $(install) requirements/bake.txt; }
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python requirements/dev.txt
+	@echo 'Installing what the tests need into $(VENV).'
+	$(install) requirements/dev.txt
+	@touch $@

@@ -1,0 +1,171 @@
+"""Generates projects in this process, and holds one as an object that tests look into and run."""
+
+import atexit
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from cookiecutter.main import cookiecutter
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
+CONTEXT: dict[str, object] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+CHOICES: dict[str, list[str]] = {
+    key: value
+    for key, value in CONTEXT.items()
+    if isinstance(value, list) and not key.startswith("_")
+}
+FREE_TEXT = ("project_name", "description", "author_name")
+
+Answers = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Project:
+    """A generated project in `path`."""
+
+    path: Path
+    answers: Answers
+
+    def read(self, name: str) -> str:
+        """Return the text of a file, its line ends untouched."""
+        return (self.path / name).read_bytes().decode("utf-8")
+
+    def files(self) -> Iterator[Path]:
+        """Yield every file by its path within the project, those of Git left out."""
+        for folder, folders, names in os.walk(self.path):
+            folders[:] = sorted(set(folders) - {".git"})
+            for name in sorted(names):
+                yield (Path(folder) / name).relative_to(self.path)
+
+    @property
+    def package(self) -> Path:
+        """The folder of the project's one package."""
+        (package,) = (self.path / "src").iterdir()
+        return package
+
+    def run(
+        self, *command: str | Path, timeout: float = 600, check: bool = True, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project. Its output is in the failure if it fails.
+
+        `environ` is added to an environment that names no other project's settings.
+        """
+        result = subprocess.run(
+            command,
+            cwd=self.path,
+            env=clean_environ(**environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and result.returncode:
+            words = " ".join(map(str, command))
+            raise AssertionError(f"{words}\n{result.stdout[-8000:]}\n{result.stderr[-8000:]}")
+        return result
+
+
+def clean_environ(**environ: str) -> dict[str, str]:
+    """Return this process's environment without what a project or make would take from it."""
+    prefixes = ("APP_", "CACHE_", "DATABASE_", "FLASK_", "MAKE", "MFLAGS", "PYTEST_", "VIRTUAL_ENV")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
+    return {**kept, **environ}
+
+
+def bake(output: Path, **answers: str) -> Project:
+    """Generate a project in `output` with the default answers but for `answers`.
+
+    Raises `KeyError` for an answer to no question: cookiecutter would ignore it in silence.
+    """
+    return generate(output, answers, accept_hooks=True)
+
+
+def bake_without_hooks(output: Path, **answers: str) -> Project:
+    """Generate a project as a person does who lets no code of a template run."""
+    return generate(output, answers, accept_hooks=False)
+
+
+def generate(output: Path, answers: Answers, *, accept_hooks: bool) -> Project:
+    """Call cookiecutter, with nobody's own defaults and nothing written outside `output`."""
+    for key in answers:
+        CONTEXT[key]
+    config = output / "cookiecutter.yaml"
+    output.mkdir(parents=True, exist_ok=True)
+    config.write_text(f"replay_dir: {output}/replay\ncookiecutters_dir: {output}/templates\n")
+    path = cookiecutter(
+        str(source()),
+        no_input=True,
+        extra_context={key: verbatim(key, value) for key, value in answers.items()},
+        output_dir=str(output),
+        config_file=str(config),
+        accept_hooks=accept_hooks,
+        overwrite_if_exists=True,
+    )
+    return Project(Path(path), answers)
+
+
+def verbatim(key: str, value: str) -> str:
+    """Return an answer so that cookiecutter, which renders given answers, gets it as typed."""
+    return value if key in CHOICES else f"{{% raw %}}{value}{{% endraw %}}"
+
+
+@cache
+def source() -> Path:
+    """Return a copy of the template without what Git ignores, such as the cache of a linter."""
+    folder = tempfile.mkdtemp(prefix="flask-cache-template-")
+    atexit.register(shutil.rmtree, folder)
+    return copy_of_repository(Path(folder) / ROOT.name)
+
+
+def copy_of_repository(copy: Path) -> Path:
+    """Copy to `copy` what Git would clone, and what it would if all were committed."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).exists():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    return copy
+
+
+def product() -> list[dict[str, str]]:
+    """Return every combination of the choices."""
+    return [
+        dict(zip(CHOICES, values, strict=True)) for values in itertools.product(*CHOICES.values())
+    ]
+
+
+def pairs(combination: Answers) -> set[tuple[tuple[str, str], ...]]:
+    """Return the pairs of answers that a combination holds."""
+    return set(itertools.combinations(sorted(combination.items()), 2))
+
+
+def pairwise() -> list[dict[str, str]]:
+    """Return a few combinations that hold every pair of answers (greedy: the most new pairs)."""
+    everything = product()
+    missing = set().union(*map(pairs, everything))
+    chosen = []
+    while missing:
+        best = max(everything, key=lambda combination: len(pairs(combination) & missing))
+        chosen.append(best)
+        missing -= pairs(best)
+    return chosen
+
+
+def name_of(answers: Answers) -> str:
+    """Return a slug that tells a combination from every other."""
+    return "-".join(answers.values()).lower().replace(".", "")

@@ -1,0 +1,71 @@
+"""What several modules of tests share: projects, and one environment that runs them all."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from baking import ROOT, TEMPLATE, Project, bake, name_of, product
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Return the project of the default answers. Tests only read it."""
+    return bake(tmp_path_factory.mktemp("default"))
+
+
+@pytest.fixture(scope="session")
+def every_project(tmp_path_factory: pytest.TempPathFactory) -> list[Project]:
+    """Return the projects of every combination of the choices, in one folder. Only to be read."""
+    folder = tmp_path_factory.mktemp("product")
+    return [bake(folder, project_slug=name_of(answers), **answers) for answers in product()]
+
+
+@pytest.fixture(scope="session")
+def environment() -> Path:
+    """Return the programs of an environment made from the lock that all projects share.
+
+    It stays in build/ for as long as the lock and the interpreter are the same.
+    """
+    lock = TEMPLATE / "requirements" / "dev.txt"
+    state = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]
+    folder = ROOT / "build" / f"environment-{state}"
+    done = folder / "done"
+    if not done.exists():
+        uv = Path(sys.executable).with_name("uv")
+        venv: list[str | Path] = [uv, "venv", "--quiet", "--clear", "-p", sys.executable, folder]
+        subprocess.run(venv, check=True)
+        install: list[str | Path] = [
+            uv,
+            "pip",
+            "install",
+            "--quiet",
+            "--require-hashes",
+            "-r",
+            lock,
+        ]
+        subprocess.run([*install, "--python", folder / "bin" / "python"], check=True)
+        done.touch()
+    return folder / "bin"
+
+
+@pytest.fixture
+def nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take away what Git knows of the person at this machine."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.delenv("GIT_CONFIG_GLOBAL", raising=False)
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.delenv(f"GIT_{name}_NAME", raising=False)
+        monkeypatch.delenv(f"GIT_{name}_EMAIL", raising=False)
+    monkeypatch.delenv("EMAIL", raising=False)
+
+
+@pytest.fixture
+def somebody(nobody: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make up a person who uses Git."""
+    for name in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{name}_NAME", "Somebody")
+        monkeypatch.setenv(f"GIT_{name}_EMAIL", "somebody@example.com")

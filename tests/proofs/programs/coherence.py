@@ -1,0 +1,221 @@
+"""Reads through the cache in several processes while a writer commits, and counts stale reads.
+
+A read is stale when it returns a version older than the last one whose commit was acknowledged
+before the read began. The writer tells of each commit in shared memory, once it has returned.
+
+Usage: coherence.py ours|stock BACKEND READS PAUSE DROPS
+Commits once in PAUSE reads, and drops a key of the server once in DROPS reads (0: never).
+"""
+
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dropping import Dropper
+from harness import finish, processes, run_at_once, server
+from shop import ROWS, Shop, done
+from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+READERS, THREADS = 4, 2
+#: The slowest machine that is waited for.
+READS_PER_SECOND = 100
+
+
+class Board:
+    """What the processes know of each other: acknowledged versions and counts."""
+
+    def __init__(self, readers: int, pause: int, drops: int) -> None:
+        self.versions = processes.RawArray("Q", ROWS + 1)
+        self.reads = processes.RawArray("Q", readers * THREADS)
+        self.reading = processes.Value("i", readers * THREADS)
+        self.commits = processes.RawValue("Q", 0)
+        self.writing = processes.RawValue("i", 1)
+        self.counted = processes.SimpleQueue()
+        self.pause, self.drops = pause, drops
+
+    def wait_for_writer(self) -> None:
+        """Let the writer, which has one process only, keep its share of a busy machine."""
+        while self.writing.value and sum(self.reads) > (self.commits.value + 4) * self.pause:
+            time.sleep(0.0005)
+
+    def is_due(self, times: int, every: int) -> bool:
+        """Wait until something is to be done for the next time; False when nobody reads."""
+        while sum(self.reads) < times * every:
+            if not self.reading.value:
+                return False
+            time.sleep(0.0005)
+        return bool(self.reading.value)
+
+
+class Reads:
+    """Every way to read: each knows what it must see at least, and what it saw."""
+
+    def __init__(self, shop: Shop, subject: str, versions: Any) -> None:
+        self.shop, self.versions = shop, versions
+        self.environs = {
+            path: EnvironBuilder(path).get_environ()
+            for path in ["/rows", *(f"/{p}/{n}" for p in ("row", "nested") for n in rows())]
+        }
+        self.kinds: dict[str, Callable[[int], bool]] = {
+            "page of a row": lambda n: self.page(f"/row/{n}", [n]),
+            "page of all rows": lambda _: self.page("/rows", list(rows())),
+            "page over a function": lambda n: self.page(f"/nested/{n}", [n]),
+            "function of a key": partial(self.function, shop.version_of),
+            "function of a slug": partial(self.slug, shop.version_of_slug),
+            "function of the table": lambda _: self.sum(),
+        }
+        if subject == "stock":
+            self.kinds["get and set"] = partial(self.function, shop.get_or_set)
+
+    def page(self, path: str, numbers: list[int]) -> bool:
+        least = [self.versions[n] for n in numbers]
+        body, status, _ = run_wsgi_app(self.shop.app, dict(self.environs[path]), buffered=True)
+        seen = b"".join(body).split()
+        assert status == "200 OK", (path, status, seen)
+        return all(int(version) >= low for version, low in zip(seen, least, strict=True))
+
+    def function(self, function: Callable[[int], int], number: int) -> bool:
+        least: int = self.versions[number]
+        with self.shop.app.app_context():
+            return least <= function(number)
+
+    def slug(self, function: Callable[[str], int], number: int) -> bool:
+        least: int = self.versions[number]
+        with self.shop.app.app_context():
+            return least <= function(f"product-{number}")
+
+    def sum(self) -> bool:
+        least = sum(self.versions)
+        with self.shop.app.app_context():
+            total: int = self.shop.sum_of_versions()
+        return total >= least
+
+
+def rows() -> range:
+    return range(1, ROWS + 1)
+
+
+def read(reads: Reads, board: Board, slot: int, count: int) -> None:
+    """Read `count` times at random; the last to end lets the writer end."""
+    chance = random.Random(slot)
+    kinds = list(reads.kinds)
+    read, hits, stale = Counter[str](), Counter[str](), Counter[str]()
+    try:
+        for _ in range(count):
+            board.wait_for_writer()
+            kind = chance.choice(kinds)
+            filled = getattr(done, "count", 0)
+            right = reads.kinds[kind](chance.choice(rows()))
+            read[kind] += 1
+            hits[kind] += getattr(done, "count", 0) == filled
+            stale[kind] += not right
+            board.reads[slot] += 1
+        board.counted.put({"reads": read, "hits": hits, "stale": stale})
+    finally:
+        with board.reading.get_lock():
+            board.reading.value -= 1
+
+
+def write(shop: Shop, reads: Reads, board: Board) -> None:
+    """Commit, tell, and read one's own write at once."""
+    chance = random.Random("writer")
+    stale = Counter[str]()
+    try:
+        while board.is_due(board.commits.value, board.pause):
+            number, other = chance.sample(rows(), 2)
+            numbers = chance.choice([[number], [number], [number], [number, other], list(rows())])
+            if len(numbers) == ROWS:
+                shop.raise_all()
+            else:
+                shop.raise_rows(numbers)
+            for changed in numbers:
+                board.versions[changed] += 1
+            board.commits.value += 1
+            right = chance.choice(list(reads.kinds.values()))(number)
+            stale["the writer's own"] += not right
+        board.counted.put({"stale": stale})
+    finally:
+        board.writing.value = 0
+
+
+def drop(settings: dict[str, Any], board: Board) -> None:
+    """Drop keys of the server, as if it had lost them."""
+    dropper = Dropper(settings)
+    while board.is_due(dropper.tried, board.drops):
+        dropper.drop()
+    board.counted.put({"dropped": dropper.dropped})
+
+
+def reader(start: Callable[[], Shop], subject: str, board: Board, first: int, count: int) -> None:
+    """Read in several threads of one process."""
+    reads = Reads(start(), subject, board.versions)
+    threads = [
+        threading.Thread(target=read, args=(reads, board, first + n, count)) for n in range(THREADS)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def writer(start: Callable[[], Shop], subject: str, board: Board) -> None:
+    shop = start()
+    write(shop, Reads(shop, subject, board.versions), board)
+
+
+def in_one_process(start: Callable[[], Shop], subject: str, board: Board, count: int) -> None:
+    """Read and write in threads of one process, as SimpleCache can."""
+    shop = start()
+    writing = threading.Thread(target=writer, args=(lambda: shop, subject, board))
+    writing.start()
+    reader(lambda: shop, subject, board, 0, count)
+    writing.join()
+
+
+def summary(board: Board, participants: int) -> dict[str, Any]:
+    """Add up what everybody counted."""
+    total: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for _ in range(participants):
+        for name, counter in board.counted.get().items():
+            total[name] += counter
+    reads, hits, stale = (total[name].total() for name in ("reads", "hits", "stale"))
+    return {
+        "reads": reads,
+        "hits": round(hits / reads, 2),
+        "stale": stale,
+        "stale_by_kind": total["stale"],
+        "commits": board.commits.value,
+        "dropped": total["dropped"],
+    }
+
+
+def main(subject: str, backend: str, total: str, pause: str, drops: str) -> None:
+    readers = 1 if backend == "SimpleCache" else READERS
+    board = Board(readers, int(pause), int(drops))
+    count = -(-int(total) // (readers * THREADS))
+    began = time.monotonic()
+    with server(backend) as settings, tempfile.TemporaryDirectory() as folder:
+        start = partial(Shop, subject, settings, Path(folder) / "shop.db")
+        run_at_once([lambda: start().create()])
+        if readers == 1:
+            in_one_process(start, subject, board, count)
+        else:
+            targets: list[Callable[[], None]] = [
+                partial(reader, start, subject, board, n * THREADS, count) for n in range(readers)
+            ]
+            targets.append(partial(writer, start, subject, board))
+            targets += [partial(drop, settings, board)] if board.drops else []
+            run_at_once(targets, 120 + int(total) / READS_PER_SECOND)
+    participants = readers * THREADS + 1 + bool(board.drops)
+    finish(**summary(board, participants), seconds=round(time.monotonic() - began))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,26 @@
+"""Many threads of two processes ask for one key at once, and one of them computes."""
+
+from pathlib import Path
+
+import pytest
+from baking import Project
+from running import BACKENDS, run_program
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_fill_and_nobody_waits_within_grace(
+    project: Project, environment: Path, backend: str
+) -> None:
+    scenes = run_program(project, environment, "stampede.py", "ours", backend)
+    fills = {scene: counted["fills"] for scene, counted in scenes.items()}
+    assert fills == dict.fromkeys(scenes, 1)
+    for scene in ("grace page", "grace function"):
+        # The refill ended only when everybody had been answered.
+        assert scenes[scene]["served_old"] == scenes[scene]["callers"] > 0
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_stock_computes_for_everybody(project: Project, environment: Path, backend: str) -> None:
+    scenes = run_program(project, environment, "stampede.py", "stock", backend)
+    for scene, counted in scenes.items():
+        assert counted["fills"] > counted["callers"] / 2, scene

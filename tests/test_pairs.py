@@ -1,0 +1,65 @@
+"""Generated projects pass their own checks, in one environment that they all share."""
+
+from pathlib import Path
+
+import pytest
+from baking import CHOICES, Project, bake, name_of, pairs, pairwise, product
+
+FIRST = {key: values[0] for key, values in CHOICES.items()}
+LAST = {key: values[-1] for key, values in CHOICES.items()}
+
+
+def test_the_selection_holds_every_pair_of_answers() -> None:
+    selected = set().union(*map(pairs, pairwise()))
+    for one, values in CHOICES.items():
+        for other, others in CHOICES.items():
+            if one < other:
+                for value in values:
+                    assert all(((one, value), (other, second)) in selected for second in others)
+    assert len(pairwise()) < len(product()) / 10
+
+
+def make(project: Project, environment: Path, *arguments: str) -> str:
+    """Run the project's own make with the shared environment in place of a new .venv.
+
+    The folder's package is found by PYTHONPATH, for the environment has no project installed.
+    """
+    (environment.parent / ".installed").touch()  # newer than the project's lock
+    result = project.run(
+        "make",
+        *arguments,
+        f"VENV={environment.parent}",
+        PYTHONPATH=str(project.path / "src"),
+        MYPY_CACHE_DIR=str(environment.parent / "mypy"),
+        timeout=1200,
+    )
+    return result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("answers", pairwise(), ids=name_of)
+def test_a_pairwise_selection_lints_and_collects_its_tests(
+    tmp_path: Path, environment: Path, answers: dict[str, str]
+) -> None:
+    project = bake(tmp_path, **answers)
+    make(project, environment, "lint")
+    collected = project.run(
+        environment / "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"
+    )
+    assert "test" in collected.stdout
+
+
+@pytest.mark.parametrize("answers", [FIRST, LAST], ids=["first", "last"])
+def test_the_extremes_pass_all_their_tests_and_hooks(
+    tmp_path: Path, environment: Path, answers: dict[str, str]
+) -> None:
+    project = bake(tmp_path, **answers)
+    print(make(project, environment, "test"))
+    make(project, environment, "hooks")
+
+
+def test_without_the_example_a_project_passes_too(tmp_path: Path, environment: Path) -> None:
+    project = bake(tmp_path)
+    make(project, environment, "remove-example")
+    assert not (project.package / "catalog").exists()
+    make(project, environment, "lint")
+    make(project, environment, "test")

@@ -1,0 +1,2 @@
+# Read by the `flask` command in this folder. Settings and secrets are in .env.
+FLASK_APP={{ cookiecutter.package_name }}

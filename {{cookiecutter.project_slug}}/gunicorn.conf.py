@@ -1,0 +1,90 @@
+"""Gunicorn's settings: what a machine needs differently comes from the environment.
+
+Each name is one of <https://docs.gunicorn.org/en/stable/settings.html>.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+problems: list[str] = []
+
+
+def whole_number(name: str, default: int, least: int, most: int) -> int:
+    """Return the environment's `name` as a number; note in words what will not do."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if text.isascii() and text.isdecimal() and least <= int(text) <= most:
+        return int(text)
+    problems.append(f"{name}={text!r} is not a whole number from {least} to {most}.")
+    return default
+
+
+def log_config(as_json: bool) -> dict[str, Any]:
+    """Return the logging configuration of Gunicorn's own lines, which all go to stderr."""
+    lines = {"format": "%(asctime)s %(levelname)-7s %(name)s %(message)s", "datefmt": "%H:%M:%S"}
+    # The same fields as in the application's logs.py.
+    objects = {
+        "()": "pythonjsonlogger.json.JsonFormatter",
+        "fmt": ["levelname", "name", "message", "process"],
+        "timestamp": "time",
+        "rename_fields": {"levelname": "level", "name": "logger"},
+    }
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"lines": objects if as_json else lines},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
+        "loggers": {
+            "gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
+        },
+        # The application sets up its own logging; see logs.py.
+        "root": {},
+    }
+
+
+# Without PORT (a container sets it) the server is for this machine alone.
+port = whole_number("PORT", 8000, 1, 65535)
+host = "0.0.0.0" if os.environ.get("PORT") else "127.0.0.1"  # noqa: S104
+bind = os.environ.get("GUNICORN_BIND") or f"{host}:{port}"
+
+# One process a core; each has its own near cache and database connections. It is 1 where nothing
+# is said, because the SimpleCache of a process is out of the others' reach.
+workers = whole_number("WEB_CONCURRENCY", 1, 1, 256)
+
+# Threads wait for the database and the cache server together; the heartbeat has a thread of its
+# own, so a slow request does not get its worker killed.
+worker_class = "gthread"
+threads = whole_number("GUNICORN_THREADS", 4, 1, 256)
+
+# A worker that has not beaten for so long is stuck and is replaced.
+timeout = whole_number("GUNICORN_TIMEOUT_SECONDS", 30, 1, 3600)
+
+# Requests under way at a stop get so long. compose.yaml's stop_grace_period must be longer.
+graceful_timeout = whole_number("GUNICORN_GRACEFUL_TIMEOUT_SECONDS", 25, 1, 3600)
+
+# Longer than a proxy keeps an idle connection (60 s by nginx's and most load balancers' default),
+# so that it is never the server that closes one which the proxy is about to use.
+keepalive = whole_number("GUNICORN_KEEPALIVE_SECONDS", 65, 0, 3600)
+
+# Bounds what a slow leak can take. The jitter keeps the workers from restarting together.
+max_requests = whole_number("GUNICORN_MAX_REQUESTS", 100_000, 0, 1_000_000_000)
+max_requests_jitter = max_requests // 10
+
+# The heartbeat touches a file: on a disk that stalls, a healthy worker would be killed.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+
+# The application logs each request with its id (logs.py), so a second line would say less.
+accesslog = None
+log_format = "json" if os.environ.get("APP_ENV") == "production" else "text"
+logconfig_dict = log_config((os.environ.get("LOG_FORMAT") or log_format) == "json")
+
+# Which proxy is believed is said once, by PROXY_COUNT.
+forwarded_allow_ips = ""
+
+# Signals are enough; the socket would need a home directory that can be written.
+control_socket_disable = True
+
+if problems:
+    raise SystemExit("Gunicorn cannot start:\n" + "\n".join(f"- {line}" for line in problems))

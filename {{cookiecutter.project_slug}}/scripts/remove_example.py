@@ -1,0 +1,205 @@
+"""Take the example shop out, and leave an application with one small page.
+
+It asks nothing. It stops if git could not bring back what it deletes, unless --force is given.
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[1]
+#: The files that take the shop's place; `package` stands for the package in src/.
+OVERLAY = PROJECT / "scripts" / "without_example"
+
+DELETED = (
+    "src/{package}/account",
+    "src/{package}/catalog",
+    "src/{package}/migrations/versions/0001_shop.py",
+    "src/{package}/static/catalog",
+    "src/{package}/templates/account",
+    "src/{package}/templates/catalog",
+    "tests/account",
+    "tests/catalog",
+    "scripts/remove_example.py",
+    "scripts/without_example",
+)
+
+#: File, words, what stands in their place. White space does not count; words that are not found
+#: were changed by their owner, and are reported.
+EDITS = (
+    ("Makefile", "lock up down remove-example", "lock up down"),
+    ("Makefile", "migrate, fill empty tables, serve", "migrate, serve"),
+    (
+        "Makefile",
+        "remove-example: install ## take the example shop out, once you have seen it "
+        "$(BIN)/python scripts/remove_example.py $(ARGS)",
+        "",
+    ),
+    (
+        "compose.yaml",
+        "migrates, and fills the example's tables where they are empty.",
+        "migrates the database.",
+    ),
+    ("deploy/prepare_database.py", "used, migrate, seed.", "used, and migrate."),
+    (
+        "deploy/prepare_database.py",
+        "application's database and fill the example's tables where they are empty.",
+        "application's database.",
+    ),
+    (
+        "deploy/prepare_database.py",
+        "# The example brings the command; without the example there is nothing to fill. "
+        'if seed := app.cli.commands.get("seed"): '
+        "seed.main(args=[], obj=info, standalone_mode=False)",
+        "",
+    ),
+    (
+        "README.md",
+        "A small shop shows each level of caching where you would look for it; "
+        "`make remove-example` takes the shop out.",
+        "",
+    ),
+    ("README.md", ", with the shop's tables filled.", "."),
+    (
+        "README.md",
+        "a SQLite file in `instance/`, and a user to sign in with; it reloads",
+        "and a SQLite file in `instance/`; it reloads",
+    ),
+    (
+        "README.md",
+        "- Look at a response of `/products` twice: "
+        "`curl -si http://127.0.0.1:8000/products | grep Cache-Status`",
+        "- Look at a response of `/` twice: `curl -si http://127.0.0.1:8000/ | grep Cache-Status`",
+    ),
+    (
+        "README.md",
+        "- Change a price, and see it on the next request of each page that shows it: "
+        "curl -X PATCH http://127.0.0.1:8000/api/products/1 \\ "
+        "-H \"Authorization: Bearer $(sed -n 's/^API_TOKEN=//p' .env)\" \\ "
+        "-H 'Content-Type: application/json' -d '{\"price_cents\": 1234}'",
+        "",
+    ),
+    (
+        "README.md",
+        "- Make a user who can sign in: `docker compose exec web flask user create NAME`, or, "
+        "without Docker, `.venv/bin/flask user create NAME`.",
+        "",
+    ),
+    (
+        "README.md",
+        "- Read `src/{package}/catalog/`: queries, views, invalidation. "
+        "Then `make remove-example`, and write your own.",
+        "- Write your first page: `src/{package}/pages.py` is where the one there is stands.",
+    ),
+    ("README.md", "migrate, fill empty tables, serve with", "migrate, serve with"),
+    ("README.md", "catalog/ the example's pages, queries and JSON API", ""),
+    ("README.md", "account/ the example's personal pages", ""),
+    ("README.md", "`catalog`, `account` and `ops` import", "`pages` and `ops` import"),
+    (
+        "README.md",
+        "| choose it for | in the example | | --- | --- | --- |",
+        "| choose it for |\n| --- | --- |",
+    ),
+    ("README.md", "no template | `catalog/views.py` |", "no template |"),
+    ("README.md", "enters the key | `products` |", "enters the key |"),
+    ("README.md", "again and again | `product` |", "again and again |"),
+    ("README.md", "each session | `account/views.py` |", "each session |"),
+    ("README.md", "never models | `catalog/queries.py` |", "never models |"),
+    ("README.md", "not cached | `templates/catalog/` |", "not cached |"),
+    ("README.md", "never ask | `assets.py` |", "never ask (`assets.py`) |"),
+    ("README.md", "once, forms | `account/views.py` |", "once, forms |"),
+    ("README.md", "All invalidations of the shop are in `catalog/invalidation.py`.", ""),
+)
+
+DONE = """\
+The example is gone. What is left is one page, in src/{package}/pages.py.
+- A database that has the shop's tables does not fit any more: delete it (the file in instance/;
+  `docker compose down --volumes`), or keep its data elsewhere first.
+- The first model's migration: flask db migrate --message "first tables"; make format
+- See what changed: git status; git diff"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--force", action="store_true", help="whatever git says")
+    if not parser.parse_args().force and (reason := what_git_minds()):
+        sys.exit(f"{reason} Nothing was changed; --force goes ahead all the same.")
+    package = find_package()
+    missed = [
+        f"- {name}: {words}"
+        for name, words, replacement in EDITS
+        if not edit(
+            PROJECT / name,
+            words.replace("{package}", package),
+            replacement.replace("{package}", package),
+        )
+    ]
+    overlay = {path: path.read_bytes() for path in OVERLAY.rglob("*") if path.is_file()}
+    for name in DELETED:
+        delete(PROJECT / name.replace("{package}", package))
+    for path, content in overlay.items():
+        first, *rest = path.relative_to(OVERLAY).parts
+        folder = PROJECT / "src" / package if first == "package" else PROJECT / first
+        write(folder.joinpath(*rest), content)
+    print(DONE.format(package=package))
+    if missed:
+        print(
+            "These words of the example were not found; look for what became of them:",
+            *missed,
+            sep="\n",
+        )
+
+
+def what_git_minds() -> str | None:
+    """Say why git could not bring the files back, or `None` if it could."""
+    try:
+        status = subprocess.run(
+            ["git", "status", "--porcelain"],  # noqa: S607 - git is where PATH says
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        return "git is not installed, so nothing could bring the deleted files back."
+    if status.returncode:
+        return "This folder is in no git repository, so nothing could bring the deleted files back."
+    if status.stdout:
+        return "There are uncommitted changes; commit them first, so that this can be undone."
+    return None
+
+
+def find_package() -> str:
+    (package,) = (path.parent.name for path in (PROJECT / "src").glob("*/__init__.py"))
+    return package
+
+
+def edit(path: Path, words: str, replacement: str) -> bool:
+    """Replace words however they are wrapped, or with `""` take their lines out; say if found."""
+    pattern = r"\s+".join(map(re.escape, words.split()))
+    if not replacement:
+        pattern = rf"^[ \t]*{pattern}\n?|[ \t]*{pattern}"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    edited, found = re.subn(pattern, lambda _: replacement, text, flags=re.MULTILINE)
+    if found:
+        path.write_text(edited.rstrip() + "\n", encoding="utf-8", newline="\n")
+    return bool(found)
+
+
+def delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()

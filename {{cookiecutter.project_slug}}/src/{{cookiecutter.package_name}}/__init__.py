@@ -1,0 +1,30 @@
+"""The application factory."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask
+
+from . import assets, blueprints, errors, extensions, logs, security
+from .config import instance_path, load, named
+
+
+def create_app(config: Mapping[str, Any] | object | None = None, **overrides: Any) -> Flask:
+    """Build the application from the environment, `config` and `overrides`; the later wins.
+
+    :param config: settings as a mapping, or as an object with upper-case attributes.
+    :raises ConfigurationError: naming every setting that is wrong, and what would do.
+    """
+    app = Flask(__name__, instance_path=instance_path())
+    app.config.update(load(named(config) | overrides))
+    logs.configure(app)
+    extensions.init_app(app)
+    for blueprint in blueprints.BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    errors.init_app(app)
+    assets.init_app(app)
+    # WSGI middleware, from the inside out: a page that the cache serves passes through it too.
+    security.init_app(app)
+    logs.init_app(app)
+    security.trust_proxies(app)
+    return app

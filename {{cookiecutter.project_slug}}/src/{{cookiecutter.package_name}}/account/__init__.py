@@ -1,0 +1,1 @@
+"""Accounts: pages that belong to one person and are never shared."""

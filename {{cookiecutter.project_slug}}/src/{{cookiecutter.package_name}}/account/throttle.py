@@ -1,0 +1,35 @@
+"""A bound on guessing passwords: so many failures in so many minutes, for a name and an address.
+
+Counted in the cache, which may forget: a bound on what is cheap to try, not a lock. Behind a
+proxy it needs PROXY_COUNT, or all visitors have one address.
+"""
+
+from hashlib import sha256
+
+from flask import request
+
+from ..extensions import cache
+
+MOST_FAILURES = 10
+WINDOW_SECONDS = 15 * 60
+
+
+def is_exhausted(name: str) -> bool:
+    """Tell whether a name has failed too often from this request's address."""
+    return (cache.get(_key(name)) or 0) >= MOST_FAILURES
+
+
+def note_failure(name: str) -> None:
+    """Count a failure; two at the same moment may count as one."""
+    cache.set(_key(name), (cache.get(_key(name)) or 0) + 1, timeout=WINDOW_SECONDS)
+
+
+def forget(name: str) -> None:
+    """Start anew after a success."""
+    # By key: for a value that was set by hand and that no function or page stands for.
+    cache.delete(_key(name))
+
+
+def _key(name: str) -> str:
+    # Hashed, for a name is as long as its sender likes and is not for the cache's keys to tell.
+    return "sign-in:" + sha256(f"{request.remote_addr} {name}".encode()).hexdigest()

@@ -1,0 +1,142 @@
+"""Pages of one person."""
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response, abort, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.exc import StaleDataError
+
+from ..catalog import queries
+from ..catalog.models import Product
+from ..catalog.validation import SLUG
+from ..extensions import cache, db
+from . import session as sessions
+from . import throttle
+from .models import MAX_PASSWORD_LENGTH, User, password_is_right, wish
+from .session import current_user, login_required
+
+bp = Blueprint("account", __name__, url_prefix="/account", cli_group=None)
+
+
+# A page that must not be cached, by anybody: it holds a token of this visitor's session, and after
+# signing out the way back must not lead to what was there. So are the forms below.
+@bp.after_request
+def keep_nothing(response: Response) -> Response:
+    """Forbid storing (RFC 9111, 5.2.2.5) wherever a view did not allow it."""
+    if "Cache-Control" not in response.headers:
+        response.cache_control.no_store = True
+    return response
+
+
+# A private page: for what costs something to make and that one person asks for again and again.
+# The key holds a digest of the session, so no one is ever answered with another's page; it pays
+# only where people come back within the timeout, and each of them takes up room.
+@bp.get("")
+@login_required
+@cache.cached(timeout=60, private=True)
+def index() -> str:
+    user = current_user()
+    # What this tag stands for: the user's row and wishes. Prices are the products' tag.
+    cache.tag(f"user_account:{user.id}", "product", "category")
+    return render_template("account/index.html", user=user, wishes=_wishes(user))
+
+
+@bp.route("/sign-in", methods=["GET", "POST"])
+def sign_in() -> ResponseReturnValue:
+    target = sessions.local_path(request.args.get("next")) or url_for(".index")
+    if "user_id" in session:
+        return redirect(target)
+    if request.method == "GET":
+        return render_template("account/sign_in.html")
+    name, password = request.form.get("name", "").strip(), request.form.get("password", "")
+    if throttle.is_exhausted(name):
+        refusal = "Too many failed attempts. Wait a quarter of an hour, then try again."
+        page = render_template("account/sign_in.html", name=name, error=refusal)
+        retry = {"Retry-After": str(throttle.WINDOW_SECONDS)}
+        return page, HTTPStatus.TOO_MANY_REQUESTS, retry
+    user = _authenticated(name, password)
+    if user is None:
+        throttle.note_failure(name)
+        refusal = "This name and password do not belong together."
+        page = render_template("account/sign_in.html", name=name, error=refusal)
+        return page, HTTPStatus.UNPROCESSABLE_ENTITY
+    throttle.forget(name)
+    sessions.sign_in(user)
+    return redirect(target, HTTPStatus.SEE_OTHER)
+
+
+@bp.post("/sign-out")
+def sign_out() -> ResponseReturnValue:
+    sessions.sign_out()
+    return redirect(url_for("catalog.home"), HTTPStatus.SEE_OTHER)
+
+
+@bp.get("/wishes")
+@login_required
+def wishes() -> str:
+    return render_template("account/wishes.html", wishes=_wishes(current_user()))
+
+
+# The shop's pages are everyone's and can hold no token of a session, so their link leads here.
+@bp.get("/wishes/add")
+@login_required
+def confirm_wish() -> str:
+    slug = request.args.get("product", "")
+    found = queries.product_by_slug(slug) if SLUG.fullmatch(slug) else None
+    if found is None:
+        abort(404, description="There is no such product.")
+    return render_template("account/confirm_wish.html", product=found)
+
+
+@bp.post("/wishes/add")
+@login_required
+def add_wish() -> ResponseReturnValue:
+    user = current_user()
+    user.wishes.add(_chosen_product())
+    return _keep_wishes(user)
+
+
+@bp.post("/wishes/remove")
+@login_required
+def remove_wish() -> ResponseReturnValue:
+    user = current_user()
+    user.wishes.discard(_chosen_product())
+    return _keep_wishes(user)
+
+
+def _authenticated(name: str, password: str) -> User | None:
+    user = None
+    # PostgreSQL refuses a NUL in text with an error.
+    if "\0" not in name:
+        user = db.session.scalars(select(User).filter_by(name=name)).one_or_none()
+    too_long = len(password) > MAX_PASSWORD_LENGTH
+    right = password_is_right(user, "" if too_long else password)
+    return user if right and not too_long else None
+
+
+def _wishes(user: User) -> tuple[queries.ProductData, ...]:
+    """List a user's wishes by name, in one query."""
+    wished = queries.select_products().join(wish).where(wish.c.user_id == user.id)
+    return queries.fetch(wished.order_by(Product.name, Product.id))
+
+
+def _chosen_product() -> Product:
+    slug = request.form.get("product", "")
+    statement = select(Product).filter_by(slug=slug if SLUG.fullmatch(slug) else "")
+    product = db.session.scalar(statement)
+    if product is None:
+        abort(404, description="There is no such product.")
+    return product
+
+
+def _keep_wishes(user: User) -> ResponseReturnValue:
+    user_id = user.id
+    try:
+        db.session.commit()
+    except (IntegrityError, StaleDataError):
+        # Another request of this user has done the same at this moment.
+        db.session.rollback()
+    cache.invalidate(f"user_account:{user_id}")
+    return redirect(url_for(".wishes"), HTTPStatus.SEE_OTHER)

@@ -1,0 +1,16 @@
+"""Caching that is right: entries know what they were built from, and a write drops them.
+
+:class:`Cache` takes the place of ``flask_caching.Cache``. The modules, from the outside in:
+
+- ``extension``: the Flask extension, with Flask-Caching's names and ours
+- ``views``, ``functions``, ``fragments``: what is cached, and how it is looked up
+- ``pages``, ``inputs``, ``keys``, ``values``: what may be stored, under which key, in which form
+- ``fills``, ``reads``, ``entries``: lookups, leases, tags and validity
+- ``stores``: SimpleCache, Redis and Valkey, Memcached
+"""
+
+from .extension import Cache, CachedResponse
+from .inputs import UndeclaredInput
+from .keys import UnstableArgument
+
+__all__ = ["Cache", "CachedResponse", "UndeclaredInput", "UnstableArgument"]

@@ -1,0 +1,107 @@
+"""An entry: a value that knows what it was built from, and its bytes in the store."""
+
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+#: The format's version; entries of another one are misses.
+_VERSION = b"e1"
+_MAC_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What lies in the store under a key.
+
+    :param value: the encoded value: a page, or a memoized function's result.
+    :param generation: the store's generation in which the fill began.
+    :param started: a reading of the store's clock not later than anything that went into the
+        value; ``None`` for a plain ``cache.set``, which depends on its key alone.
+    :param tags: the names of all that it was built from.
+    :param stored_at: when it was stored, in seconds since the epoch.
+    :param fresh_until: its soft expiry, in seconds since the epoch.
+    :param kept_until: its hard expiry, when the store drops it, in seconds since the epoch.
+    """
+
+    value: bytes
+    generation: str
+    started: int | None
+    tags: tuple[str, ...]
+    stored_at: float
+    fresh_until: float
+    kept_until: float
+
+    def is_fresh(self) -> bool:
+        """Tell whether it is before its soft expiry."""
+        return time.time() < self.fresh_until
+
+    def is_valid(self, generation: str, tag_values: Iterable[bytes | None]) -> bool:
+        """Judge it by the store's generation and its tags' values, in the order of ``tags``.
+
+        A missing tag, one in doubt, or one raised since ``started`` makes it invalid.
+        """
+        if self.generation != generation:
+            return False
+        if self.started is None:
+            return True
+        return all(
+            value is not None and value.isdigit() and int(value) <= self.started
+            for value in tag_values
+        )
+
+
+class Sealer:
+    """Turns entries into authenticated bytes and back.
+
+    The bytes carry a MAC (BLAKE2b keyed, RFC 7693 section 2.5) over the format's version, the
+    entry's key and the entry, and nothing is decoded before it is verified: whoever can write
+    to the store can replay or drop an entry, and cannot forge one or move it to another key.
+
+    :param secrets: the application's ``SECRET_KEY``, then its fallbacks, which still verify.
+    """
+
+    def __init__(self, secrets: Sequence[str | bytes]) -> None:
+        self._keys = [_derived(secret) for secret in secrets]
+
+    def seal(self, key: str, entry: Entry) -> bytes:
+        """Encode and authenticate an entry."""
+        times = [entry.stored_at, entry.fresh_until, entry.kept_until]
+        head = json.dumps(
+            [entry.generation, entry.started, entry.tags, *times], separators=(",", ":")
+        ).encode()
+        body = len(head).to_bytes(4, "big") + head + entry.value
+        return _mac(self._keys[0], key, body) + body
+
+    def open(self, key: str, sealed: bytes | None) -> Entry | None:
+        """Verify and decode an entry; ``None`` for a missing, forged, foreign or cut one."""
+        if sealed is None or len(sealed) < _MAC_BYTES + 4:
+            return None
+        body = sealed[_MAC_BYTES:]
+        if not any(
+            hmac.compare_digest(_mac(secret, key, body), sealed[:_MAC_BYTES])
+            for secret in self._keys
+        ):
+            return None
+        size = int.from_bytes(body[:4], "big")
+        generation, started, tags, *times = json.loads(body[4 : 4 + size])
+        return Entry(body[4 + size :], generation, started, tuple(tags), *times)
+
+    def digest(self, data: bytes) -> str:
+        """Name secret data, such as a session's, without telling it."""
+        return hashlib.blake2b(data, key=self._keys[0], digest_size=16).hexdigest()
+
+
+def _derived(secret: str | bytes) -> bytes:
+    raw = secret.encode() if isinstance(secret, str) else secret
+    return hashlib.blake2b(b"cache entries", key=hashlib.sha256(raw).digest()).digest()
+
+
+def _mac(secret: bytes, key: str, body: bytes) -> bytes:
+    mac = hashlib.blake2b(_VERSION, key=secret, digest_size=_MAC_BYTES)
+    name = key.encode("utf-8", "surrogatepass")
+    mac.update(len(name).to_bytes(4, "big") + name)
+    mac.update(body)
+    return mac.digest()

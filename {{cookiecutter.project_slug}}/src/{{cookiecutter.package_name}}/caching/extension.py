@@ -1,0 +1,552 @@
+"""The Flask extension: Flask-Caching's names, with entries that know what they were built from."""
+
+import functools
+import hashlib
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import flask_caching
+from flask import Flask, Response, current_app, has_request_context, request
+from flask_caching import CachedResponse
+from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME
+from flask_caching.signals import (
+    cache_memoize_hit,
+    cache_memoize_miss,
+    cache_view_hit,
+    cache_view_miss,
+)
+from flask_caching.utils import normalize_timeout
+
+from .entries import Sealer
+from .fills import Entries, key_tag
+from .fragments import FragmentExtension
+from .functions import fetch_value
+from .inputs import Declared
+from .keys import CallKey, bounded
+from .options import Options, Timeout, check_tags, checked
+from .reads import current_reads
+from .stores import connect
+from .values import decode, encode
+from .views import PageOptions, is_current_view, path_key, serve_page, view_tag
+
+if TYPE_CHECKING:
+    # Flask-Caching's own types of what its decorators return.
+    from flask_caching import _CachedFunction, _MemoizedFunction
+
+__all__ = ["Cache", "CachedResponse"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+_DEFAULTS: dict[str, Any] = {
+    "CACHE_TYPE": "SimpleCache",
+    "CACHE_DEFAULT_TIMEOUT": 300,
+    "CACHE_GRACE": 0,
+    "CACHE_KEY_PREFIX": "app",
+    "RELEASE": "dev",
+    "CACHE_LEASE_SECONDS": 10,
+    "CACHE_WAIT_SECONDS": 5,
+    "CACHE_THRESHOLD": 5000,
+    "CACHE_MAX_BYTES": 64 * 1024 * 1024,
+    "CACHE_REDIS_URL": None,
+    "CACHE_REDIS_HOST": "localhost",
+    "CACHE_REDIS_PORT": 6379,
+    "CACHE_REDIS_DB": 0,
+    "CACHE_MEMCACHED_SERVERS": ("localhost:11211",),
+    "CACHE_CONNECT_TIMEOUT_SECONDS": 0.25,
+    "CACHE_SOCKET_TIMEOUT_SECONDS": 0.25,
+    "CACHE_POOL_SIZE": 16,
+    "CACHE_SOURCE_CHECK": False,
+    "CACHE_ENABLE_SIGNALS": False,
+}
+
+
+class Cache(flask_caching.Cache):
+    """``flask_caching.Cache``, made right.
+
+    What is read while a value is computed becomes the tags of its entry, and raising a tag
+    makes every entry that carries it invalid, also one that is being computed at that moment.
+    """
+
+    _name_tenant: Callable[[], object] = str
+
+    def tenant(self, function: Callable[[], T]) -> Callable[[], T]:
+        """Register a function that names the current tenant, for all that is cached.
+
+        An entry of one tenant is never served to another. Tags are common to all.
+        """
+        self._name_tenant = function
+        return function
+
+    def _own(self, key: str) -> str:
+        tenant = self._name_tenant()
+        return f"{tenant}|{key}" if tenant else key
+
+    def init_app(self, app: Flask, config: dict[str, Any] | None = None) -> None:
+        """Connect an application to the store that its settings name.
+
+        :raises ValueError: for a setting that cannot be, naming it and what would do.
+        """
+        settings = {**_DEFAULTS, **app.config, **(self.config or {}), **(config or {})}
+        prefix = settings["CACHE_KEY_PREFIX"]
+        if ":" in prefix or not prefix:
+            raise ValueError(f"CACHE_KEY_PREFIX is {prefix!r}: use a name without a colon.")
+        for name in _DEFAULTS:
+            app.config.setdefault(name, settings[name])
+        self.app = app
+        self.enable_signals = settings["CACHE_ENABLE_SIGNALS"]
+        self.source_check = settings["CACHE_SOURCE_CHECK"]
+        setattr(app.jinja_env, JINJA_CACHE_ATTR_NAME, self)
+        app.jinja_env.add_extension(FragmentExtension)
+        store = connect(settings)
+        app.extensions.setdefault("cache", {})[self] = store and Entries(
+            store,
+            Sealer([settings["SECRET_KEY"], *(settings.get("SECRET_KEY_FALLBACKS") or ())]),
+            prefix=prefix,
+            release=settings["RELEASE"],
+            lease_seconds=settings["CACHE_LEASE_SECONDS"],
+            wait_seconds=settings["CACHE_WAIT_SECONDS"],
+        )
+
+    @property
+    def entries(self) -> Entries | None:
+        """The entries of the current application; ``None`` with ``CACHE_TYPE=NullCache``."""
+        found: Entries | None = self._app().extensions["cache"][self]
+        return found
+
+    def _app(self) -> Flask:
+        app: Flask = current_app._get_current_object() if current_app else self.app  # type: ignore[attr-defined]
+        return app
+
+    # -- tags ----------------------------------------------------------------------------
+
+    def tag(self, *tags: str) -> None:
+        """Make what is being computed depend on names: inside a cached function or view.
+
+        :raises ValueError: for a tag that is no name.
+        """
+        check_tags(tags, "cache.tag")
+        current_reads().tags.update(tags)
+
+    def invalidate(self, *tags: str) -> None:
+        """Make every entry that carries one of the tags invalid, in all processes.
+
+        Call it after the commit. When it returns, no request that starts later is served an
+        entry that was built before it. The cost does not depend on the number of entries.
+
+        :raises ValueError: for a tag that is no name.
+        """
+        check_tags(tags, "cache.invalidate")
+        if self.entries is not None:
+            self.entries.invalidate(tags)
+
+    def invalidate_view(self, endpoint: str, **values: object) -> None:
+        """Make the pages of an endpoint invalid: all of them, or those with these arguments.
+
+        :raises ValueError: for an endpoint that does not exist, or arguments that it lacks.
+        """
+        if endpoint.startswith(".") and has_request_context():
+            endpoint = f"{request.blueprint}{endpoint}" if request.blueprint else endpoint[1:]
+        rules = [rule for rule in self._app().url_map.iter_rules() if rule.endpoint == endpoint]
+        if not rules:
+            raise ValueError(f"invalidate_view: there is no endpoint {endpoint!r}.")
+        if values and not any(rule.arguments == set(values) for rule in rules):
+            takes = " or ".join(str(sorted(rule.arguments)) for rule in rules)
+            raise ValueError(
+                f"invalidate_view: {endpoint!r} takes {takes}, not {sorted(values)}: "
+                "give all its arguments, or none for all its pages."
+            )
+        self.invalidate(view_tag(endpoint, values))
+
+    def refresh(self, function: Any, *args: Any, **kwargs: Any) -> None:
+        """Drop a memoized call, or a key, softly: stale from now on, served so within its grace."""
+        key = function if isinstance(function, str) else _call_key(function, args, kwargs)
+        if self.entries is not None:
+            self.entries.refresh(self._own(key))
+
+    # -- decorators ----------------------------------------------------------------------
+
+    def cached(
+        self,
+        timeout: Timeout = None,
+        key_prefix: str | Callable[[], str] = "view/%s",
+        unless: Callable[..., Any] | None = None,
+        forced_update: Callable[..., Any] | None = None,
+        is_stale: Callable[..., Any] | None = None,
+        response_filter: Callable[..., Any] | None = None,
+        query_string: bool = False,
+        hash_method: Callable[..., Any] | None = None,
+        cache_none: bool = True,
+        make_cache_key: Callable[..., Any] | None = None,
+        source_check: bool | None = None,
+        response_hit_indication: bool | None = False,
+        *,
+        tags: Iterable[str] = (),
+        grace: float | None = None,
+        query: Iterable[str] = (),
+        vary: Iterable[str] = (),
+        private: bool | Callable[[], object] = False,
+        jitter: float = 0.0,
+        not_found_timeout: int | None = None,
+    ) -> "Callable[[Callable[P, R]], _CachedFunction[P, R]]":
+        """Cache a view's pages, or what a function without arguments returns.
+
+        Flask-Caching's parameters keep their meaning; ``hash_method`` and ``cache_none`` change
+        nothing here. A page's key holds scheme, host, path, and what the view declares.
+
+        :param timeout: seconds to the soft expiry; 0 is not stored; ``None`` is the default.
+        :param tags: names that the entry carries beside those that its fill reads.
+        :param grace: seconds past the timeout in which it may be served stale.
+        :param query: the query parameters that enter the key; ``query_string=True`` is all.
+        :param vary: the request headers that enter the key; ``Vary`` says so.
+        :param private: ``True``: an entry for each session; or a callable that names the user.
+        :param jitter: the share of the timeout, 0 to 1, by which it is shortened at random.
+        :param not_found_timeout: seconds for which a 404 is stored; ``None`` is not at all.
+        :raises TypeError: for an ``async def``.
+        :raises ValueError: for a time or a share out of range.
+        """
+        check_tags(tags, "@cache.cached")
+        check_tags(query, "@cache.cached(query=…)")
+        check_tags(vary, "@cache.cached(vary=…)")
+        # A key of the view's own making says by itself what of the query it holds.
+        own_key = make_cache_key is not None or callable(key_prefix)
+        declared = Declared(
+            query=None if query_string or own_key else frozenset(query),
+            headers=frozenset(name.lower() for name in vary),
+        )
+
+        def decorate(function: Callable[P, R]) -> "_CachedFunction[P, R]":
+            options = checked(
+                "cached",
+                function,
+                Options(
+                    _name(function), unless, forced_update, is_stale, response_filter,
+                    tuple(tags), grace, jitter,
+                ),
+                timeout,
+            )  # fmt: skip
+            source = self._source_digest(function, source_check)
+
+            @functools.wraps(function)
+            def decorated(*args: Any, **kwargs: Any) -> Any:
+                entries = self.entries
+                if entries is None or self._bypass_cache(unless, function, *args, **kwargs):
+                    return function(*args, **kwargs)
+                if has_request_context() and is_current_view(decorated):
+                    chosen = page_options(args, kwargs)
+                    return self._page(entries, decorated, options, chosen, args, kwargs)
+                key = function_key(args, kwargs)
+                return self._value(
+                    entries, decorated, options, key, (), args, kwargs, cache_view_signals
+                )
+
+            def page_options(args: Any, kwargs: Any) -> PageOptions:
+                custom: str | None = None
+                if make_cache_key is not None:
+                    custom = str(make_cache_key(*args, **kwargs))
+                elif callable(key_prefix):
+                    custom = key_prefix()
+                elif "%s" not in key_prefix:
+                    custom = key_prefix
+                return PageOptions(
+                    declared, private, not_found_timeout, custom, bool(response_hit_indication)
+                )
+
+            def function_key(args: Any, kwargs: Any) -> str:
+                if make_cache_key is not None:
+                    return str(make_cache_key(*args, **kwargs))
+                if callable(key_prefix):
+                    return key_prefix()
+                if "%s" not in key_prefix:
+                    return key_prefix + source
+                path = request.path if has_request_context() else ""
+                return CallKey(function, make_name=str)(*args, **kwargs) + "@" + path + source
+
+            def default_make_cache_key(*_: Any, path: str | None = None, **__: Any) -> str:
+                if callable(key_prefix):
+                    return key_prefix()
+                return path_key(key_prefix, request.path if path is None else path)
+
+            decorated.uncached = function  # type: ignore[attr-defined]
+            decorated.cache_timeout = timeout  # type: ignore[attr-defined]
+            decorated.make_cache_key = default_make_cache_key  # type: ignore[attr-defined]
+            return decorated  # type: ignore[return-value]
+
+        return decorate
+
+    def memoize(
+        self,
+        timeout: Timeout = None,
+        make_name: Callable[..., str] | None = None,
+        unless: Callable[..., bool] | None = None,
+        forced_update: Callable[..., bool] | None = None,
+        is_stale: Callable[..., bool] | None = None,
+        response_filter: Callable[..., Any] | None = None,
+        hash_method: Callable[..., Any] | None = None,
+        cache_none: bool = True,
+        source_check: bool | None = None,
+        args_to_ignore: list[str] | None = None,
+        *,
+        tags: Iterable[str] = (),
+        grace: float | None = None,
+        jitter: float = 0.0,
+    ) -> "Callable[[Callable[P, R]], _MemoizedFunction[P, R]]":
+        """Cache what a function returns, an entry for each set of arguments.
+
+        Flask-Caching's parameters keep their meaning; ``hash_method`` and ``cache_none`` change
+        nothing here: ``None`` is a value as any other. Each caller gets a value of its own.
+
+        :param timeout: seconds to the soft expiry; 0 is not stored; ``None`` is the default.
+        :param tags: names that the entry carries beside those that its fill reads.
+        :param grace: seconds past the timeout in which it may be served stale.
+        :param jitter: the share of the timeout, 0 to 1, by which it is shortened at random.
+        :raises TypeError: for an ``async def``, and for a closure or lambda without ``make_name``;
+            at a call for an argument whose text is not stable.
+        :raises ValueError: for a time or a share out of range.
+        """
+        check_tags(tags, "@cache.memoize")
+
+        def decorate(function: Callable[P, R]) -> "_MemoizedFunction[P, R]":
+            options = checked(
+                "memoize",
+                function,
+                Options(
+                    _name(function), unless, forced_update, is_stale, response_filter,
+                    tuple(tags), grace, jitter,
+                ),
+                timeout,
+            )  # fmt: skip
+            call_key = CallKey(function, args_to_ignore or (), make_name)
+            source = self._source_digest(function, source_check)
+
+            @functools.wraps(function)
+            def decorated(*args: Any, **kwargs: Any) -> Any:
+                entries = self.entries
+                if entries is None or self._bypass_cache(unless, function, *args, **kwargs):
+                    return function(*args, **kwargs)
+                key = make_cache_key(function, *args, **kwargs)
+                names = [f"fn:{call_key.name}"]
+                if call_key.is_method and args and "self" not in (args_to_ignore or ()):
+                    names.append(f"fn:{call_key.instance(args[0])}")
+                return self._value(
+                    entries, decorated, options, key, names, args, kwargs, cache_memoize_signals
+                )
+
+            def make_cache_key(_: Any, *args: Any, **kwargs: Any) -> str:
+                return bounded(f"fn:{call_key(*args, **kwargs)}{source}")
+
+            decorated.uncached = function  # type: ignore[attr-defined]
+            decorated.cache_timeout = timeout  # type: ignore[attr-defined]
+            decorated.make_cache_key = make_cache_key  # type: ignore[attr-defined]
+            decorated.call_key = call_key  # type: ignore[attr-defined]
+            decorated.delete_memoized = functools.partial(self.delete_memoized, decorated)  # type: ignore[attr-defined]
+            return decorated  # type: ignore[return-value]
+
+        return decorate
+
+    def fragment(self, key: str, timeout: Any, caller: Callable[[], str]) -> Any:
+        """Cache a part of a template, as ``{% cache %}`` does."""
+        options = Options(f"The fragment {key}", None, None, None, None, (), None, 0.0)
+        if self.entries is None:
+            return caller()
+        policy = options.policy(normalize_timeout(timeout), self._app().config)
+        return fetch_value(
+            self.entries, self._own(key), caller, policy, options, in_background=False
+        )[0]
+
+    def _page(
+        self,
+        entries: Entries,
+        decorated: Any,
+        options: Options,
+        page_options: PageOptions,
+        args: Any,
+        kwargs: Any,
+    ) -> Response:
+        endpoint, values = request.endpoint or "", request.view_args or {}
+        tags = [view_tag(endpoint), key_tag(self._own(path_key("view/%s", request.path)))]
+        tags += [view_tag(endpoint, values)] if values else []
+        if page_options.custom_key is not None:
+            tags.append(key_tag(self._own(page_options.custom_key)))
+        response = serve_page(
+            entries,
+            functools.partial(decorated.uncached, *args, **kwargs),
+            options.policy(decorated.cache_timeout, self._app().config, *tags),
+            options,
+            page_options,
+            self._own,
+            renew=self._forced_update(options.forced_update, *args, **kwargs),
+        )
+        hit = "; hit" in response.headers["Cache-Status"]
+        self._signal(cache_view_signals, hit, request.path, decorated.uncached, args, kwargs)
+        return response
+
+    def _value(
+        self,
+        entries: Entries,
+        decorated: Any,
+        options: Options,
+        key: str,
+        tags: Iterable[str],
+        args: Any,
+        kwargs: Any,
+        signals: Any,
+    ) -> Any:
+        fetch = functools.partial(
+            fetch_value,
+            entries,
+            self._own(key),
+            functools.partial(decorated.uncached, *args, **kwargs),
+            options.policy(decorated.cache_timeout, self._app().config, *tags),
+            options,
+            # In the background nobody names the tenant any more.
+            in_background=not self._name_tenant(),
+        )
+        result, hit = fetch(renew=self._forced_update(options.forced_update, *args, **kwargs))
+        if hit and self._is_stale(options.is_stale, result, *args, **kwargs):
+            result, hit = fetch(renew=True)
+        self._signal(signals, hit, key, decorated.uncached, args, kwargs)
+        return result
+
+    def _signal(
+        self, signals: Any, hit: bool, key: str, function: Any, args: Any, kwargs: Any
+    ) -> None:
+        if self.enable_signals:
+            signals[hit].send(cache=self, cache_key=key, f=function, args=args, kwargs=kwargs)
+
+    def _source_digest(self, function: Callable[..., Any], source_check: bool | None) -> str:
+        if not self._get_source_check(source_check):
+            return ""
+        source = inspect.getsource(function).encode()
+        return "#" + hashlib.blake2b(source, digest_size=8).hexdigest()
+
+    # -- dropping ------------------------------------------------------------------------
+
+    def delete_memoized(self, f: Any, *args: Any, **kwargs: Any) -> None:
+        """Drop the entries of a memoized function: of one call, of one instance, or all.
+
+        :raises TypeError: for what is not a memoized function.
+        """
+        call_key: CallKey | None = getattr(f, "call_key", None)
+        if call_key is None:
+            raise TypeError(f"delete_memoized: {f!r} is not a memoized function.")
+        instance = getattr(f, "__self__", None)
+        if args or kwargs:
+            self.delete(_call_key(f, args, kwargs))
+        elif instance is not None and not inspect.isclass(instance):
+            self.invalidate(f"fn:{call_key.instance(instance)}")
+        else:
+            self.invalidate(f"fn:{call_key.name}")
+
+    def delete_memoized_verhash(self, f: Any, *args: Any) -> None:
+        """Drop all entries of a memoized function: Flask-Caching's other name for it."""
+        self.delete_memoized(f)
+
+    def delete_cached(
+        self, f: Any, path: str | None = None, query_args: Any = None, **kwargs: Any
+    ) -> bool:
+        """Drop the pages of a cached view: of a path, of its arguments, or all.
+
+        :param query_args: changes nothing: the pages of a path are dropped with every query.
+        :raises ValueError: where the function is no view of this application.
+        """
+        if path is not None:
+            return self.delete(f.make_cache_key(path=path))
+        endpoints = [
+            endpoint
+            for endpoint, view in self._app().view_functions.items()
+            if inspect.unwrap(view, stop=lambda wrapped: wrapped is f) is f
+        ]
+        if not endpoints:
+            raise ValueError(f"delete_cached: {f.__qualname__} is no view of this application.")
+        for endpoint in endpoints:
+            self.invalidate_view(endpoint, **kwargs)
+        return True
+
+    # -- plain values --------------------------------------------------------------------
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, or ``None``. A fill around it depends on the key."""
+        value = self.entries.get(self._own(key)) if self.entries is not None else None
+        return None if value is None else decode(value)
+
+    def has(self, key: str) -> bool:
+        """Tell whether a key has a value."""
+        return self.entries is not None and self.entries.get(self._own(key)) is not None
+
+    def set(self, key: str, value: Any, timeout: Timeout = None) -> bool:
+        """Set a key's value for ``timeout`` seconds; 0 drops it.
+
+        It has no beginning, so an invalidation cannot tell whether it is older: what depends on
+        data belongs into a memoized function.
+        """
+        seconds = self._seconds(timeout)
+        if self.entries is None:
+            return False
+        if seconds <= 0:
+            return self.delete(key)
+        return self.entries.set(self._own(key), encode(value), seconds)
+
+    def add(self, key: str, value: Any, timeout: Timeout = None) -> bool:
+        """Set a key's value where it has none, as one step; say whether it was set."""
+        seconds = self._seconds(timeout)
+        return (
+            self.entries is not None
+            and seconds > 0
+            and self.entries.add(self._own(key), encode(value), seconds)
+        )
+
+    def delete(self, key: str) -> bool:
+        """Drop a key, and make what depends on it invalid."""
+        return self.entries is not None and self.entries.delete([self._own(key)])
+
+    def delete_many(self, *keys: str) -> list[str]:
+        """Drop keys; returns those that were dropped."""
+        own = [self._own(key) for key in keys]
+        return list(keys) if self.entries is not None and self.entries.delete(own) else []
+
+    def unlink(self, *keys: str) -> list[str]:
+        """Drop keys: Flask-Caching's other name for ``delete_many``."""
+        return self.delete_many(*keys)
+
+    def get_many(self, *keys: str) -> list[Any]:
+        """Return the values of keys, ``None`` for one without."""
+        return [self.get(key) for key in keys]
+
+    def get_dict(self, *keys: str) -> dict[str, Any]:
+        """Return the values of keys by key."""
+        return {key: self.get(key) for key in keys}
+
+    def set_many(self, mapping: dict[str, Any], timeout: Timeout = None) -> list[Any]:
+        """Set the values of keys; returns the keys that were set."""
+        return [key for key, value in mapping.items() if self.set(key, value, timeout)]
+
+    def clear(self) -> bool:
+        """Make every entry of this application invalid, at once and at the same cost."""
+        if self.entries is not None:
+            self.entries.clear()
+        return True
+
+    def _seconds(self, timeout: Timeout) -> float:
+        seconds = normalize_timeout(timeout)
+        default: float = self._app().config["CACHE_DEFAULT_TIMEOUT"]
+        return default if seconds is None else seconds
+
+
+#: The signals of Flask-Caching for a miss and for a hit.
+cache_view_signals = (cache_view_miss, cache_view_hit)
+cache_memoize_signals = (cache_memoize_miss, cache_memoize_hit)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def _call_key(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    instance = getattr(function, "__self__", None)
+    if instance is not None and (not args or args[0] is not instance):
+        args = (instance, *args)
+    key: str = function.make_cache_key(function.uncached, *args, **kwargs)
+    return key

@@ -1,0 +1,542 @@
+"""Lookups, fills and invalidations: what makes an entry right, whatever the store."""
+
+import logging
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from .entries import Entry, Sealer
+from .reads import Reads, current_reads
+from .stores import Store, StoreError, is_reading
+
+logger = logging.getLogger(__name__)
+
+#: How many keys' tags a process remembers, so that a hit costs one round trip, not two.
+_REMEMBERED_KEYS = 10_000
+_REFILL_THREADS = 2
+_WAITING_REFILLS = 64
+#: How long one process may take to start a generation before another tries.
+_STARTING_SECONDS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long an entry lives, and what it depends on beside what its fill reads.
+
+    :param timeout: seconds to its soft expiry; 0 is not stored.
+    :param grace: seconds past it in which it may be served stale.
+    :param jitter: the share of the timeout, 0 to 1, by which it is shortened at random, so that
+        entries stored together do not expire together.
+    :param tags: names that the entry carries in any case.
+    """
+
+    timeout: float
+    grace: float = 0
+    jitter: float = 0
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """What a fill returned.
+
+    :param result: what the caller gets.
+    :param value: its encoding; ``None`` where it must not be stored.
+    :param timeout: seconds that replace the policy's.
+    """
+
+    result: Any
+    value: bytes | None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a fetch was answered: by an entry (hit, stale) or by a computation (miss, bypass)."""
+
+    status: Literal["hit", "stale", "miss", "bypass"]
+    entry: Entry | None = None
+    result: Any = None
+    stored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a lookup saw: an entry or none, its bytes, and whether it is valid."""
+
+    entry: Entry | None = None
+    valid: bool = False
+    sealed: bytes | None = None
+
+    def usable(self, grace: float) -> Entry | None:
+        if self.entry is None or not self.valid:
+            return None
+        return self.entry if time.time() < self.entry.fresh_until + grace else None
+
+    def is_dead_since(self, reads: Reads) -> bool:
+        """Tell whether a fill that began after the context did stored a value that is invalid."""
+        if self.entry is None or self.valid:
+            return False
+        return (self.entry.started or 0) >= (reads.started or 0)
+
+
+@dataclass(slots=True)
+class _Lease:
+    """The right to fill a key."""
+
+    key: str
+    token: bytes
+    released: bool = False
+
+
+class Entries:
+    """The entries of one application in one store.
+
+    :param prefix: the application's part of every key; holds no colon.
+    :param release: the deployed version's part of an entry's key. Tags, clock and generation are
+        shared by the releases, or a rolling deploy would split invalidation.
+    :param lease_seconds: how long a fill keeps others from filling the same key.
+    :param wait_seconds: how long others wait for it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sealer: Sealer,
+        *,
+        prefix: str,
+        release: str,
+        lease_seconds: float = 10,
+        wait_seconds: float = 5,
+    ) -> None:
+        self.store = store
+        self.sealer = sealer
+        self._prefix = prefix
+        self._release = release
+        self._clock = f"{prefix}:clock"
+        self._generation = f"{prefix}:generation"
+        self._lease_seconds = lease_seconds
+        self._wait_seconds = wait_seconds
+        self._tags_of: dict[str, tuple[str, ...]] = {}
+        self._flights: dict[str, threading.Event] = {}
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._refilling: set[str] = set()
+        self._failing = False
+        #: Tells the context what it holds beside what it read through the cache.
+        self.before_fetch: Callable[[Reads], None] = lambda reads: None
+
+    # -- fetching ------------------------------------------------------------------------
+
+    def fetch(
+        self,
+        key: str,
+        fill: Callable[[], Filled],
+        policy: Policy,
+        *,
+        renew: bool = False,
+        refill: Callable[[], object] | None = None,
+    ) -> Outcome:
+        """Answer from the entry of ``key``, or fill it: one fill at a time in all processes.
+
+        :param fill: computes the value; what it reads becomes the entry's tags.
+        :param renew: fill in any case.
+        :param refill: starts a fill in another context; where it is given, a stale entry is
+            served while that runs in the background.
+        """
+        reads = current_reads()
+        self.before_fetch(reads)
+        if reads.bypass or reads.uncommitted or key in reads.filling:
+            return Outcome("bypass", result=fill().result)
+        try:
+            found = _Found() if renew else self._find(key, reads)
+        except StoreError as error:
+            self._failed(error)
+            reads.bypass = True
+            return Outcome("bypass", result=fill().result)
+        entry = found.usable(policy.grace)
+        if entry is not None and (entry.is_fresh() or refill is not None):
+            if refill is not None and not entry.is_fresh():
+                self._refill_soon(key, refill)
+            return _answer(entry, reads)
+        return self._fill_once(key, fill, policy, reads, entry, renew, found.sealed)
+
+    def _fill_once(
+        self,
+        key: str,
+        fill: Callable[[], Filled],
+        policy: Policy,
+        reads: Reads,
+        stale: Entry | None,
+        renew: bool,
+        seen: bytes | None,
+    ) -> Outcome:
+        """Fill under a lease, or wait for who holds it; with a stale entry nobody waits.
+
+        :param seen: the bytes that the first look found: what was invalid then tells nothing
+            of what the leader will store.
+        """
+        deadline = time.monotonic() + self._wait_seconds
+        pause = 0.002
+        while True:
+            with self._flight(key, 0 if stale else deadline - time.monotonic()) as leading:
+                lease = self._take_lease(key, reads) if leading else None
+                try:
+                    found = self._find(key, reads)
+                    entry = found.usable(policy.grace)
+                    if entry is not None and not renew and (entry.is_fresh() or lease is None):
+                        return _answer(entry, reads)
+                    dead_on_arrival = found.sealed != seen and found.is_dead_since(reads)
+                    late = time.monotonic() >= deadline
+                    alone = renew or dead_on_arrival or late or reads.bypass
+                    if lease is not None or alone:
+                        return self._fill(key, fill, policy, reads, entry, lease)
+                except StoreError as error:
+                    self._failed(error)
+                    reads.bypass = True
+                    return Outcome("bypass", result=fill().result)
+                finally:
+                    self._release_lease(lease)
+            time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
+            pause = min(pause * 2, 0.05)
+
+    def _fill(
+        self,
+        key: str,
+        fill: Callable[[], Filled],
+        policy: Policy,
+        reads: Reads,
+        stale: Entry | None,
+        lease: _Lease | None,
+    ) -> Outcome:
+        reads.filling.append(key)
+        try:
+            filled = fill()
+        except Exception:
+            if stale is None:
+                raise
+            logger.warning("The fill of %s failed; serving it stale.", key, exc_info=True)
+            return _answer(stale, reads)
+        finally:
+            reads.filling.pop()
+        entry = self._store(key, filled, policy, reads, lease)
+        return Outcome("miss", entry=entry, result=filled.result, stored=entry is not None)
+
+    def _store(
+        self, key: str, filled: Filled, policy: Policy, reads: Reads, lease: _Lease | None
+    ) -> Entry | None:
+        timeout = policy.timeout if filled.timeout is None else filled.timeout
+        reads.tags.update(policy.tags, [key_tag(key)])
+        if filled.value is None or timeout <= 0 or reads.started is None:
+            return None
+        self.before_fetch(reads)
+        if reads.bypass or reads.uncommitted:
+            return None
+        now = time.time()
+        fresh_until = now + timeout * (1 - policy.jitter * random.random())  # noqa: S311 - spread only
+        if reads.fresh_until is not None:
+            fresh_until = min(fresh_until, reads.fresh_until)
+        tags = tuple(sorted(reads.collected()))
+        seconds = max(fresh_until - now, 0) + policy.grace
+        times = (now, fresh_until, now + seconds)
+        entry = Entry(filled.value, reads.generation, reads.started, tags, *times)
+        try:
+            self.store.store_entry(
+                self._entry_key(key),
+                self.sealer.seal(key, entry),
+                seconds,
+                self._clock,
+                [self._tag_key(tag) for tag in tags],
+                None if lease is None else (lease.key, lease.token),
+            )
+        except StoreError as error:
+            self._failed(error)
+            return None
+        if lease is not None:
+            lease.released = True
+        self._remember(key, tags)
+        return entry
+
+    # -- looking up ----------------------------------------------------------------------
+
+    def _find(self, key: str, reads: Reads) -> _Found:
+        """Read an entry and all that validates it, in one round trip where its tags are known."""
+        known = self._tags_of.get(key, ())
+        names = [self._clock, self._generation, self._entry_key(key)]
+        clock, generation, sealed, *values = self.store.get_many(
+            names + [self._tag_key(tag) for tag in known]
+        )
+        self._answered()
+        current = self._note(reads, clock, generation)
+        entry = self.sealer.open(key, sealed)
+        if entry is None:
+            return _Found(sealed=sealed)
+        if entry.tags != known:
+            values = self._tag_values(entry.tags)
+            self._remember(key, entry.tags)
+        return _Found(entry, entry.is_valid(current, values), sealed)
+
+    def observe(self) -> Reads:
+        """Take the context's first reading, before it reads anything."""
+        reads = current_reads()
+        if reads.started is None and not reads.bypass:
+            try:
+                self._note(reads, *self.store.get_many([self._clock, self._generation]))
+            except StoreError as error:
+                self._failed(error)
+                reads.bypass = True
+        return reads
+
+    def _note(self, reads: Reads, clock: bytes | None, generation: bytes | None) -> str:
+        """Judge clock and generation, start new ones where they are gone, and take a reading."""
+        if not self._stands(clock, generation):
+            clock, generation = self._start_generation()
+        name = (generation or b"").decode("latin-1")
+        if reads.started is None:
+            reads.started, reads.generation = int(clock or 0), name
+        return name
+
+    def _stands(self, clock: bytes | None, generation: bytes | None) -> bool:
+        """Tell whether clock and generation are there, and of the server that answers."""
+        server = (generation or b"").partition(b"@")[2].decode("latin-1")
+        return is_reading(clock) and server == self.store.identity()
+
+    def _start_generation(self) -> tuple[bytes | None, bytes | None]:
+        """Start a new generation and clock where they are gone; one process does, others wait.
+
+        The generation comes before the clock: under the old one, entries could look younger
+        than invalidations that the new clock counts.
+        """
+        lease, token = f"{self._prefix}:starting", secrets.token_hex(8).encode()
+        deadline = time.monotonic() + 2 * _STARTING_SECONDS
+        while True:
+            leading = self.store.add(lease, token, _STARTING_SECONDS)
+            clock, generation = self.store.get_many([self._clock, self._generation])
+            if leading and not self._stands(clock, generation):
+                self.store.put(self._generation, self._new_generation(), None)
+                if not is_reading(clock):
+                    self.store.delete([self._clock])
+                self.store.add(self._clock, b"%d" % (time.time() * 1_000_000), None)
+                clock, generation = self.store.get_many([self._clock, self._generation])
+            if leading:
+                self.store.release(lease, token)
+            if self._stands(clock, generation):
+                return clock, generation
+            if time.monotonic() > deadline:
+                raise StoreError("the store does not keep the clock and the generation")
+            time.sleep(0.005)
+
+    def _new_generation(self) -> bytes:
+        return f"{secrets.token_hex(8)}@{self.store.identity()}".encode()
+
+    def _tag_values(self, tags: Sequence[str]) -> list[bytes | None]:
+        return self.store.get_many([self._tag_key(tag) for tag in tags]) if tags else []
+
+    def _remember(self, key: str, tags: tuple[str, ...]) -> None:
+        with self._lock:
+            self._tags_of.pop(key, None)
+            self._tags_of[key] = tags
+            if len(self._tags_of) > _REMEMBERED_KEYS:
+                del self._tags_of[next(iter(self._tags_of))]
+
+    # -- invalidating --------------------------------------------------------------------
+
+    def invalidate(self, tags: Iterable[str], token: str = "") -> None:
+        """Make every entry that carries one of the tags invalid, before returning."""
+        names = [self._tag_key(tag) for tag in sorted(set(tags))]
+        try:
+            if names and self.store.invalidate(self._clock, names, token) is None:
+                self._start_generation()
+                self.store.invalidate(self._clock, names, token)
+        except StoreError as error:
+            self._failed(error)
+            logger.error("An invalidation was lost (%s): %s", error, ", ".join(names))
+
+    def mark(self, tags: Iterable[str]) -> str:
+        """Put tags in doubt before a COMMIT; returns the token that settles them."""
+        token = secrets.token_hex(8)
+        self.store.mark([self._tag_key(tag) for tag in sorted(set(tags))], token)
+        return token
+
+    def refresh(self, key: str) -> None:
+        """Drop an entry softly: it is stale from now on, and served so within its grace."""
+        reads = Reads()
+        try:
+            found = self._find(key, reads)
+            if found.entry is not None and found.valid:
+                now = time.time()
+                entry = replace(found.entry, fresh_until=min(now, found.entry.fresh_until))
+                left = max(1, found.entry.kept_until - now)
+                self.store.put(self._entry_key(key), self.sealer.seal(key, entry), left)
+        except StoreError as error:
+            self._failed(error)
+
+    def clear(self) -> None:
+        """Make every entry invalid, at the same cost however many there are."""
+        try:
+            self.store.put(self._generation, self._new_generation(), None)
+        except StoreError as error:
+            self._failed(error)
+            logger.error("Clearing the cache failed (%s).", error)
+
+    # -- plain values --------------------------------------------------------------------
+
+    def get(self, key: str) -> bytes | None:
+        """Read a value; a fill around it depends on the key."""
+        reads = current_reads()
+        reads.tags.add(key_tag(key))
+        try:
+            entry = self._find(key, reads).usable(0)
+        except StoreError as error:
+            self._failed(error)
+            reads.bypass = True
+            return None
+        if entry is not None:
+            reads.tags.update(entry.tags)
+        return entry.value if entry is not None else None
+
+    def set(self, key: str, value: bytes, seconds: float) -> bool:
+        """Write a value that no fill made; what depends on its key becomes invalid."""
+        try:
+            self.store.put(self._entry_key(key), self._plain(key, value, seconds), seconds)
+            # After the write, as after a commit: a fill in between reads the old value.
+            self.invalidate([key_tag(key)])
+        except StoreError as error:
+            self._failed(error)
+            return False
+        return True
+
+    def add(self, key: str, value: bytes, seconds: float) -> bool:
+        """Write a value where there is no valid one, as one step; say whether it was written."""
+        try:
+            found = self._find(key, Reads())
+            if found.usable(0) is not None:
+                return False
+            if found.sealed is not None:
+                self.store.release(self._entry_key(key), found.sealed)
+            sealed = self._plain(key, value, seconds)
+            added = self.store.add(self._entry_key(key), sealed, seconds)
+            if added:
+                self.invalidate([key_tag(key)])
+        except StoreError as error:
+            self._failed(error)
+            return False
+        return added
+
+    def _plain(self, key: str, value: bytes, seconds: float) -> bytes:
+        reads = Reads()
+        self._note(reads, *self.store.get_many([self._clock, self._generation]))
+        now = time.time()
+        times = (now, now + seconds, now + seconds)
+        return self.sealer.seal(key, Entry(value, reads.generation, None, (), *times))
+
+    def delete(self, keys: Sequence[str]) -> bool:
+        """Drop entries and make what depends on their keys invalid; say whether it was done."""
+        try:
+            self.store.delete([self._entry_key(key) for key in keys])
+            self.invalidate(key_tag(key) for key in keys)
+        except StoreError as error:
+            self._failed(error)
+            return False
+        return True
+
+    # -- leases and flights --------------------------------------------------------------
+
+    def _take_lease(self, key: str, reads: Reads) -> _Lease | None:
+        lease = _Lease(self._lease_key(key), secrets.token_hex(8).encode())
+        try:
+            taken = self.store.add(lease.key, lease.token, self._lease_seconds)
+        except StoreError as error:
+            self._failed(error)
+            reads.bypass = True
+            return None
+        return lease if taken else None
+
+    def _release_lease(self, lease: _Lease | None) -> None:
+        if lease is None or lease.released:
+            return
+        try:
+            self.store.release(lease.key, lease.token)
+        except StoreError as error:
+            self._failed(error)
+
+    @contextmanager
+    def _flight(self, key: str, wait_seconds: float) -> Iterator[bool]:
+        """Let one thread of this process go for the lease; the others wait for it to be done."""
+        with self._lock:
+            running = self._flights.get(key)
+            if running is None:
+                self._flights[key] = threading.Event()
+        if running is not None:
+            running.wait(max(0.0, wait_seconds))
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            with self._lock:
+                self._flights.pop(key).set()
+
+    def _refill_soon(self, key: str, refill: Callable[[], object]) -> None:
+        with self._lock:
+            if key in self._refilling or len(self._refilling) >= _WAITING_REFILLS:
+                return
+            self._refilling.add(key)
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(_REFILL_THREADS, "cache-refill")
+        self._pool.submit(self._refill, key, refill)
+
+    def _refill(self, key: str, refill: Callable[[], object]) -> None:
+        try:
+            refill()
+        except Exception:
+            logger.warning("Refilling %s failed; it stays stale.", key, exc_info=True)
+        finally:
+            with self._lock:
+                self._refilling.discard(key)
+
+    def close(self) -> None:
+        """Let the running refills end, and drop the store's connections."""
+        if self._pool is not None:
+            self._pool.shutdown()
+        self.store.close()
+
+    # -- names and states ----------------------------------------------------------------
+
+    def _entry_key(self, key: str) -> str:
+        return f"{self._prefix}:{self._release}:entry:{key}"
+
+    def _lease_key(self, key: str) -> str:
+        return f"{self._prefix}:{self._release}:lease:{key}"
+
+    def _tag_key(self, tag: str) -> str:
+        return f"{self._prefix}:tag:{tag}"
+
+    def _failed(self, error: StoreError) -> None:
+        if not self._failing:
+            self._failing = True
+            logger.error("The cache's store fails; going on without it: %s", error)
+
+    def _answered(self) -> None:
+        if self._failing:
+            self._failing = False
+            logger.warning("The cache's store answers again.")
+
+
+def key_tag(key: str) -> str:
+    """The tag that an entry's own key is."""
+    return f"key:{key}"
+
+
+def _answer(entry: Entry, reads: Reads) -> Outcome:
+    reads.tags.update(entry.tags)
+    if entry.is_fresh():
+        return Outcome("hit", entry=entry)
+    reads.fresh_until = min(entry.fresh_until, reads.fresh_until or entry.fresh_until)
+    return Outcome("stale", entry=entry)

@@ -1,0 +1,67 @@
+"""Cached functions: what ``memoize`` does, and ``cached`` on a function that is no view."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from flask import current_app
+from flask_caching.utils import join_generator
+
+from .fills import Entries, Filled, Policy
+from .inputs import Declared, report_once, watched
+from .options import Options
+from .values import decode, encode
+
+_REMEDY = "pass it as an argument."
+
+
+def fetch_value(
+    entries: Entries,
+    key: str,
+    call: Callable[[], Any],
+    policy: Policy,
+    options: Options,
+    *,
+    renew: bool = False,
+    in_background: bool = True,
+) -> tuple[Any, bool]:
+    """Return a function's value, of the caller's own, and whether it came from an entry."""
+
+    def fill() -> Filled:
+        with watched(options.name, Declared(), _REMEDY) as inputs:
+            result = call()
+            if inspect.isgenerator(result):
+                result = join_generator(result)
+        if inputs.session_read:
+            report_once(f"{options.name} looked at the session, so it is not cached: {_REMEDY}")
+        refused = inputs.session_read or inputs.undeclared
+        if refused or not _passes(options.response_filter, result):
+            return Filled(result, None)
+        return Filled(result, _encoded(options.name, result))
+
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+
+    def refill() -> None:
+        with app.app_context():
+            entries.fetch(key, fill, policy)
+
+    outcome = entries.fetch(
+        key, fill, policy, renew=renew, refill=refill if in_background else None
+    )
+    if outcome.status in ("miss", "bypass") or outcome.entry is None:
+        return outcome.result, False
+    return decode(outcome.entry.value), True
+
+
+def _passes(response_filter: Callable[..., Any] | None, result: Any) -> bool:
+    return response_filter is None or bool(response_filter(result))
+
+
+def _encoded(name: str, result: Any) -> bytes | None:
+    try:
+        return encode(result)
+    except Exception as error:
+        if current_app.config.get("CACHE_STRICT", current_app.debug or current_app.testing):
+            raise
+        report_once(f"{name} returned what cannot be stored, so it is not cached: {error}")
+        return None

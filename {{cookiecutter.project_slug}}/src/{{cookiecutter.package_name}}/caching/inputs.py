@@ -1,0 +1,213 @@
+"""What a fill may read of the request: only what its key holds."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote_plus
+
+from flask import Request, current_app, has_request_context, request
+from flask.globals import request_ctx
+from werkzeug.datastructures import EnvironHeaders, ImmutableMultiDict
+from werkzeug.utils import cached_property
+
+logger = logging.getLogger(__name__)
+
+#: Headers of the body, and the host, which every page's key holds.
+_ALWAYS_DECLARED = frozenset({"host", "content-type", "content-length", "transfer-encoding"})
+#: What is computed from the body, which can be read once only.
+_OF_THE_BODY = frozenset({"stream", "data", "form", "files"})
+_NAME = "caching.inputs"
+_reported: set[str] = set()
+
+
+class UndeclaredInput(RuntimeError):
+    """A fill read a part of the request that its key does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """The parts of a request that enter a key.
+
+    :param query: names of query parameters; ``None`` is all of them.
+    :param headers: names of request headers, in lower case.
+    """
+
+    query: frozenset[str] | None = frozenset()
+    headers: frozenset[str] = frozenset()
+
+    def query_string(self, raw: bytes) -> str:
+        """The declared part of a query string, in the order and the spelling it came in."""
+        pairs = raw.decode("latin-1").split("&")
+        if self.query is None:
+            return "&".join(pairs)
+        return "&".join(p for p in pairs if unquote_plus(p.partition("=")[0]) in self.query)
+
+
+@dataclass(slots=True)
+class Inputs:
+    """What one fill reads of the request.
+
+    :param name: the function or view that is filling.
+    :param remedy: what its owner can do about an undeclared input.
+    :param strict: raise :class:`UndeclaredInput`, else remember it in ``undeclared``.
+    :param session_read: whether the fill looked at the session, which counts as reading it.
+    """
+
+    name: str
+    declared: Declared
+    remedy: str
+    strict: bool = False
+    undeclared: set[tuple[str, str]] = field(default_factory=set)
+    session_read: bool = False
+    session_written: bool = False
+
+    def read(self, kind: str, name: str) -> None:
+        """Check one input by its kind (``query parameter``, ``header``) and name."""
+        if kind == "header":
+            known = name.lower() in self.declared.headers or name.lower() in _ALWAYS_DECLARED
+        else:
+            known = self.declared.query is None or name in self.declared.query
+        if known:
+            return
+        self.undeclared.add((kind, name))
+        message = f"{self.name} read the {kind} {name!r}, which its key does not hold: " + (
+            self.remedy.format(name=name, option="query" if kind != "header" else "vary")
+        )
+        if self.strict:
+            raise UndeclaredInput(message)
+        report_once(message + " It is not cached.")
+
+
+def report_once(message: str) -> None:
+    """Log a warning the first time that it is given in this process."""
+    if message not in _reported and len(_reported) < 1000:
+        _reported.add(message)
+        logger.warning(message)
+
+
+@contextmanager
+def watched(name: str, declared: Declared, remedy: str) -> Iterator[Inputs]:
+    """Watch what is read of the request while a fill runs; without a request there is nothing."""
+    strict = current_app.config.get("CACHE_STRICT", current_app.debug or current_app.testing)
+    inputs = Inputs(name, declared, remedy, strict)
+    if not has_request_context():
+        yield inputs
+        return
+    outer: Inputs | None = request.environ.get(_NAME)
+    # The session proxy would count as a look at the session.
+    session = request_ctx._session
+    accessed, modified = (session.accessed, session.modified) if session else (False, False)
+    if session is not None:
+        session.accessed = False
+    request.environ[_NAME] = inputs
+    try:
+        with _replaced(request_ctx.request, inputs):
+            yield inputs
+    finally:
+        request.environ[_NAME] = outer
+        if session is not None:
+            inputs.session_read = session.accessed
+            inputs.session_written = session.modified and not modified
+            session.accessed = accessed or session.accessed
+    if outer is not None:
+        for kind, undeclared in inputs.undeclared:
+            outer.read(kind, undeclared)
+
+
+@contextmanager
+def _replaced(watched_request: Request, inputs: Inputs) -> Iterator[None]:
+    """Put watching collections in the place of the request's own, and what derives from them."""
+    state = watched_request.__dict__
+    kept = {name: state[name] for name in ("headers", "query_string")}
+    derived = {name: state.pop(name) for name in _derived_names(watched_request)}
+    declared_query = inputs.declared.query_string(watched_request.query_string)
+    state["headers"] = _WatchedHeaders(watched_request.environ, inputs)
+    state["args"] = _WatchedArgs(watched_request.args.items(multi=True), inputs)
+    state["query_string"] = declared_query.encode("latin-1")
+    try:
+        yield
+    finally:
+        for name in _derived_names(watched_request):
+            del state[name]
+        state.update(kept)
+        state.update(derived)
+
+
+def _derived_names(watched_request: Request) -> list[str]:
+    return [
+        name
+        for name in watched_request.__dict__
+        if name not in _OF_THE_BODY
+        and isinstance(getattr(type(watched_request), name, None), cached_property)
+    ]
+
+
+class _WatchedHeaders(EnvironHeaders):
+    def __init__(self, environ: dict[str, Any], inputs: Inputs) -> None:
+        super().__init__(environ)
+        self._inputs = inputs
+
+    def __getitem__(self, key: Any) -> Any:
+        self._inputs.read("header", str(key))
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None, type: Any = None) -> Any:  # type: ignore[override]
+        self._inputs.read("header", key)
+        return super().get(key, default, type)
+
+    def getlist(self, key: str, type: Any = None) -> Any:
+        self._inputs.read("header", key)
+        return EnvironHeaders(self.environ).getlist(key, type)
+
+    def __iter__(self) -> Any:
+        for name, value in super().__iter__():
+            self._inputs.read("header", name)
+            yield name, value
+
+
+class _WatchedArgs(ImmutableMultiDict[str, str]):
+    def __init__(self, pairs: Iterable[tuple[str, str]], inputs: Inputs) -> None:
+        super().__init__(list(pairs))
+        self._inputs = inputs
+
+    def __getitem__(self, key: str) -> str:
+        self._inputs.read("query parameter", key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self._inputs.read("query parameter", str(key))
+        return super().__contains__(key)
+
+    def get(self, key: str, default: Any = None, type: Any = None) -> Any:  # type: ignore[override]
+        self._inputs.read("query parameter", key)
+        return super().get(key, default, type)
+
+    def getlist(self, key: str, type: Any = None) -> Any:
+        self._inputs.read("query parameter", key)
+        return super().getlist(key, type)
+
+    def __iter__(self) -> Iterator[str]:
+        for key in super().__iter__():
+            self._inputs.read("query parameter", key)
+            yield key
+
+    def keys(self) -> Any:
+        return list(self)
+
+    def items(self, multi: bool = False) -> Any:
+        list(self)
+        return super().items(multi)
+
+    def lists(self) -> Any:
+        list(self)
+        return super().lists()
+
+    def values(self) -> Any:
+        list(self)
+        return super().values()
+
+    def to_dict(self, flat: Any = True) -> Any:
+        list(self)
+        return super().to_dict(flat)

@@ -1,0 +1,162 @@
+"""Keys: readable, stable between processes, bounded in length."""
+
+import enum
+import hashlib
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any
+from uuid import UUID
+
+#: Longer keys keep their beginning, for the reader, and end with a digest.
+_LONGEST_KEY = 200
+_KEPT_PART = 150
+
+_PLAIN_TYPES = frozenset(
+    {str, bytes, int, float, complex, bool, type(None), type(...)}
+    | {Decimal, UUID, date, datetime, time, timedelta}
+)
+_FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType, partial)
+_ADDRESS = re.compile(r"\bat 0x[0-9a-fA-F]+")
+
+
+class UnstableArgument(TypeError):
+    """An argument whose text differs between processes, or does not tell values apart."""
+
+
+def bounded(key: str) -> str:
+    """Shorten a key to 200 characters or fewer, without two keys becoming one."""
+    if len(key) <= _LONGEST_KEY:
+        return key
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=20)
+    return f"{key[:_KEPT_PART]}~{digest.hexdigest()}"
+
+
+def stable_text(value: Any) -> str:
+    """Write a value so that equal texts mean the same value, in every process.
+
+    Classes of one's own take part by a ``__caching_id__()`` method, or by a ``__repr__`` that
+    tells their values apart and holds no address.
+
+    :raises UnstableArgument: naming the type and the remedy.
+    """
+    kind = type(value)
+    if kind in _PLAIN_TYPES:
+        return repr(value)
+    if kind in (tuple, list):
+        return f"{kind.__name__}({','.join(map(stable_text, value))})"
+    if kind in (set, frozenset):
+        return f"{kind.__name__}({','.join(sorted(map(stable_text, value)))})"
+    if kind is dict:
+        pairs = (f"{stable_text(key)}:{stable_text(item)}" for key, item in value.items())
+        return f"dict({','.join(pairs)})"
+    if isinstance(value, enum.Enum):
+        return f"{_type_name(kind)}.{value.name}"
+    if isinstance(value, type):
+        return _type_name(value)
+    return f"{_type_name(kind)}[{_own_text(value)}]"
+
+
+def _own_text(value: Any) -> str:
+    caching_id = getattr(value, "__caching_id__", None)
+    if caching_id is not None:
+        return str(caching_id())
+    if hasattr(value, "_sa_instance_state"):
+        raise UnstableArgument("is a row of the database, which changes: pass its primary key")
+    if isinstance(value, _FUNCTIONS):
+        raise UnstableArgument("is a function, which is known by its address: pass a name instead")
+    text = repr(value)
+    if _ADDRESS.search(text):
+        raise UnstableArgument(
+            f"is a {_type_name(type(value))}, whose repr is an address: "
+            "give the class a __caching_id__() method, or pass plain data"
+        )
+    if "..." in text:
+        raise UnstableArgument(
+            f"is a {_type_name(type(value))}, whose repr leaves parts out: pass plain data"
+        )
+    return text
+
+
+def _type_name(kind: type) -> str:
+    if "<locals>" in kind.__qualname__:
+        raise UnstableArgument(
+            f"involves {kind.__qualname__}, a class made inside a function: "
+            "define it at the module's top level"
+        )
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+class CallKey:
+    """Writes a call of one function as a key: ``module.function(1,'a')``.
+
+    Positional, keyword and defaulted ways of passing the same arguments give the same key.
+
+    :param function: the function as it was defined.
+    :param ignored: names of arguments that do not enter the key.
+    :param make_name: replaces the function's name, as in Flask-Caching.
+    :raises TypeError: for a closure or a lambda without ``make_name``: two of them can share
+        one name and differ in what they return.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        ignored: Iterable[str] = (),
+        make_name: Callable[[str], str] | None = None,
+    ) -> None:
+        self._signature = inspect.signature(function)
+        self._ignored = frozenset(ignored)
+        name = f"{function.__module__}.{function.__qualname__}"
+        self.name = make_name(name) if make_name is not None else name
+        first = next(iter(self._signature.parameters), "")
+        self.is_method = first in ("self", "cls")
+        if make_name is None:
+            _refuse_nameless(function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> str:
+        """Write the call.
+
+        :raises UnstableArgument: naming the argument and the remedy.
+        :raises TypeError: where the arguments do not fit the function.
+        """
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        texts = [
+            self._text(name, value)
+            for name, value in bound.arguments.items()
+            if name not in self._ignored
+        ]
+        return bounded(f"{self.name}({','.join(texts)})")
+
+    def instance(self, instance: Any) -> str:
+        """Name all calls of a method on one instance."""
+        first = next(iter(self._signature.parameters))
+        return bounded(f"{self.name}@{self._text(first, instance)}")
+
+    def _text(self, name: str, value: Any) -> str:
+        try:
+            return stable_text(value)
+        except UnstableArgument as error:
+            raise UnstableArgument(
+                f"{self.name}: the argument {name!r} {error}, or leave it out of the key "
+                f"with args_to_ignore=[{name!r}]."
+            ) from None
+
+
+def _refuse_nameless(function: Callable[..., Any]) -> None:
+    free = getattr(getattr(function, "__code__", None), "co_freevars", ())
+    if "<lambda>" in function.__qualname__:
+        what = "is a lambda, which has no name of its own"
+    elif "<locals>" in function.__qualname__ and free:
+        what = f"is a closure over {', '.join(free)}, which its key would not hold"
+    else:
+        return
+    raise TypeError(
+        f"{function.__module__}.{function.__qualname__} {what}: pass what it needs as arguments, "
+        "or name it with make_name=lambda name: '…'."
+    )

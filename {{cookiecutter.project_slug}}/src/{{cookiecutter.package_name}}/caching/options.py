@@ -1,0 +1,80 @@
+"""What a decorator was told, checked once."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from flask_caching.utils import normalize_timeout
+
+from .fills import Policy
+
+Timeout = int | timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The parameters that ``cached`` and ``memoize`` share, with Flask-Caching's meaning.
+
+    :param name: how messages call the function.
+    :param grace: seconds past the timeout in which an entry may be served stale; ``None`` is
+        ``CACHE_GRACE``.
+    :param jitter: the share of the timeout, 0 to 1, by which it is shortened at random.
+    :param tags: names that each entry carries beside those that its fill reads.
+    """
+
+    name: str
+    unless: Callable[..., Any] | None
+    forced_update: Callable[..., Any] | None
+    is_stale: Callable[..., Any] | None
+    response_filter: Callable[..., Any] | None
+    tags: tuple[str, ...]
+    grace: float | None
+    jitter: float
+
+    def policy(self, timeout: Timeout, config: dict[str, Any], *tags: str) -> Policy:
+        """Resolve the defaults of the application."""
+        seconds = normalize_timeout(timeout)
+        return Policy(
+            timeout=config["CACHE_DEFAULT_TIMEOUT"] if seconds is None else seconds,
+            grace=config["CACHE_GRACE"] if self.grace is None else self.grace,
+            jitter=self.jitter,
+            tags=(*self.tags, *tags),
+        )
+
+
+def checked(
+    decorator: str, function: Callable[..., Any], options: Options, timeout: Timeout
+) -> Options:
+    """Refuse what cannot work, when the function is decorated.
+
+    :raises TypeError: for an ``async def``.
+    :raises ValueError: for a time or a share out of range.
+    """
+    name = f"@cache.{decorator} on {options.name}"
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"{name}: async functions are not supported; cache the synchronous function "
+            "that does the work, and call it from the async one."
+        )
+    seconds = normalize_timeout(timeout)
+    if seconds is not None and seconds < 0:
+        raise ValueError(f"{name}: timeout is {timeout!r}; it must be 0 seconds or more.")
+    if options.grace is not None and options.grace < 0:
+        raise ValueError(f"{name}: grace is {options.grace!r}; it must be 0 seconds or more.")
+    if not 0 <= options.jitter <= 1:
+        raise ValueError(f"{name}: jitter is {options.jitter!r}; it must be from 0 to 1.")
+    return options
+
+
+def check_tags(tags: Iterable[str], name: str) -> None:
+    """Refuse a string in the place of a tuple, and tags that are no names.
+
+    :raises ValueError: in words.
+    """
+    if isinstance(tags, str):
+        raise ValueError(f"{name}: tags is {tags!r}; it must be a tuple, such as ({tags!r},).")
+    for tag in tags:
+        if not isinstance(tag, str) or not tag:
+            raise ValueError(f"{name}: the tag {tag!r} must be a string that is not empty.")

@@ -1,0 +1,85 @@
+"""What one context has read so far: the collector of tags."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import g, has_app_context, has_request_context, request
+
+#: Beyond so many rows of one table, an entry depends on the table.
+MANY_ROWS = 64
+
+
+@dataclass(slots=True)
+class Reads:
+    """What a request (or an application context without one) has read.
+
+    A fill's tags are all of these, also those read before it began: an object that is already
+    in the session's identity map issues no SQL, and still went into the value.
+
+    :param started: the clock's reading at the first lookup or query; ``None`` before it.
+    :param generation: the store's generation at that time.
+    :param tags: the names of all that was read.
+    :param fresh_until: the earliest soft expiry of the stale entries that were served, in
+        seconds since the epoch: what is built on them expires no later.
+    :param filling: the keys whose fills are running, from the outermost inwards.
+    :param rows: the identities of the rows that were read by their key, by table.
+    :param expected: lookups by a key whose row has not turned up: table, columns and values.
+    :param uncommitted: whether it wrote what is not committed yet.
+    :param bypass: whether it looks nothing up and stores nothing any more: it saw data that is
+        not committed, or the store failed it, so that ``started`` would come too late.
+    """
+
+    started: int | None = None
+    generation: str = ""
+    tags: set[str] = field(default_factory=set)
+    fresh_until: float | None = None
+    filling: list[str] = field(default_factory=list)
+    rows: dict[str, set[str]] = field(default_factory=dict)
+    expected: dict[tuple[str, tuple[str, ...], tuple[Any, ...]], None] = field(default_factory=dict)
+    uncommitted: bool = False
+    bypass: bool = False
+
+    def read_row(self, table: str, identity: str) -> None:
+        """Note a row that was found by its key."""
+        self.rows.setdefault(table, set()).add(identity)
+
+    def follow(self, earlier: "Reads") -> None:
+        """Take over what an earlier context read, and its beginning."""
+        self.tags |= earlier.collected()
+        self.bypass = self.bypass or earlier.bypass
+        if earlier.started is not None and earlier.started < (self.started or earlier.started + 1):
+            self.started, self.generation = earlier.started, earlier.generation
+
+    def collected(self) -> set[str]:
+        """All tags: of many rows of a table the table's; of a row that was not found, too."""
+        tags = set(self.tags)
+        for table, identities in self.rows.items():
+            if len(identities) > MANY_ROWS:
+                tags.add(table)
+            else:
+                # What names no rows, such as a bulk UPDATE, raises "table:*".
+                tags.add(f"{table}:*")
+                tags.update(f"{table}:{identity}" for identity in identities)
+        tags.update(table for table, _, _ in self.expected)
+        return tags
+
+
+_NAME = "caching.reads"
+
+
+def current_reads() -> Reads:
+    """The collector of the current request, else of the application context, else a new one.
+
+    A request has its own even where a test keeps an application context open around it.
+    """
+    if has_request_context():
+        reads: Reads | None = request.environ.get(_NAME)
+        if reads is None:
+            reads = request.environ[_NAME] = Reads()
+        return reads
+    if has_app_context():
+        if _NAME not in g:
+            setattr(g, _NAME, Reads())
+        collected: Reads = g.get(_NAME)
+        return collected
+    return Reads()

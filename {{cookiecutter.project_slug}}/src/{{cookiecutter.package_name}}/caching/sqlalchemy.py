@@ -1,0 +1,367 @@
+"""What SQLAlchemy reads and writes becomes tags, unasked.
+
+A SELECT tags its tables, or the row where it finds one by its key. A commit raises the rows
+that it changed and their tables. Raw SQL text cannot be seen: ``cache.tag`` and
+``cache.invalidate`` say by hand what it reads and writes.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from flask import Flask, has_request_context
+from sqlalchemy import Connection, Delete, Engine, Insert, Integer, MetaData, Table, Update, event
+from sqlalchemy import inspect as inspect_state
+from sqlalchemy.sql import operators, visitors
+from sqlalchemy.sql.elements import (
+    BinaryExpression,
+    BindParameter,
+    BooleanClauseList,
+    ColumnElement,
+    TextClause,
+)
+from sqlalchemy.sql.schema import Column, UniqueConstraint
+from sqlalchemy.sql.selectable import Select, TextualSelect
+
+from .fills import Entries
+from .inputs import report_once
+from .reads import Reads, current_reads
+from .stores import StoreError
+
+logger = logging.getLogger(__name__)
+
+_NAME = "caching.transaction"
+_flushing: ContextVar[bool] = ContextVar("caching_flushing", default=False)
+
+
+@dataclass(slots=True)
+class _Transaction:
+    """A transaction's beginning, and the tags of what it wrote."""
+
+    started: int | None
+    generation: str
+    touched: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    """A SELECT that finds one row: its table, and the parameters that its key is compared with."""
+
+    table: Table
+    parameters: tuple[tuple[Column[Any], str], ...]
+    by_integer_key: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Statement:
+    """What a compiled statement reads and writes."""
+
+    reads: frozenset[Table]
+    writes: frozenset[Table]
+    deletes: bool
+    lookup: _Lookup | None
+    is_text: bool
+
+
+def track(app: Flask, entries: Entries | None, db: Any) -> None:
+    """Watch the engines, the sessions and the models of a Flask-SQLAlchemy ``db``.
+
+    Call it after both extensions know the application.
+    """
+    if entries is None:
+        return
+    tracker = _Tracker(app, entries, db)
+    with app.app_context():
+        for engine in db.engines.values():
+            tracker.watch_engine(engine)
+    entries.before_fetch = tracker.before_fetch
+    _watch_models_once(db)
+
+
+class _Tracker:
+    def __init__(self, app: Flask, entries: Entries, db: Any) -> None:
+        self._app = app
+        self._entries = entries
+        self._db = db
+        self._statements: WeakKeyDictionary[Any, _Statement] = WeakKeyDictionary()
+
+    def watch_engine(self, engine: Engine) -> None:
+        event.listen(engine, "begin", self._began)
+        event.listen(engine, "before_cursor_execute", self._executes)
+        event.listen(engine, "rollback", self._rolled_back)
+        event.listen(engine, "rollback_savepoint", self._rolled_back)
+        # No event comes after COMMIT on every way to it; the dialect's method is on each.
+        dialect: Any = engine.dialect
+        dialect.do_commit = self._committing(dialect.do_commit)
+        dialect.do_commit_twophase = self._committing(dialect.do_commit_twophase)
+
+    def before_fetch(self, reads: Reads) -> None:
+        """Learn what the current session holds: changes of its own, and objects read before.
+
+        A session can be older than the context, where an application context is kept open.
+        """
+        if not self._db.session.registry.has():
+            return
+        session = self._db.session()
+        if session.new or session.deleted or session.dirty:
+            reads.uncommitted = True
+        earlier: Reads | None = session.info.get(_NAME)
+        if earlier is not None and earlier is not reads and session.in_transaction():
+            reads.follow(earlier)
+
+    def _began(self, connection: Connection) -> None:
+        """A transaction's snapshot is no younger than its beginning."""
+        reads = self._entries.observe()
+        connection.info[_NAME] = _Transaction(reads.started, reads.generation)
+
+    def _rolled_back(self, *_: Any) -> None:
+        reads = current_reads()
+        if reads.uncommitted:
+            reads.bypass = True
+
+    def _executes(
+        self,
+        connection: Connection,
+        cursor: Any,
+        sql: str,
+        parameters: Any,
+        context: Any,
+        executemany: bool,
+    ) -> None:
+        compiled = context.compiled if context is not None else None
+        statement = self._statement(compiled)
+        reads = current_reads()
+        transaction: _Transaction | None = connection.info.get(_NAME)
+        if transaction is not None:
+            self._begin_no_later(reads, transaction)
+        if statement.is_text:
+            self._report_text(sql, reads)
+        if statement.writes:
+            reads.uncommitted = True
+            if transaction is not None:
+                transaction.touched |= self._touched(statement)
+        if statement.lookup is not None and not executemany:
+            _read_row(reads, statement.lookup, context.compiled_parameters[0])
+        else:
+            reads.tags.update(table.fullname for table in statement.reads)
+
+    @staticmethod
+    def _begin_no_later(reads: Reads, transaction: _Transaction) -> None:
+        if transaction.started is None:
+            reads.bypass = True
+        elif reads.started is None or transaction.started < reads.started:
+            reads.started, reads.generation = transaction.started, transaction.generation
+
+    def _statement(self, compiled: Any) -> _Statement:
+        if compiled is None or compiled.statement is None:
+            return _Statement(frozenset(), frozenset(), False, None, True)
+        known = self._statements.get(compiled)
+        if known is None:
+            known = self._statements[compiled] = _analysed(compiled)
+        return known
+
+    def _touched(self, statement: _Statement) -> set[str]:
+        tables = set(statement.writes)
+        if statement.deletes:
+            tables |= _referring(self._db.metadatas.values(), tables)
+        tags = {table.fullname for table in tables}
+        # A flush names its rows one by one; all else may have changed any.
+        named = _mapped_tables(self._db) if _flushing.get() else frozenset()
+        tags |= {f"{table.fullname}:*" for table in tables - named}
+        if statement.deletes:
+            tags |= {f"{table.fullname}:*" for table in tables - statement.writes}
+        return tags
+
+    def _committing(self, commit: Callable[..., Any]) -> Callable[..., Any]:
+        """Mark what a transaction touched before its COMMIT, and settle it after."""
+
+        def do_commit(connection: Any, *args: Any, **kwargs: Any) -> Any:
+            transaction: _Transaction | None = connection.info.pop(_NAME, None)
+            if transaction is None or not transaction.touched:
+                return commit(connection, *args, **kwargs)
+            touched = transaction.touched
+            token = self._mark(touched)
+            try:
+                return commit(connection, *args, **kwargs)
+            finally:
+                self._entries.invalidate(touched, token)
+                reads = current_reads()
+                reads.tags |= touched
+                reads.uncommitted = False
+
+        return do_commit
+
+    def _mark(self, touched: set[str]) -> str:
+        if not self._entries.store.shared and self._app.debug and not has_request_context():
+            report_once(
+                "This process wrote to the database; a server that runs beside it on SimpleCache "
+                "does not hear of it: restart it, or set CACHE_TYPE=RedisCache."
+            )
+        try:
+            return self._entries.mark(touched)
+        except StoreError as error:
+            logger.warning("A commit could not mark its tags: %s", error)
+            return ""
+
+    def _report_text(self, sql: str, reads: Reads) -> None:
+        words = sql.split(None, 1)
+        verb = words[0].upper() if words else ""
+        if verb in ("INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "TRUNCATE"):
+            remedy = "say what it writes with cache.invalidate(…) after the commit"
+        elif verb in ("SELECT", "WITH") and reads.filling:
+            remedy = "say what it reads with cache.tag(…)"
+        else:
+            return
+        if self._app.debug or self._app.testing:
+            report_once(f"The cache cannot see into raw SQL: {remedy}. {sql[:200]}")
+
+
+def _analysed(compiled: Any) -> _Statement:
+    """Find the tables of a statement as it was compiled: with eager loads and subqueries."""
+    statement = getattr(compiled.compile_state, "statement", None)
+    if statement is None:
+        statement = compiled.statement
+    elements = list(visitors.iterate(statement))
+    writes = frozenset(
+        element.table
+        for element in elements
+        if isinstance(element, Insert | Update | Delete) and isinstance(element.table, Table)
+    )
+    tables = frozenset(element for element in elements if isinstance(element, Table))
+    return _Statement(
+        reads=tables if not writes or len(tables) > 1 else frozenset(),
+        writes=writes,
+        deletes=any(isinstance(element, Delete) for element in elements),
+        lookup=_lookup(statement, compiled.bind_names) if not writes and len(tables) == 1 else None,
+        is_text=any(isinstance(element, TextualSelect) for element in elements)
+        or isinstance(statement, TextClause),
+    )
+
+
+def _lookup(statement: Any, names: Mapping[Any, str]) -> _Lookup | None:
+    """Recognise equality on a whole primary or unique key of one table."""
+    if not isinstance(statement, Select) or statement.whereclause is None:
+        return None
+    froms = statement.get_final_froms()
+    if len(froms) != 1 or not isinstance(froms[0], Table):
+        return None
+    table = froms[0]
+    compared: dict[Column[Any], str] = dict(_equalities(statement.whereclause, table, names))
+    for key in _unique_keys(table):
+        if key and all(column in compared for column in key):
+            integers = key == list(table.primary_key) and all(
+                isinstance(column.type, Integer) for column in key
+            )
+            parameters = tuple((column, compared[column]) for column in key)
+            return _Lookup(table, parameters, integers)
+    return None
+
+
+def _equalities(
+    clause: ColumnElement[Any], table: Table, names: Mapping[Any, str]
+) -> Iterable[tuple[Column[Any], str]]:
+    parts = [clause]
+    if isinstance(clause, BooleanClauseList) and clause.operator is operators.and_:
+        parts = list(clause.clauses)
+    for part in parts:
+        if isinstance(part, BinaryExpression) and part.operator is operators.eq:
+            left, right = part.left, part.right
+            if isinstance(left, Column) and isinstance(right, BindParameter) and right in names:
+                yield table.c[left.key], names[right]
+
+
+def _unique_keys(table: Table) -> Iterable[list[Column[Any]]]:
+    yield list(table.primary_key)
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint):
+            yield list(constraint.columns)
+    for index in table.indexes:
+        if index.unique and all(isinstance(column, Column) for column in index.expressions):
+            yield list(index.columns)
+
+
+def _read_row(reads: Reads, lookup: _Lookup, parameters: dict[str, Any]) -> None:
+    """Depend on the row alone; by another key than an integer, once it turns out to be there."""
+    values = [parameters.get(name) for _, name in lookup.parameters]
+    if lookup.by_integer_key and all(type(value) is int for value in values):
+        reads.read_row(lookup.table.fullname, _identity(values))
+    else:
+        columns = tuple(column.key for column, _ in lookup.parameters)
+        reads.expected[(lookup.table.fullname, columns, tuple(values))] = None
+
+
+def _identity(values: Iterable[Any]) -> str:
+    return ",".join(str(value) for value in values)
+
+
+def _referring(metadatas: Iterable[MetaData], tables: set[Table]) -> set[Table]:
+    """Find the tables that refer to tables, transitively: ON DELETE may write them unseen."""
+    found: set[Table] = set()
+    every = [table for metadata in metadatas for table in metadata.tables.values()]
+    growing = True
+    while growing:
+        targets = tables | found
+        more = {
+            table
+            for table in every
+            if table not in targets
+            and any(key.column.table in targets for key in table.foreign_keys)
+        }
+        found |= more
+        growing = bool(more)
+    return found
+
+
+def _mapped_tables(db: Any) -> frozenset[Table]:
+    return frozenset(table for mapper in db.Model.registry.mappers for table in mapper.tables)
+
+
+_watched: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+
+def _watch_models_once(db: Any) -> None:
+    """Listen to models and sessions, which an application's factory shares."""
+    if _watched.get(db):
+        return
+    _watched[db] = True
+    for name in ("after_insert", "after_update", "after_delete"):
+        event.listen(db.Model, name, _row_changed, propagate=True)
+    event.listen(db.Model, "load", _row_loaded, propagate=True)
+    event.listen(db.session, "after_begin", _session_began)
+    event.listen(db.session, "before_flush", lambda *_: _flushing.set(True))
+    event.listen(db.session, "after_flush", lambda *_: _flushing.set(False))
+    event.listen(db.session, "after_soft_rollback", lambda *_: _flushing.set(False))
+
+
+def _session_began(session: Any, *_: Any) -> None:
+    session.info[_NAME] = current_reads()
+
+
+def _row_changed(mapper: Any, connection: Connection, target: Any) -> None:
+    transaction: _Transaction | None = connection.info.get(_NAME)
+    if transaction is None:
+        return
+    identities = {_identity(mapper.primary_key_from_instance(target))}
+    if (old := inspect_state(target).identity) is not None:
+        identities.add(_identity(old))
+    for table in mapper.tables:
+        transaction.touched |= {f"{table.fullname}:{identity}" for identity in identities}
+
+
+def _row_loaded(target: Any, context: Any) -> None:
+    reads = current_reads()
+    if not reads.expected:
+        return
+    state = inspect_state(target)
+    for table in state.mapper.tables:
+        for key in [key for key in reads.expected if key[0] == table.fullname]:
+            _, columns, values = key
+            if all(
+                state.dict.get(state.mapper.get_property_by_column(table.c[column]).key) == value
+                for column, value in zip(columns, values, strict=True)
+            ):
+                del reads.expected[key]
+                reads.read_row(table.fullname, _identity(state.identity or ()))

@@ -1,0 +1,65 @@
+"""What every store offers."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class StoreError(Exception):
+    """The store did not do what it was asked: refused, timed out, full, or out of order."""
+
+
+class Store(Protocol):
+    """A key-value store shared by the processes of an application.
+
+    Keys are strings without spaces or control characters, values are bytes, times are seconds.
+    Every method raises :class:`StoreError` when the store does not answer as it should.
+    """
+
+    #: The store's processes: ``False`` for one that lives and dies with this process.
+    shared: bool
+
+    def identity(self) -> str:
+        """Name the server that answers: another name means that it may hold other data."""
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Read all keys at once, ``None`` for a missing one."""
+
+    def put(self, key: str, value: bytes, seconds: float | None) -> None:
+        """Write a value that expires, or with ``None`` one that does not."""
+
+    def add(self, key: str, value: bytes, seconds: float | None) -> bool:
+        """Write a value as :meth:`put` does if the key is free; say whether it was."""
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete keys; missing ones are no error."""
+
+    def release(self, key: str, token: bytes) -> None:
+        """Delete a key if it holds ``token``."""
+
+    def mark(self, tags: Sequence[str], token: str) -> None:
+        """Put each tag in doubt for ``DOUBT_SECONDS``: it validates nothing."""
+
+    def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
+        """Advance the clock and raise each tag to its new reading; settle the doubt of ``token``.
+
+        A tag is never lowered. Returns the reading, or ``None`` where the clock is missing: then
+        nothing was written.
+        """
+
+    def store_entry(
+        self,
+        key: str,
+        value: bytes,
+        seconds: float,
+        clock: str,
+        tags: Sequence[str],
+        lease: tuple[str, bytes] | None = None,
+    ) -> None:
+        """Write an entry, and each missing tag at the clock's present reading; end the lease.
+
+        A tag that went missing during the fill must not come back below an invalidation that
+        happened meanwhile: the present reading is never below one.
+        """
+
+    def close(self) -> None:
+        """Drop the connections."""

@@ -1,0 +1,173 @@
+"""The store on Memcached, by pymemcache."""
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from pymemcache import HashClient, MemcacheError
+from pymemcache.client.rendezvous import RendezvousHash
+
+from .base import StoreError
+from .tagstate import DOUBT_SECONDS, TAG_SECONDS, invalidated, is_reading, marked
+
+#: Memcached's protocol: keys of at most 250 bytes without spaces and control characters.
+_PLAIN_KEY = re.compile(r"[!-~]{1,250}")
+#: An expiry above 30 days is taken as a date (protocol.txt, "Expiration times").
+_LONGEST_EXPIRY_SECONDS = 30 * 24 * 3600
+#: How often a compare-and-swap is tried before the store counts as out of order.
+_TRIES = 100
+
+
+class _FixedServers(RendezvousHash):  # type: ignore[misc]
+    """Keeps each key on its server: one that left and came back would bring old tags with it."""
+
+    def remove_node(self, node: str) -> None:
+        """Keep it."""
+
+
+class MemcachedStore:
+    """A store on one or more Memcached servers, each call bounded in time and never retried.
+
+    :param config: ``CACHE_MEMCACHED_SERVERS`` (``host:port`` each),
+        ``CACHE_CONNECT_TIMEOUT_SECONDS``, ``CACHE_SOCKET_TIMEOUT_SECONDS``, ``CACHE_POOL_SIZE``.
+    """
+
+    shared = True
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._client = HashClient(
+            list(config["CACHE_MEMCACHED_SERVERS"]),
+            hasher=_FixedServers,
+            connect_timeout=config["CACHE_CONNECT_TIMEOUT_SECONDS"],
+            timeout=config["CACHE_SOCKET_TIMEOUT_SECONDS"],
+            no_delay=True,
+            use_pooling=True,
+            max_pool_size=config["CACHE_POOL_SIZE"] + 1,
+            retry_attempts=0,
+            dead_timeout=0,
+            default_noreply=False,
+        )
+        # pymemcache's pool raises at once when it is empty; threads wait here instead.
+        self._free = threading.BoundedSemaphore(config["CACHE_POOL_SIZE"])
+        self._timeout = config["CACHE_SOCKET_TIMEOUT_SECONDS"]
+
+    def identity(self) -> str:
+        """A Memcached that was restarted is empty, so its name says nothing more."""
+        return "memcached"
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        plain = [_plain(key) for key in keys]
+        with self._connection():
+            found = self._client.get_many(plain)
+        return [found.get(key) for key in plain]
+
+    def put(self, key: str, value: bytes, seconds: float | None) -> None:
+        with self._connection():
+            self._client.set(_plain(key), value, expire=_expiry(seconds))
+
+    def add(self, key: str, value: bytes, seconds: float | None) -> bool:
+        with self._connection():
+            return bool(self._client.add(_plain(key), value, expire=_expiry(seconds)))
+
+    def delete(self, keys: Sequence[str]) -> None:
+        with self._connection():
+            for key in keys:
+                self._client.delete(_plain(key))
+
+    def release(self, key: str, token: bytes) -> None:
+        with self._connection():
+            value, cas = self._client.gets(_plain(key))
+            if value == token:
+                # An expiry in the past deletes, and only what was read.
+                self._client.cas(_plain(key), b"", cas, expire=-1)
+
+    def mark(self, tags: Sequence[str], token: str) -> None:
+        for tag in tags:
+            self._change(tag, lambda value: marked(value, token, time.time()))
+
+    def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
+        with self._connection():
+            reading = self._client.incr(_plain(clock), 1)
+        if reading is None or not is_reading(b"%d" % reading):
+            return None
+        for tag in tags:
+            self._change(tag, lambda value: invalidated(value, reading, token, time.time()))
+        return int(reading)
+
+    def store_entry(
+        self,
+        key: str,
+        value: bytes,
+        seconds: float,
+        clock: str,
+        tags: Sequence[str],
+        lease: tuple[str, bytes] | None = None,
+    ) -> None:
+        present = self.get_many(tags)
+        for tag, found in zip(tags, present, strict=True):
+            if found is None:
+                self._create(tag, clock)
+        self.put(key, value, seconds)
+        if lease is not None:
+            self.release(*lease)
+
+    def close(self) -> None:
+        self._client.close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[None]:
+        if not self._free.acquire(timeout=self._timeout):
+            raise StoreError("Memcached: every connection of the pool is busy")
+        try:
+            yield
+        except (MemcacheError, OSError) as error:
+            raise StoreError(f"Memcached: {error!r}") from error
+        finally:
+            self._free.release()
+
+    def _create(self, tag: str, clock: str) -> None:
+        """Create a missing tag at the clock's present reading.
+
+        The clock is read while a mark of our own holds the tag's place: an invalidation that
+        comes before that reading is below it, one that comes after it replaces the mark.
+        """
+        mark = b"0 new:0"
+        if not self.add(tag, mark, DOUBT_SECONDS):
+            return
+        with self._connection():
+            value, cas = self._client.gets(_plain(tag))
+            now = self._client.get(_plain(clock))
+            if value == mark and now is not None:
+                self._client.cas(_plain(tag), now.strip(), cas, expire=_expiry(TAG_SECONDS))
+
+    def _change(self, tag: str, change: Callable[[bytes | None], bytes]) -> None:
+        """Change a tag's value as one step (compare-and-swap)."""
+        with self._connection():
+            for _ in range(_TRIES):
+                value, cas = self._client.gets(_plain(tag))
+                changed = change(value)
+                expiry = _expiry(DOUBT_SECONDS if b" " in changed else TAG_SECONDS)
+                if cas is None:
+                    done = self._client.add(_plain(tag), changed, expire=expiry)
+                else:
+                    done = self._client.cas(_plain(tag), changed, cas, expire=expiry)
+                if done:
+                    return
+        raise StoreError(f"Memcached: {tag} changed {_TRIES} times while it was being changed")
+
+
+def _plain(key: str) -> str:
+    if _PLAIN_KEY.fullmatch(key):
+        return key
+    return "sha256:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _expiry(seconds: float | None) -> int:
+    if seconds is None:
+        return 0
+    whole = max(1, -int(-seconds // 1))
+    return whole if whole <= _LONGEST_EXPIRY_SECONDS else int(time.time()) + whole

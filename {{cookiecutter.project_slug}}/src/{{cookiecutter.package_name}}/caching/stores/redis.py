@@ -1,0 +1,176 @@
+"""The store on Redis or Valkey."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from .base import StoreError
+from .tagstate import DOUBT_SECONDS, FIRST_READING, TAG_SECONDS
+
+#: KEYS: tags. ARGV: token, seconds. The value's form is in tagstate.py.
+_MARK = """
+local until_ = redis.call('TIME')[1] + ARGV[2]
+for _, tag in ipairs(KEYS) do
+  local value = redis.call('GET', tag) or '0'
+  redis.call('SET', tag, value .. ' ' .. ARGV[1] .. ':' .. until_, 'EX', ARGV[2])
+end
+"""
+
+#: KEYS: clock, tags. ARGV: token, a tag's seconds, a doubt's seconds, the first reading.
+#: Readings are below 2^53, so Lua's numbers hold them exactly; %d keeps them from an exponent.
+_INVALIDATE = """
+local now = tonumber(redis.call('GET', KEYS[1]))
+if not now or now < tonumber(ARGV[4]) then return nil end
+local reading = redis.call('INCR', KEYS[1])
+local seconds = tonumber(redis.call('TIME')[1])
+for i = 2, #KEYS do
+  local value = redis.call('GET', KEYS[i]) or '0'
+  local kept, life = '', ARGV[2]
+  for token, until_ in string.gmatch(value, ' ([^ :]+):(%d+)') do
+    if token ~= ARGV[1] and tonumber(until_) >= seconds then
+      kept, life = kept .. ' ' .. token .. ':' .. until_, ARGV[3]
+    end
+  end
+  local raised = math.max(tonumber(string.match(value, '^%d+')) or 0, reading)
+  redis.call('SET', KEYS[i], string.format('%d', raised) .. kept, 'EX', life)
+end
+return reading
+"""
+
+#: KEYS: entry, clock, lease, tags. ARGV: entry, milliseconds, a tag's seconds, the lease's token.
+_STORE_ENTRY = """
+local now = redis.call('GET', KEYS[2])
+for i = 4, #KEYS do
+  if now then redis.call('SET', KEYS[i], now, 'NX', 'EX', ARGV[3]) end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if ARGV[4] ~= '' and redis.call('GET', KEYS[3]) == ARGV[4] then redis.call('DEL', KEYS[3]) end
+"""
+
+_RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+"""
+
+
+class RedisStore:
+    """A store on one Redis or Valkey server, each call bounded in time and never retried.
+
+    redis-py's own retries turn a refused connection into seconds a call, so they are off,
+    by URL and by host alike.
+
+    :param config: ``CACHE_REDIS_URL``, or ``CACHE_REDIS_HOST``, ``_PORT``, ``_DB``,
+        ``_USERNAME`` and ``_PASSWORD``; ``CACHE_CONNECT_TIMEOUT_SECONDS``,
+        ``CACHE_SOCKET_TIMEOUT_SECONDS``, ``CACHE_POOL_SIZE``.
+    """
+
+    shared = True
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self._server = ""
+        self._client = redis.Redis(connection_pool=_pool(config, self._connected))
+        self._mark = self._client.register_script(_MARK)
+        self._invalidate = self._client.register_script(_INVALIDATE)
+        self._store_entry = self._client.register_script(_STORE_ENTRY)
+        self._release = self._client.register_script(_RELEASE)
+
+    def identity(self) -> str:
+        if not self._server:
+            with _store_errors():
+                self._client.ping()
+        return self._server
+
+    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        with _store_errors():
+            return cast("list[bytes | None]", self._client.mget(keys))
+
+    def put(self, key: str, value: bytes, seconds: float | None) -> None:
+        with _store_errors():
+            self._client.set(key, value, px=_milliseconds(seconds))
+
+    def add(self, key: str, value: bytes, seconds: float | None) -> bool:
+        with _store_errors():
+            return bool(self._client.set(key, value, px=_milliseconds(seconds), nx=True))
+
+    def delete(self, keys: Sequence[str]) -> None:
+        with _store_errors():
+            self._client.unlink(*keys)
+
+    def release(self, key: str, token: bytes) -> None:
+        with _store_errors():
+            self._release(keys=[key], args=[token])
+
+    def mark(self, tags: Sequence[str], token: str) -> None:
+        with _store_errors():
+            self._mark(keys=list(tags), args=[token, DOUBT_SECONDS])
+
+    def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
+        arguments: list[Any] = [token, TAG_SECONDS, DOUBT_SECONDS, FIRST_READING]
+        with _store_errors():
+            return cast("int | None", self._invalidate(keys=[clock, *tags], args=arguments))
+
+    def store_entry(
+        self,
+        key: str,
+        value: bytes,
+        seconds: float,
+        clock: str,
+        tags: Sequence[str],
+        lease: tuple[str, bytes] | None = None,
+    ) -> None:
+        lease_key, token = lease or ("", b"")
+        arguments: list[Any] = [value, _milliseconds(seconds), TAG_SECONDS, token]
+        with _store_errors():
+            self._store_entry(keys=[key, clock, lease_key, *tags], args=arguments)
+
+    def close(self) -> None:
+        self._client.close()
+        self._client.connection_pool.disconnect()
+
+    def _connected(self, connection: Any) -> None:
+        """Learn on every new connection which server it reached.
+
+        A server that was restarted from a snapshot, or a replica that was promoted, may have
+        forgotten invalidations; its ``run_id`` is another one.
+        """
+        connection.on_connect()
+        connection.send_command("INFO", "server")
+        for line in connection.read_response().splitlines():
+            if line.startswith(b"run_id:"):
+                self._server = line[7:].decode()
+
+
+def _pool(config: Mapping[str, Any], connected: Any) -> redis.BlockingConnectionPool:
+    options: dict[str, Any] = {
+        "socket_connect_timeout": config["CACHE_CONNECT_TIMEOUT_SECONDS"],
+        "socket_timeout": config["CACHE_SOCKET_TIMEOUT_SECONDS"],
+        "timeout": config["CACHE_SOCKET_TIMEOUT_SECONDS"],
+        "max_connections": config["CACHE_POOL_SIZE"],
+        "retry": Retry(NoBackoff(), 0),
+        "redis_connect_func": connected,
+    }
+    if url := config.get("CACHE_REDIS_URL"):
+        return redis.BlockingConnectionPool.from_url(url, **options)
+    return redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
+        host=config["CACHE_REDIS_HOST"],
+        port=config["CACHE_REDIS_PORT"],
+        db=config["CACHE_REDIS_DB"],
+        username=config.get("CACHE_REDIS_USERNAME") or None,
+        password=config.get("CACHE_REDIS_PASSWORD") or None,
+        **options,
+    )
+
+
+@contextmanager
+def _store_errors() -> Iterator[None]:
+    try:
+        yield
+    except (redis.RedisError, OSError) as error:
+        raise StoreError(f"Redis: {error}") from error
+
+
+def _milliseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else max(1, round(seconds * 1000))

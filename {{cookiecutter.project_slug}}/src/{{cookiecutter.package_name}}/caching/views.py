@@ -1,0 +1,205 @@
+"""Cached views: serving pages and filling them."""
+
+import io
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response, current_app, request, session
+from flask.globals import request_ctx
+from flask.sessions import session_json_serializer
+from flask_caching import CachedResponse
+from flask_caching.utils import normalize_timeout
+from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.test import run_wsgi_app
+
+from .fills import Entries, Filled, Outcome, Policy
+from .inputs import Declared, report_once, watched
+from .options import Options
+from .pages import Page, cache_status, page_key, refill_environ, unstorable
+
+_REFILL = "caching.refill"
+_REMEDY = "declare it, {option}=({name!r},), or do not read it."
+
+
+@dataclass(frozen=True, slots=True)
+class PageOptions:
+    """What ``cached`` was told about a view beside the shared options.
+
+    :param declared: the query parameters and headers that enter the key.
+    :param private: ``True``: an entry per session and ``Authorization``; or a callable that
+        names the user.
+    :param not_found_timeout: seconds for which a 404 is stored; ``None`` is not at all.
+    :param custom_key: replaces path and query in the key.
+    """
+
+    declared: Declared
+    private: bool | Callable[[], object]
+    not_found_timeout: int | None
+    custom_key: str | None
+    hit_indication: bool
+
+
+def is_current_view(function: Callable[..., Any]) -> bool:
+    """Tell whether a decorated function is the view of this request, whatever wraps it."""
+    view: Any = current_app.view_functions.get(request.endpoint or "")
+    candidates = [view]
+    if view_class := getattr(view, "view_class", None):
+        method = getattr(view_class, request.method.lower(), None)
+        candidates += [method or getattr(view_class, "get", None), view_class.dispatch_request]
+    return any(_unwraps_to(candidate, function) for candidate in candidates)
+
+
+def _unwraps_to(candidate: Any, function: Callable[..., Any]) -> bool:
+    while candidate is not None and candidate is not function:
+        candidate = getattr(candidate, "__wrapped__", None)
+    return candidate is function
+
+
+def view_tag(endpoint: str, values: dict[str, Any] | None = None) -> str:
+    """The tag of all pages of an endpoint, or of those with these arguments."""
+    if not values:
+        return f"view:{endpoint}"
+    return f"view:{endpoint}?" + urlencode(sorted((k, str(v)) for k, v in values.items()))
+
+
+def path_key(prefix: str, path: str) -> str:
+    """The key by which Flask-Caching's users know the pages of a path."""
+    return prefix % path if "%s" in prefix else prefix
+
+
+def serve_page(
+    entries: Entries,
+    call: Callable[[], Any],
+    policy: Policy,
+    options: Options,
+    page_options: PageOptions,
+    own: Callable[[str], str],
+    *,
+    renew: bool,
+) -> Response:
+    """Answer a request with a page from its entry, or call the view and store what it returns.
+
+    :param own: makes a key the current tenant's.
+    """
+    user, refusal = _identity(entries, page_options)
+    if refusal is not None:
+        return _with_status(current_app.make_response(call()), "bypass", None, False, refusal)
+    custom = page_options.custom_key
+    key = own(page_key(request, page_options.declared, custom=custom, user=user))
+    refusals: list[str] = []
+
+    def fill() -> Filled:
+        response, value, timeout, refused = _fill(call, options, page_options)
+        refusals.extend([refused] if refused else [])
+        return Filled(response, value, timeout)
+
+    # A refill of its own would know neither the user nor the tenant.
+    in_foreground = page_options.private or own("") or _REFILL in request.environ
+    refill = None if in_foreground else _refill(page_options.declared)
+    outcome = entries.fetch(key, fill, policy, renew=renew, refill=refill)
+    response = _response(outcome)
+    if page_options.hit_indication and outcome.status == "hit":
+        response.headers["hit_cache"] = "True"
+    return _with_status(
+        response, outcome.status, outcome, outcome.stored, refusals[0] if refusals else None
+    )
+
+
+def _identity(entries: Entries, page_options: PageOptions) -> tuple[str, str | None]:
+    """Name the user of a private page, or say why this request goes past the cache."""
+    if request.method not in ("GET", "HEAD"):
+        return "", "method"
+    if callable(page_options.private):
+        name = page_options.private()
+        return f"{name}", "anonymous" if name is None else None
+    if page_options.private:
+        told = session_json_serializer.dumps(dict(session)) or ""
+        told += "\n" + request.headers.get("Authorization", "")
+        return entries.sealer.digest(told.encode()), None
+    if "HTTP_AUTHORIZATION" in request.environ:
+        return "", "authorization"
+    # The session proxy would count as a look at the session.
+    if request_ctx._session is not None and request_ctx._session.accessed:
+        return "", "session"
+    return "", None
+
+
+def _fill(
+    call: Callable[[], Any], options: Options, page_options: PageOptions
+) -> tuple[Response, bytes | None, float | None, str | None]:
+    """Call the view; return its response, the page's bytes or why there are none, its timeout."""
+    private = bool(page_options.private)
+    timeout: float | None = None
+    with watched(f"The view {request.endpoint}", page_options.declared, _REMEDY) as inputs:
+        try:
+            returned = call()
+        except NotFound as error:
+            if page_options.not_found_timeout is None:
+                raise
+            returned = current_app.handle_user_exception(error)
+            if isinstance(returned, HTTPException):
+                returned = returned.get_response()
+        response = current_app.make_response(returned)
+    if response.status_code == 404:
+        timeout = page_options.not_found_timeout
+    if isinstance(returned, CachedResponse) and returned.timeout is not None:
+        timeout = normalize_timeout(returned.timeout)
+    refused = unstorable(
+        response,
+        page_options.declared,
+        private=private,
+        not_found=page_options.not_found_timeout is not None,
+    )
+    if inputs.session_written or (inputs.session_read and not private):
+        refused = "session"
+        report_once(
+            f"The view {request.endpoint} looked at the session, so its pages are not cached: "
+            "leave the session alone, or say private=True."
+        )
+    elif inputs.undeclared:
+        refused = "undeclared"
+    elif options.response_filter is not None and not options.response_filter(returned):
+        refused = "filtered"
+    elif request.method != "GET":
+        refused = "method"
+    if refused is not None:
+        return response, None, None, refused
+    return response, Page.of(response, private=private).encode(), timeout, None
+
+
+def _response(outcome: Outcome) -> Response:
+    """Make the response, and answer a condition after the cache (RFC 9110, 13), never before."""
+    if outcome.status in ("miss", "bypass") or outcome.entry is None:
+        response: Response = outcome.result
+        return response.make_conditional(request) if outcome.stored else response  # type: ignore[return-value]
+    response = Page.decode(outcome.entry.value).response(current_app.response_class)
+    response.headers["Age"] = str(max(0, int(time.time() - outcome.entry.stored_at)))
+    return response.make_conditional(request)  # type: ignore[return-value]
+
+
+def _with_status(
+    response: Response, status: str, outcome: Outcome | None, stored: bool, detail: str | None
+) -> Response:
+    entry = outcome.entry if outcome is not None else None
+    response.headers["Cache-Status"] = cache_status(status, entry, stored, detail)
+    return response
+
+
+def _refill(declared: Declared) -> Callable[[], object]:
+    """Make a function that fills this request's page again by a GET of its own."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    environ: dict[str, Any] = {
+        **refill_environ(request, declared),
+        "wsgi.version": (1, 0),
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+        _REFILL: True,
+    }
+    return lambda: run_wsgi_app(app.wsgi_app, environ, buffered=True)

@@ -1,0 +1,168 @@
+"""The JSON API of the shop."""
+
+import hmac
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+from flask import Blueprint, abort, current_app, jsonify, make_response, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from ..extensions import cache, csrf, db
+from . import invalidation, listing, queries
+from .models import MAX_INTEGER, Category, Product
+from .validation import validate
+
+bp = Blueprint("catalog_api", __name__, url_prefix="/api/products")
+# A bearer token is sent by no browser on its own, so a forged form cannot use it.
+csrf.exempt(bp)
+
+_ONE = f"/<int(max={MAX_INTEGER}):product_id>"
+
+
+def refuse(
+    status: HTTPStatus, detail: str, *, headers: dict[str, str] | None = None, **members: Any
+) -> NoReturn:
+    """Answer with a problem (RFC 9457) that has members of its own, such as `errors`.
+
+    :raises HTTPException: always.
+    """
+    problem = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
+    response = jsonify(problem | members)
+    response.status_code = status
+    response.mimetype = "application/problem+json"
+    response.headers.extend(headers or {})
+    response.cache_control.no_store = True
+    abort(response)
+
+
+@bp.before_request
+def check_token() -> None:
+    """Let only the holder of API_TOKEN write (RFC 6750 section 2.1)."""
+    if request.method in {"GET", "HEAD", "OPTIONS"}:
+        return
+    token = current_app.config["API_TOKEN"]
+    if not token:
+        refuse(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "Writing is switched off: this server has no API_TOKEN in its environment.",
+        )
+    sent = request.authorization
+    given = sent.token if sent is not None and sent.type == "bearer" and sent.token else ""
+    if not hmac.compare_digest(given.encode(), token.encode()):
+        refuse(
+            HTTPStatus.UNAUTHORIZED,
+            "Send `Authorization: Bearer` with the API_TOKEN of this server.",
+            headers={"WWW-Authenticate": 'Bearer realm="api"'},
+        )
+
+
+@bp.get("")
+@cache.cached(timeout=300, query=listing.PARAMETERS)
+def list_products() -> ResponseReturnValue:
+    wanted, errors = listing.parse(request.args)
+    if wanted is None:
+        refuse_fields(errors)
+    return {
+        "items": [_as_json(row) for row in wanted.products()],
+        "page": wanted.page,
+        "pages": wanted.pages,
+        "total": wanted.total,
+    }
+
+
+# Not a cached page: making the JSON costs little, so it is enough to memoize the row beneath it.
+@bp.get(_ONE)
+def get_product(product_id: int) -> ResponseReturnValue:
+    return _as_json(queries.product(product_id))
+
+
+@bp.post("")
+def create_product() -> ResponseReturnValue:
+    values = _read_body(partial=False)
+    product = Product(**_columns(values))
+    db.session.add(product)
+    _commit(values["slug"])
+    invalidation.product_appeared(product.id, product.slug)
+    response = make_response(_as_json(queries.product.uncached(product.id)), HTTPStatus.CREATED)
+    response.headers["Location"] = url_for(".get_product", product_id=product.id)
+    return response
+
+
+@bp.patch(_ONE)
+def update_product(product_id: int) -> ResponseReturnValue:
+    product = _find(product_id)
+    values = _read_body(partial=True)
+    for name, value in _columns(values).items():
+        setattr(product, name, value)
+    _commit(values.get("slug", ""))
+    if values.keys() & {"slug", "category"}:
+        invalidation.product_appeared(product_id, product.slug)
+    else:
+        invalidation.product_changed(product_id)
+    return _as_json(queries.product.uncached(product_id))
+
+
+@bp.delete(_ONE)
+def delete_product(product_id: int) -> ResponseReturnValue:
+    db.session.delete(_find(product_id))
+    db.session.commit()
+    invalidation.product_vanished(product_id)
+    return "", HTTPStatus.NO_CONTENT
+
+
+def _find(product_id: int) -> Product:
+    product = db.session.get(Product, product_id)
+    if product is None:
+        abort(404, description="There is no such product.")
+    return product
+
+
+def _read_body(*, partial: bool) -> dict[str, Any]:
+    # Also `application/merge-patch+json` (RFC 7396), of which a flat object is all that is used.
+    if not request.is_json:
+        refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send `Content-Type: application/json`.")
+    body = request.get_json()
+    if not isinstance(body, dict):
+        refuse(HTTPStatus.UNPROCESSABLE_ENTITY, "Send a JSON object.")
+    known = frozenset(db.session.scalars(select(Category.slug)))
+    values, errors = validate(body, known, partial=partial)
+    if errors:
+        refuse_fields(errors)
+    return values
+
+
+def refuse_fields(errors: dict[str, str]) -> NoReturn:
+    """Report every fault at once, as `{"errors": {"price_cents": "must be …"}}`."""
+    detail = " ".join(f"{name} {error}." for name, error in errors.items())
+    refuse(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
+
+
+def _columns(values: dict[str, Any]) -> dict[str, Any]:
+    """Turn a category's slug into the category."""
+    columns = dict(values)
+    if "category" in columns:
+        slug = columns["category"]
+        columns["category"] = db.session.scalars(select(Category).filter_by(slug=slug)).one()
+    return columns
+
+
+def _commit(slug: str) -> None:
+    """Commit; the database's unique key decides who has a slug, for a look beforehand races."""
+    try:
+        db.session.commit()
+    except IntegrityError:
+        db.session.rollback()
+        if db.session.scalar(select(Product.id).filter_by(slug=slug)) is None:
+            raise
+        refuse(HTTPStatus.CONFLICT, "Another product has this slug.", errors={"slug": "is taken"})
+
+
+def _as_json(row: queries.ProductData | None) -> dict[str, Any]:
+    if row is None:
+        abort(404, description="There is no such product.")
+    fields = asdict(row)
+    del fields["category_name"]
+    return fields | {"updated_at": row.updated_at.isoformat()}

@@ -1,0 +1,171 @@
+"""What the shop reads from the database.
+
+The functions return plain frozen dataclasses, never models: what is kept in a cache outlives the
+session that a model belongs to.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select
+
+from ..extensions import cache, db
+from .models import Category, Product
+
+PAGE_SIZE = 24
+#: What a visitor may sort by. The primary key breaks ties, or rows would wander between pages.
+SORTS: dict[str, tuple[ColumnElement[Any], ...]] = {
+    "name": (Product.name.asc(), Product.id.asc()),
+    "price": (Product.price_cents.asc(), Product.id.asc()),
+    "-price": (Product.price_cents.desc(), Product.id.desc()),
+    "newest": (Product.updated_at.desc(), Product.id.desc()),
+}
+DEFAULT_SORT = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryData:
+    """A category and the number of its products."""
+
+    name: str
+    slug: str
+    products: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProductData:
+    """A product as pages and the API show it; ``category`` is the category's slug."""
+
+    id: int
+    name: str
+    slug: str
+    price_cents: int
+    stock: int
+    category: str
+    category_name: str
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRange:
+    """The lowest and the highest price of a category, in cents."""
+
+    lowest_cents: int
+    highest_cents: int
+
+
+# A memoized database query: for rows that several pages, requests or users share. It is keyed by
+# its arguments. This one tags only `category`: prices and stock change often and alter no count,
+# so a write drops it by name, and only when a product appears, moves or goes (invalidation.py).
+@cache.memoize(timeout=3600, tags=("category",))
+def categories() -> tuple[CategoryData, ...]:
+    """List the categories by name, each with its number of products."""
+    rows = db.session.execute(
+        select(Category.name, Category.slug, func.count(Product.id))
+        .outerjoin(Product)
+        .group_by(Category.id, Category.name, Category.slug)
+        .order_by(Category.name)
+    )
+    return tuple(CategoryData(*row) for row in rows)
+
+
+@cache.memoize(timeout=300, tags=("product", "category"))
+def products(page: int, sort: str, category: str | None) -> tuple[ProductData, ...]:
+    """List one page of the products.
+
+    :param page: counted from 1.
+    :param sort: a key of :data:`SORTS`.
+    :param category: a slug; ``None`` for all.
+    """
+    statement = select_products().order_by(*SORTS[sort])
+    if category is not None:
+        statement = statement.where(Category.slug == category)
+    return fetch(statement.limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE))
+
+
+@cache.memoize(timeout=300, tags=("product", "category"))
+def newest(count: int) -> tuple[ProductData, ...]:
+    """List the products that changed last, and can be had."""
+    statement = select_products().where(Product.stock > 0).order_by(*SORTS["newest"]).limit(count)
+    return fetch(statement)
+
+
+@cache.memoize(timeout=300)
+def product(product_id: int) -> ProductData | None:
+    """Find a product by its primary key."""
+    # It depends on one row, so it carries that row's tag: no other product's change drops it.
+    cache.tag(f"product:{product_id}", "category")
+    found = fetch(select_products().where(Product.id == product_id))
+    return found[0] if found else None
+
+
+def product_by_slug(slug: str) -> ProductData | None:
+    """Find a product by its slug. Not memoized: only its page asks, and that is cached whole."""
+    found = fetch(select_products().where(Product.slug == slug))
+    for row in found:
+        cache.tag(f"product:{row.id}", "category")
+    return found[0] if found else None
+
+
+@cache.memoize(timeout=300, tags=("product", "category"))
+def price_range(category: str) -> PriceRange | None:
+    """Tell what a category costs; ``None`` if it is empty."""
+    lowest, highest = db.session.execute(
+        select(func.min(Product.price_cents), func.max(Product.price_cents))
+        .join(Category)
+        .where(Category.slug == category)
+    ).one()
+    return None if lowest is None else PriceRange(lowest, highest)
+
+
+# A memoized function: for a result that costs more to compute than to fetch, whatever it is made
+# from. Here the query is cheap, and comparing every name with every other is not.
+@cache.memoize(timeout=600, tags=("product", "category"))
+def related(product_id: int, count: int = 4) -> tuple[ProductData, ...]:
+    """List the products most like one, the most alike first."""
+    everything = fetch(select_products())
+    origin = next((row for row in everything if row.id == product_id), None)
+    if origin is None:
+        return ()
+    others = (row for row in everything if row.id != product_id)
+    return tuple(sorted(others, key=lambda row: (-_likeness(origin, row), row.id))[:count])
+
+
+def _likeness(one: ProductData, other: ProductData) -> float:
+    """Score two products: shared words (Jaccard index), the same category, a like price."""
+    words, other_words = _words(one.name), _words(other.name)
+    shared = len(words & other_words) / (len(words | other_words) or 1)
+    dearer = max(one.price_cents, other.price_cents) or 1
+    price = 1 - abs(one.price_cents - other.price_cents) / dearer
+    return 2 * shared + (one.category == other.category) + 0.5 * price
+
+
+def _words(name: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w{3,}", name.casefold()))
+
+
+def select_products() -> Select[*tuple[Any, ...]]:
+    """Select products with their categories: one statement, however many rows."""
+    return select(
+        Product.id,
+        Product.name,
+        Product.slug,
+        Product.price_cents,
+        Product.stock,
+        Category.slug,
+        Category.name,
+        Product.updated_at,
+    ).join(Category)
+
+
+def fetch(statement: Select[*tuple[Any, ...]]) -> tuple[ProductData, ...]:
+    """Run a statement that :func:`select_products` began."""
+    rows = db.session.execute(statement)
+    return tuple(ProductData(*(*row[:-1], _as_utc(row[-1]))) for row in rows)
+
+
+def _as_utc(moment: datetime) -> datetime:
+    """SQLite forgets the zone, PostgreSQL answers in the session's; what is stored is UTC."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

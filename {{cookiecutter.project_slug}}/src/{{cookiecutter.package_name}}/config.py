@@ -1,0 +1,330 @@
+"""Settings: read from the environment, checked in one place, every error reported at once.
+
+`.env.example` documents them one by one.
+"""
+
+import hashlib
+import re
+import secrets
+import tomllib
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from os import environ
+from pathlib import Path
+from typing import Any
+
+from environs import Env, EnvValidationError, ValidationError, validate
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+PACKAGE = Path(__file__).parent
+ENVIRONMENTS = ("development", "testing", "production")
+CACHE_TYPES = ("SimpleCache", "RedisCache", "MemcachedCache", "NullCache")
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+#: Names of this machine: health checks ask for them, whatever the public name is.
+LOOPBACK = ("localhost", "127.0.0.1")
+#: Settings whose values no error message shows.
+HIDDEN = frozenset(
+    {"SECRET_KEY", "SECRET_KEY_FALLBACKS", "API_TOKEN", "OPS_TOKEN", "DATABASE_URL"}
+    | {"CACHE_REDIS_URL", "CACHE_REDIS_PASSWORD"}
+)
+#: Words of keys that nobody drew; too long to be in a random key by accident.
+PLACEHOLDERS = ("change", "secret", "placeholder", "example", "password", "insecure", "replace")
+A_KEY = (
+    "at least 32 random characters, as printed by"
+    " `python3 -c 'import secrets; print(secrets.token_urlsafe(32))'`,"
+)
+YEAR = 31_536_000
+
+
+class ConfigurationError(ValueError):
+    """Settings are missing or wrong; the text names each, with what would do."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        """Join the problems, one a line."""
+        super().__init__("The settings are wrong:\n" + "\n".join(f"- {p}" for p in problems))
+
+
+class Settings(Env):
+    """An environs reader that looks in several mappings and says what would do."""
+
+    def __init__(self, *sources: Mapping[str, Any]) -> None:
+        """Read from `sources`; the first that has a name wins."""
+        super().__init__(eager=False)
+        self.found: dict[str, Any] = {}
+        self._sources = ChainMap(*(dict(source) for source in sources))
+        self._remedies: dict[str, str] = {}
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        value = self._sources.get(env_key)
+        value = value.strip() if isinstance(value, str) else value
+        # `NAME=` in a file of settings means that it is not set.
+        return default if value is None or value == "" else value
+
+    def _read(
+        self, kind: Callable[..., Any], name: str, default: Any, remedy: str, **how: Any
+    ) -> Any:
+        self._remedies[name] = remedy
+        self.found[name] = kind(name, default, **how)
+        return self.found[name]
+
+    def whole(self, name: str, default: int, least: int, most: int) -> Any:
+        """Read a whole number between two bounds."""
+        remedy = f"a whole number from {least} to {most}"
+        return self._read(self.int, name, default, remedy, validate=validate.Range(least, most))
+
+    def seconds(self, name: str, default: float, least: float, most: float) -> Any:
+        """Read a duration in seconds between two bounds."""
+        remedy = f"a number of seconds from {least:.10g} to {most:.10g}"
+        return self._read(self.float, name, default, remedy, validate=validate.Range(least, most))
+
+    def flag(self, name: str, default: bool) -> Any:
+        """Read a truth value."""
+        return self._read(self.bool, name, default, "true or false")
+
+    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> Any:
+        """Read one of a few words."""
+        remedy = f"one of {', '.join(choices)}"
+        return self._read(self.str, name, default, remedy, validate=validate.OneOf(choices))
+
+    def text(
+        self, name: str, default: Any, remedy: str, accepts: Callable[[str], bool] = bool
+    ) -> Any:
+        """Read a text that `accepts` does not refuse."""
+        return self._read(self.str, name, default, remedy, validate=_check(accepts))
+
+    def texts(self, name: str, default: Any, remedy: str, accepts: Callable[[str], bool]) -> Any:
+        """Read a list of texts, separated by commas, none of which `accepts` refuses."""
+        check = _check(lambda items: all(map(accepts, items)))
+        return self._read(self.list, name, default, remedy, subcast=str.strip, validate=check)
+
+    def problems(self) -> list[str]:
+        """Say in words what was wrong with each setting that was read."""
+        try:
+            self.seal()
+        except EnvValidationError as error:
+            return [self._problem(name) for name in error.error_messages]
+        return []
+
+    def _problem(self, name: str) -> str:
+        value = self._get_value(name, None)
+        if value is None:
+            found = "is not set"
+        elif name in HIDDEN:
+            found = "will not do (its value is not shown)"
+        else:
+            found = f"is {value if isinstance(value, int | float) else ascii(str(value)[:80])}"
+        return f"{name} {found}: {self._remedies[name]} would do."
+
+
+def load(given: Mapping[str, Any], environment: Mapping[str, str] = environ) -> dict[str, Any]:
+    """Return all settings: `given` as it is, and those known here read and checked.
+
+    :param given: wins over the environment; what is not known here is handed on.
+    :raises ConfigurationError: naming every setting that is wrong, and what would do.
+    """
+    read = Settings(given, environment)
+    app_env = read.choice("APP_ENV", "development", ENVIRONMENTS)
+    production = app_env == "production"
+    _read_application(read, app_env)
+    _read_secrets(read, production)
+    _read_web(read, production)
+    _read_server(read)
+    _read_cache(read, production)
+    url = _read_database(read, given)
+    problems = read.problems() + (_refusals(read.found) if production else [])
+    if problems:
+        raise ConfigurationError(problems)
+    fixed = {
+        "TESTING": app_env == "testing",
+        "WTF_CSRF_ENABLED": app_env != "testing",
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        # Browsers send cookies to every port of a host: a name of its own keeps projects apart.
+        "SESSION_COOKIE_NAME": f"{PACKAGE.name}_session",
+        "MAX_CONTENT_LENGTH": 1024 * 1024,
+        "SQLALCHEMY_DATABASE_URI": url,
+        "SQLALCHEMY_ENGINE_OPTIONS": _engine_options(url, read.found["GUNICORN_THREADS"]),
+    }
+    return {**fixed, **given, **read.found}
+
+
+def named(config: Mapping[str, Any] | object | None) -> dict[str, Any]:
+    """Return the settings of a mapping, or of an object's upper-case attributes."""
+    if isinstance(config, Mapping):
+        return dict(config)
+    return {name: getattr(config, name) for name in dir(config) if name.isupper()}
+
+
+def instance_path() -> str:
+    """Return the absolute folder of what is not in version control, such as a SQLite file."""
+    root = PACKAGE.parents[1] if PACKAGE.parent.name == "src" else Path.cwd()
+    return str(root / "instance")
+
+
+def _read_application(read: Settings, app_env: str) -> None:
+    about = tomllib.loads((PACKAGE / "about.toml").read_text(encoding="utf-8"))
+    development = app_env == "development"
+    # `flask run --debug` sets FLASK_DEBUG.
+    read.flag("DEBUG", read.flag("FLASK_DEBUG", development))
+    read.text("SITE_NAME", about["name"], "the name of the site")
+    read.text("SITE_DESCRIPTION", about["description"], "a sentence about the site")
+    read.choice("LOG_LEVEL", "INFO", LOG_LEVELS)
+    read.choice("LOG_FORMAT", "json" if app_env == "production" else "text", ("text", "json"))
+    read.text(
+        "RELEASE",
+        f"dev-{source_hash()}" if development else source_hash(),
+        "1 to 64 letters, digits, dots, dashes and underscores",
+        _matches(r"[A-Za-z0-9._-]{1,64}"),
+    )
+
+
+def _read_secrets(read: Settings, production: bool) -> None:
+    good = _is_strong if production else bool
+    random = secrets.token_urlsafe(32)
+    key = read.text("SECRET_KEY", ... if production else random, A_KEY, good)
+    read.found["SECRET_KEY_IS_RANDOM"] = key == random
+    read.texts("SECRET_KEY_FALLBACKS", None, f"former keys, each {A_KEY} and commas between", good)
+    read.text("API_TOKEN", None, "a random text")
+    read.text("OPS_TOKEN", None, "a random text")
+
+
+def _read_web(read: Settings, production: bool) -> None:
+    hosts = read.texts(
+        "TRUSTED_HOSTS",
+        [] if production else None,
+        "host names without scheme and port, and commas between (.example.com: all subdomains),",
+        _matches(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"),
+    )
+    read.found["TRUSTED_HOSTS"] = None if hosts is None else [*hosts, *LOOPBACK]
+    read.whole("PROXY_COUNT", 0, 0, 10)
+    read.flag("SESSION_COOKIE_SECURE", production)
+    read.whole("HSTS_SECONDS", YEAR if production else 0, 0, 2 * YEAR)
+
+
+def _read_server(read: Settings) -> None:
+    """Read what gunicorn.conf.py reads too, with the same defaults."""
+    read.whole("WEB_CONCURRENCY", 1, 1, 256)
+    read.whole("GUNICORN_THREADS", 4, 1, 256)
+    read.whole("GUNICORN_TIMEOUT_SECONDS", 30, 1, 3600)
+    read.whole("GUNICORN_GRACEFUL_TIMEOUT_SECONDS", 25, 1, 3600)
+    read.whole("GUNICORN_KEEPALIVE_SECONDS", 65, 0, 3600)
+    read.whole("GUNICORN_MAX_REQUESTS", 100_000, 0, 1_000_000_000)
+
+
+def _read_cache(read: Settings, production: bool) -> None:
+    read.choice("CACHE_TYPE", "RedisCache" if production else "SimpleCache", CACHE_TYPES)
+    read.whole("CACHE_DEFAULT_TIMEOUT", 300, 1, YEAR)
+    read.text(
+        "CACHE_KEY_PREFIX",
+        PACKAGE.name,
+        "1 to 64 letters, digits, dashes and underscores",
+        _matches(r"[A-Za-z0-9_-]{1,64}"),
+    )
+    read.text("CACHE_REDIS_URL", None, "redis://:password@host:6379/0 or rediss://…", _is_redis)
+    read.text("CACHE_REDIS_HOST", "localhost", "a host name or address", _matches(r"[\w.:-]+"))
+    read.whole("CACHE_REDIS_PORT", 6379, 1, 65535)
+    read.whole("CACHE_REDIS_DB", 0, 0, 65535)
+    read.text("CACHE_REDIS_USERNAME", None, "a user name")
+    read.text("CACHE_REDIS_PASSWORD", None, "a password")
+    read.texts(
+        "CACHE_MEMCACHED_SERVERS",
+        ["localhost:11211"],
+        "host:port, and commas between,",
+        _matches(r"[\w.-]+:\d{1,5}"),
+    )
+    read.seconds("CACHE_CONNECT_TIMEOUT_SECONDS", 0.25, 0.01, 30)
+    read.seconds("CACHE_SOCKET_TIMEOUT_SECONDS", 0.25, 0.01, 30)
+    read.whole("CACHE_POOL_SIZE", (read.found["GUNICORN_THREADS"] or 0) + 4, 1, 1024)
+    read.whole("CACHE_THRESHOLD", 5000, 1, 10_000_000)
+    read.whole("CACHE_MAX_BYTES", 64 * 2**20, 1024, 2**40)
+    read.seconds("CACHE_GRACE", 0, 0, YEAR)
+    read.seconds("CACHE_LEASE_SECONDS", 10, 0.1, 3600)
+    read.seconds("CACHE_WAIT_SECONDS", 5, 0, 3600)
+
+
+def _read_database(read: Settings, given: Mapping[str, Any]) -> str:
+    remedy = "sqlite:///app.db (a file in instance/) or postgresql://user:password@host:5432/name"
+    url = read.text("DATABASE_URL", "sqlite:///app.db", remedy, _is_database)
+    return str(given.get("SQLALCHEMY_DATABASE_URI") or database_url(url or ""))
+
+
+def _refusals(found: Mapping[str, Any]) -> list[str]:
+    """Say what production must not be started with."""
+    refused = []
+    if found["DEBUG"]:
+        refused.append(
+            "DEBUG (or FLASK_DEBUG) is on, which shows the program and its secrets to visitors:"
+            " production needs it off."
+        )
+    processes = found["WEB_CONCURRENCY"] or 1
+    if found["CACHE_TYPE"] == "SimpleCache" and processes > 1:
+        refused.append(
+            f"CACHE_TYPE is SimpleCache and WEB_CONCURRENCY is {processes}: each process would"
+            " keep values of its own and miss the others' invalidations. RedisCache,"
+            " MemcachedCache or WEB_CONCURRENCY=1 would do."
+        )
+    return refused
+
+
+def database_url(url: str) -> str:
+    """Return SQLAlchemy's URL; `postgres://` and `postgresql://` are taken to mean psycopg 3."""
+    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
+
+
+def _engine_options(url: str, threads: int) -> dict[str, Any]:
+    if not url.startswith("postgresql"):
+        # A writer waits so many seconds for another one to finish.
+        return {"connect_args": {"timeout": 5}}
+    return {
+        # A connection that the server or a firewall closed is replaced, not handed out.
+        "pool_pre_ping": True,
+        "pool_recycle": 1800,
+        # One for each thread, some more for work in the background; waiting is bounded.
+        "pool_size": threads,
+        "max_overflow": 4,
+        "pool_timeout": 5,
+        "connect_args": {"connect_timeout": 3},
+    }
+
+
+def _is_database(url: str) -> bool:
+    try:
+        parsed = make_url(database_url(url))
+    except (ArgumentError, ValueError):
+        return False
+    name = parsed.drivername
+    return name == "sqlite" or (name == "postgresql+psycopg" and bool(parsed.database))
+
+
+def _is_redis(url: str) -> bool:
+    return re.fullmatch(r"(rediss?|unix)://\S+", url) is not None
+
+
+def _is_strong(key: str) -> bool:
+    placeholder = any(word in key.lower() for word in PLACEHOLDERS)
+    return len(key) >= 32 and len(set(key)) >= 8 and not placeholder
+
+
+def _matches(pattern: str) -> Callable[[str], bool]:
+    return lambda text: re.fullmatch(pattern, text, re.ASCII) is not None
+
+
+def _check(accepts: Callable[[Any], bool]) -> Callable[[Any], None]:
+    def check(value: Any) -> None:
+        if not accepts(value):
+            raise ValidationError("refused")
+
+    return check
+
+
+@cache
+def source_hash() -> str:
+    """Return a short digest of the package's files, which names a version that nobody named."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0")
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]

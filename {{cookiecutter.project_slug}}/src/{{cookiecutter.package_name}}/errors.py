@@ -1,0 +1,63 @@
+"""Error pages: HTML for people, problem details (RFC 9457) for programs.
+
+They look at no session, and say nothing about the program.
+"""
+
+import json
+
+from flask import Flask, Response, render_template, request
+from werkzeug.exceptions import (
+    HTTPException,
+    InternalServerError,
+    NotFound,
+    SecurityError,
+)
+
+from .caching.pages import prefers_json
+from .logs import request_id
+
+#: In place of Werkzeug's words, where a view gave none of its own.
+WORDS = {
+    str(NotFound.description): "There is nothing at this address, or no longer.",
+    str(InternalServerError.description): "Something went wrong on our side. It has been noted.",
+}
+
+
+def init_app(app: Flask) -> None:
+    """Answer every HTTP exception here; Flask turns what is unexpected into a 500 first."""
+    app.register_error_handler(HTTPException, render)
+
+
+def render(error: HTTPException) -> Response:
+    """Return the response of an error, with the headers that belong to it (Allow, Retry-After)."""
+    response = Response(headers=error.get_response(request.environ).headers)
+    response.status_code = error.code or 500
+    api = request.path.startswith("/api/")
+    if api or prefers_json(request):
+        response.data = json.dumps(problem(error))
+        response.content_type = "application/problem+json"
+    elif isinstance(error, SecurityError):
+        # Of a host that is not trusted Flask builds no URL, so there can be no page.
+        response.data = "This host is not served here.\n"
+        response.content_type = "text/plain; charset=utf-8"
+    else:
+        response.data = render_template("errors/error.html", **problem(error))
+        response.content_type = "text/html; charset=utf-8"
+    if not api:
+        response.vary.add("Accept")
+    if "Cache-Control" not in response.headers and response.status_code not in (404, 410):
+        response.cache_control.no_store = True
+    return response
+
+
+def problem(error: HTTPException) -> dict[str, object]:
+    """Return the members of a problem (RFC 9457, 3.1); a server's fault has the request's id."""
+    status = error.code or 500
+    members: dict[str, object] = {
+        "type": "about:blank",
+        "title": error.name,
+        "status": status,
+        "detail": WORDS.get(error.description or "", error.description),
+    }
+    # A 4xx may be cached, and the id is of one request only.
+    return members | {"request_id": request_id()} if status >= 500 else members

@@ -1,0 +1,142 @@
+"""Logs: readable lines for people, JSON for machines, and a request id that ties them together."""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from flask import Flask
+from pythonjsonlogger.json import JsonFormatter
+from werkzeug.wsgi import ClosingIterator
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+HANDLER = "application"
+#: Asked every few seconds by machines; only a failure is worth a line.
+QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+#: A foreign id enters the logs, so nothing else than these characters does.
+SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+log = logging.getLogger(__name__)
+
+
+def request_id() -> str | None:
+    """Return the id of the request under way."""
+    return _request_id.get()
+
+
+def configure(app: Flask) -> None:
+    """Send every log record to standard error, in the form that LOG_FORMAT names."""
+    handler = logging.StreamHandler()
+    handler.set_name(HANDLER)
+    handler.addFilter(_add_request_id)
+    handler.setFormatter(_json() if app.config["LOG_FORMAT"] == "json" else Lines())
+    root = logging.getLogger()
+    root.handlers = [h for h in root.handlers if h.get_name() != HANDLER] + [handler]
+    root.setLevel(app.config["LOG_LEVEL"])
+    server = logging.getLogger("werkzeug")
+    server.filters = [f for f in server.filters if f is not _tidy_server_line]
+    server.addFilter(_tidy_server_line)
+    if app.config["SECRET_KEY_IS_RANDOM"] and not app.testing:
+        log.warning("SECRET_KEY is not set: a random one is used, and a restart ends all sessions.")
+
+
+def init_app(app: Flask) -> None:
+    """Give each request an id and an access line."""
+    access = logging.getLogger(f"{app.import_name}.access")
+    app.wsgi_app = AccessLog(app.wsgi_app, access)  # type: ignore[method-assign]
+
+
+class AccessLog:
+    """WSGI middleware: an id for each request, echoed in X-Request-ID, and one line about it."""
+
+    def __init__(self, wsgi_app: "WSGIApplication", logger: logging.Logger) -> None:
+        """Wrap `wsgi_app`."""
+        self.wsgi_app = wsgi_app
+        self.logger = logger
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer a request; the line is written when the response has been sent."""
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        identity = given if SANE_ID.fullmatch(given) else secrets.token_hex(8)
+        before = _request_id.get()
+        _request_id.set(identity)
+        started = time.perf_counter()
+        answer: dict[str, Any] = {"status": 500, "cache_status": None}
+
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            answer["status"] = int(status[:3])
+            answer["cache_status"] = next(
+                (value for name, value in headers if name.lower() == "cache-status"), None
+            )
+            return start_response(status, [*headers, ("X-Request-ID", identity)], *exc_info)
+
+        def finish() -> None:
+            self.write(environ, answer, (time.perf_counter() - started) * 1000)
+            _request_id.set(before)
+
+        try:
+            body = self.wsgi_app(environ, start)
+        except BaseException:
+            finish()
+            raise
+        return ClosingIterator(body, finish)
+
+    def write(self, environ: "WSGIEnvironment", answer: dict[str, Any], ms: float) -> None:
+        """Write the line. The query is left out, for it may hold what is nobody's business."""
+        raw_path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        if raw_path in QUIET_PATHS and answer["status"] < 400:
+            return
+        fields = {
+            "method": environ["REQUEST_METHOD"],
+            "path": quote(raw_path.encode("latin-1"), safe="/:@!$&'()*+,;=~"),
+            **answer,
+            "ms": round(ms, 1),
+        }
+        line = "{method} {path} {status} in {ms} ms".format_map(fields)
+        if cache_status := answer["cache_status"]:
+            line += f" ({cache_status})"
+        self.logger.info("%s", line, extra=fields)
+
+
+class Lines(logging.Formatter):
+    """One readable line a record, and a traceback below it where there is one."""
+
+    def __init__(self) -> None:
+        """Set the form of a line."""
+        super().__init__(
+            "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s", "%H:%M:%S"
+        )
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Format the line, with control characters escaped: a visitor cannot forge another one."""
+        return CONTROL.sub(lambda found: ascii(found[0])[1:-1], super().formatMessage(record))
+
+
+def _json() -> logging.Formatter:
+    return JsonFormatter(
+        ["levelname", "name", "message", "request_id"],
+        timestamp="time",
+        rename_fields={"levelname": "level", "name": "logger"},
+    )
+
+
+def _add_request_id(record: logging.LogRecord) -> bool:
+    record.request_id = request_id() or "-"
+    return True
+
+
+def _tidy_server_line(record: logging.LogRecord) -> bool:
+    """Drop the development server's line about a request, for ours says more; uncolour the rest."""
+    record.msg = " ".join(COLOUR.sub("", str(record.msg)).split())
+    return '"%s" %s %s' not in record.msg

@@ -1,0 +1,65 @@
+"""Whether the process lives, and whether it can do its work. Neither answer is ever cached."""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, current_app
+from flask.typing import ResponseReturnValue
+from sqlalchemy import text
+
+from ..extensions import cache, db
+
+bp = Blueprint("ops", __name__)
+log = logging.getLogger(__name__)
+NO_STORE = {"Cache-Control": "no-store"}
+
+
+@bp.get("/healthz")
+def health() -> ResponseReturnValue:
+    """Say that the process lives. It touches nothing, so a slow database restarts no process."""
+    return {"status": "ok"}, 200, NO_STORE
+
+
+@bp.get("/readyz")
+def ready() -> ResponseReturnValue:
+    """Say what works: 503 without a database, 200 and `degraded` without a cache."""
+    components = {
+        "database": _component("database", _ask_database, lost="unavailable"),
+        "cache": _component("cache", _ask_cache, lost="degraded"),
+    }
+    states = {component["status"] for component in components.values()}
+    status = next((state for state in ("unavailable", "degraded") if state in states), "ok")
+    body = {"status": status, "release": current_app.config["RELEASE"], "components": components}
+    return body, 503 if status == "unavailable" else 200, NO_STORE
+
+
+def _component(name: str, ask: Callable[[], str], *, lost: str) -> dict[str, Any]:
+    started = time.perf_counter()
+    try:
+        status = ask()
+    except Exception as error:
+        log.warning("The %s does not answer: %r", name, error)
+        status = lost
+    return {"status": status, "ms": round((time.perf_counter() - started) * 1000, 1)}
+
+
+def _ask_database() -> str:
+    with db.engine.connect() as connection:
+        connection.execute(text("SELECT 1"))
+    return "ok"
+
+
+def _ask_cache() -> str:
+    if current_app.config["CACHE_TYPE"] == "NullCache":
+        return "off"
+    # A name of its own each time, so that replicas do not read each other's probes.
+    key = f"readyz:{secrets.token_hex(8)}"
+    cache.set(key, "ok", timeout=5)
+    answer = cache.get(key)
+    cache.delete(key)
+    if answer != "ok":
+        raise ConnectionError("What was just stored was not found.")
+    return "ok"

@@ -1,0 +1,541 @@
+"""Pages: what is stored, for whom, under which key, and what the response says."""
+
+from collections import Counter
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import pytest
+from flask import Flask, Response, abort, jsonify, make_response, redirect, request, session
+from flask.testing import FlaskClient
+from flask.views import MethodView
+from werkzeug.wrappers import Response as BaseResponse
+
+from caching.conftest import caching
+from package import load
+from servers import wait_until
+
+pages = load("caching.pages")
+
+seen: Counter[str] = Counter()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_seen() -> None:
+    seen.clear()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+def status_of(response: Any) -> str:
+    """What the cache says that it did."""
+    return str(response.headers["Cache-Status"])
+
+
+def view(app: Flask, path: str, cached: Any) -> Callable[..., Any]:
+    """Register a view under a path, cached, and named after it."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        app.add_url_rule(path, view_func=cached(function))
+        return function
+
+    return register
+
+
+def test_a_page_is_filled_once_and_then_hit(app: Flask, cache: Any, client: FlaskClient) -> None:
+    @app.get("/page")
+    @cache.cached(60)
+    def page() -> str:
+        seen["page"] += 1
+        return f"<p>{seen['page']}</p>"
+
+    first, second = client.get("/page"), client.get("/page")
+    assert status_of(first).startswith("page-cache; fwd=miss; stored")
+    assert status_of(second).startswith("page-cache; hit; ttl=")
+    assert first.data == second.data == b"<p>1</p>"
+    assert second.headers["Content-Type"] == first.headers["Content-Type"]
+    assert second.headers["Age"] == "0"
+    assert second.headers["Cache-Control"] == "public, no-cache"
+
+
+def test_head_is_answered_from_the_page_of_get(app: Flask, cache: Any, client: FlaskClient) -> None:
+    @app.get("/page")
+    @cache.cached(60)
+    def page() -> str:
+        return "body"
+
+    assert "stored" not in status_of(client.head("/page"))
+    assert client.get("/page").data == b"body"
+    head = client.head("/page")
+    assert "; hit" in status_of(head)
+    assert head.data == b""
+    assert head.headers["Content-Length"] == "4"
+    assert client.get("/page").data == b"body"
+
+
+def test_post_goes_past_the_cache(app: Flask, cache: Any, client: FlaskClient) -> None:
+    @app.route("/page", methods=["GET", "POST"])
+    @cache.cached(60)
+    def page() -> str:
+        return request.method
+
+    assert client.post("/page").data == b"POST"
+    assert client.get("/page").data == b"GET"
+    response = client.post("/page")
+    assert response.data == b"POST"
+    assert "fwd=bypass" in status_of(response)
+
+
+def test_a_condition_is_evaluated_after_the_cache(
+    app: Flask, cache: Any, client: FlaskClient
+) -> None:
+    @app.get("/page")
+    @cache.cached(60)
+    def page() -> str:
+        return "body"
+
+    etag = client.get("/page").headers["ETag"]
+    assert not etag.startswith("W/")
+    not_modified = client.get("/page", headers={"If-None-Match": etag})
+    assert (not_modified.status_code, not_modified.data) == (304, b"")
+    assert "; hit" in status_of(not_modified)
+    assert client.get("/page").status_code == 200
+
+
+def test_the_key_holds_host_scheme_and_script_root(
+    app: Flask, cache: Any, client: FlaskClient
+) -> None:
+    @app.get("/page")
+    @cache.cached(60)
+    def page() -> str:
+        return request.url_root
+
+    urls = ["http://a/", "http://b/", "https://a/", "http://a/sub/"]
+    for _ in range(2):
+        assert [client.get("/page", base_url=url).get_data(as_text=True) for url in urls] == urls
+
+
+def test_only_declared_query_parameters_enter_the_key(
+    app: Flask, cache: Any, client: FlaskClient
+) -> None:
+    @app.get("/list")
+    @cache.cached(60, query=("page",))
+    def listing() -> str:
+        seen["list"] += 1
+        return request.args.get("page", "1") + request.query_string.decode()
+
+    assert client.get("/list?page=2").data == b"2page=2"
+    assert client.get("/list?utm=x&page=2&page=3").data == b"2page=2&page=3"
+    assert client.get("/list?utm=y&page=2").data == b"2page=2"
+    assert seen["list"] == 2
+
+
+def test_query_string_keeps_order(app: Flask, cache: Any, client: FlaskClient) -> None:
+    @app.get("/list")
+    @cache.cached(60, query_string=True)
+    def listing() -> str:
+        return ",".join(request.args.getlist("a"))
+
+    assert client.get("/list?a=1&a=2").data == b"1,2"
+    assert client.get("/list?a=2&a=1").data == b"2,1"
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: request.args.get("page"),
+        lambda: dict(request.args),
+        lambda: "page" in request.args,
+        lambda: request.values.get("page"),
+        lambda: request.headers.get("X-Plan"),
+        lambda: dict(request.headers),
+        lambda: request.cookies.get("plan"),
+        lambda: request.accept_languages.best,
+        lambda: request.user_agent.string,
+        lambda: request.authorization,
+    ],
+)
+def test_an_undeclared_input_raises_in_development(
+    app: Flask, cache: Any, client: FlaskClient, read: Callable[[], Any]
+) -> None:
+    @app.get("/page")
+    @cache.cached(60)
+    def page() -> str:
+        return str(read())
+
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    with pytest.raises(caching.UndeclaredInput, match=r"view page read the .* declare it"):
+        client.get("/page?page=3", headers={"X-Plan": "gold"})
+
+
+def test_an_undeclared_input_is_not_stored_in_production_and_says_so_once(
+    make_app: Callable[..., tuple[Flask, Any]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(load("caching.inputs"), "_reported", set())
+    app, cache = make_app(CACHE_STRICT=False)
+
+    @app.get("/plans")
+    @cache.cached(60)
+    def plans() -> str:
+        return request.headers.get("X-Plan", "none")
+
+    client = app.test_client()
+    for plan in ("gold", "silver"):
+        response = client.get("/plans", headers={"X-Plan": plan})
+        assert response.get_data(as_text=True) == plan
+        assert "detail=undeclared" in status_of(response)
+    assert sum("X-Plan" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_declared_headers_enter_the_key(app: Flask, cache: Any, client: FlaskClient) -> None:
+    @app.get("/hello")
+    @cache.cached(60, vary=("Accept-Language",))
+    def hello() -> Response:
+        response = make_response(request.headers.get("Accept-Language", ""))
+        response.vary.add("Accept-Language")
+        return response
+
+    for _ in range(2):
+        for language in ("de", "en"):
+            response = client.get("/hello", headers={"Accept-Language": language})
+            assert response.get_data(as_text=True) == language
+    assert "; hit" in status_of(response)
+
+
+def test_a_memoized_function_may_not_read_the_request(
+    app: Flask, cache: Any, client: FlaskClient
+) -> None:
+    @cache.memoize(60, make_name=lambda name: "reads")
+    def reads() -> str:
+        return request.args.get("page", "")
+
+    @app.get("/page")
+    @cache.cached(60, query=("page",))
+    def page() -> str:
+        return str(reads()) + request.args.get("page", "")
+
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    with pytest.raises(caching.UndeclaredInput, match="pass it as an argument"):
+        client.get("/page?page=1")
+
+
+def test_what_belongs_to_one_user_is_never_stored(
+    app: Flask, cache: Any, client: FlaskClient
+) -> None:
+    def cookie() -> Response:
+        response = make_response("one")
+        response.set_cookie("id", "1")
+        return response
+
+    def with_control(value: str) -> Callable[[], Response]:
+        return lambda: Response("one", headers={"Cache-Control": value})
+
+    answers: dict[str, tuple[Callable[[], Any], str]] = {
+        "cookie": (cookie, "set-cookie"),
+        "private": (with_control("private"), "cache-control"),
+        "no_store": (with_control("no-store"), "cache-control"),
+        "session": (lambda: session.get("user", "one"), "session"),
+        "vary": (lambda: Response("one", headers={"Vary": "X-Plan"}), "vary"),
+        "stream": (lambda: Response(iter(["o", "ne"])), "stream"),
+        "created": (lambda: ("one", 201), "status"),
+        "partial": (lambda: ("one", 206), "status"),
+        "failed": (lambda: ("one", 500), "status"),
+        "found": (lambda: redirect("/elsewhere"), "status"),
+    }
+    for name, (answer, _) in answers.items():
+        function = cache.cached(60)(lambda answer=answer: answer())
+        app.add_url_rule(f"/{name}", name, function)
+    for name, (_, reason) in answers.items():
+        for _ in range(2):
+            response = client.get(f"/{name}")
+            assert status_of(response) == f"page-cache; fwd=miss; detail={reason}"
+
+
+@pytest.mark.parametrize("touched", [True, False])
+def test_a_request_that_bears_a_user_goes_past(
+    app: Flask, cache: Any, client: FlaskClient, touched: bool
+) -> None:
+    @app.before_request
+    def look() -> None:
+        if touched:
+            session.get("user")
+
+    @app.get("/page")
+    @cache.cached(60)
+    def page() -> str:
+        return "page"
+
+    headers = {} if touched else {"Authorization": "Bearer x"}
+    for _ in range(2):
+        response = client.get("/page", headers=headers)
+        reason = "session" if touched else "authorization"
+        assert status_of(response) == f"page-cache; fwd=bypass; detail={reason}"
+
+
+def test_a_private_page_is_of_one_session(app: Flask, cache: Any) -> None:
+    @app.get("/sign-in/<name>")
+    def sign_in(name: str) -> str:
+        session["user"] = name
+        return name
+
+    @app.get("/account")
+    @cache.cached(60, private=True)
+    def account() -> str:
+        seen[str(session.get("user"))] += 1
+        return f"Hello {session.get('user')}"
+
+    ann, bob, stranger = app.test_client(), app.test_client(), app.test_client()
+    ann.get("/sign-in/ann")
+    bob.get("/sign-in/bob")
+    for _ in range(2):
+        assert ann.get("/account").data == b"Hello ann"
+        assert bob.get("/account").data == b"Hello bob"
+        assert stranger.get("/account").data == b"Hello None"
+    assert seen == {"ann": 1, "bob": 1, "None": 1}
+    response = ann.get("/account")
+    assert response.headers["Cache-Control"] == "private, no-cache"
+    assert "Cookie" in response.headers["Vary"]
+
+
+def test_a_private_page_may_name_its_user(app: Flask, cache: Any, client: FlaskClient) -> None:
+    @app.get("/account")
+    @cache.cached(60, private=lambda: request.headers.get("X-User"))
+    def account() -> str:
+        seen["account"] += 1
+        return "account"
+
+    assert "detail=anonymous" in status_of(client.get("/account"))
+    assert "stored" in status_of(client.get("/account", headers={"X-User": "ann"}))
+    assert "; hit" in status_of(client.get("/account", headers={"X-User": "ann"}))
+    assert "stored" in status_of(client.get("/account", headers={"X-User": "bob"}))
+
+
+def test_a_404_is_stored_by_choice(app: Flask, cache: Any, client: FlaskClient) -> None:
+    @app.get("/<int:number>")
+    @cache.cached(60, not_found_timeout=30)
+    def thing(number: int) -> str:
+        seen["thing"] += 1
+        abort(404)
+
+    @app.get("/other")
+    @cache.cached(60)
+    def other() -> str:
+        abort(404)
+
+    first, second = client.get("/7"), client.get("/7")
+    assert first.status_code == second.status_code == 404
+    assert first.data == second.data
+    assert "; hit; ttl=30" in status_of(second) or "; hit; ttl=29" in status_of(second)
+    assert seen["thing"] == 1
+    assert "Cache-Status" not in client.get("/other").headers
+
+
+def test_a_view_is_invalidated_by_endpoint_and_arguments(
+    app: Flask, cache: Any, client: FlaskClient
+) -> None:
+    @app.get("/thing/<int:number>")
+    @cache.cached(60)
+    def thing(number: int) -> str:
+        seen[str(number)] += 1
+        return str(number)
+
+    def visit() -> None:
+        client.get("/thing/1")
+        client.get("/thing/2")
+
+    visit()
+    with app.app_context():
+        cache.invalidate_view("thing", number=1)
+    visit()
+    assert seen == {"1": 2, "2": 1}
+    with app.app_context():
+        cache.invalidate_view("thing")
+    visit()
+    assert seen == {"1": 3, "2": 2}
+    with app.app_context():
+        cache.delete_cached(thing, path="/thing/1")
+        cache.delete_cached(thing, number=2)
+    visit()
+    assert seen == {"1": 4, "2": 3}
+    with app.app_context():
+        with pytest.raises(ValueError, match="no endpoint 'thingy'"):
+            cache.invalidate_view("thingy")
+        with pytest.raises(ValueError, match=r"takes \['number'\], not \['id'\]"):
+            cache.invalidate_view("thing", id=1)
+        with pytest.raises(ValueError, match="no view"):
+            cache.delete_cached(visit)
+
+
+def test_an_expired_page_is_served_stale_while_it_is_refilled(
+    app: Flask, cache: Any, client: FlaskClient
+) -> None:
+    @app.get("/page")
+    @cache.cached(1, grace=60, query=("q",))
+    def page() -> str:
+        seen["page"] += 1
+        return f"{seen['page']} {request.args['q']} {request.host}"
+
+    client.get("/page?q=a", base_url="http://shop.test")
+    wait_until(
+        lambda: "hit; ttl=0" not in status_of(client.get("/page?q=a", base_url="http://shop.test")),
+        5,
+    )
+    wait_until(
+        lambda: client.get("/page?q=a", base_url="http://shop.test").data == b"2 a shop.test"
+    )
+
+
+def test_a_class_based_view(app: Flask, cache: Any, client: FlaskClient) -> None:
+    class Things(MethodView):
+        @cache.cached(60)  # type: ignore[untyped-decorator]
+        def get(self) -> BaseResponse:
+            seen["things"] += 1
+            return jsonify(seen["things"])
+
+    app.add_url_rule("/things", view_func=Things.as_view("things"))
+    assert client.get("/things").json == client.get("/things").json == 1
+
+
+def test_what_a_client_would_rather_have(app: Flask) -> None:
+    def prefers_json(accept: str) -> bool:
+        with app.test_request_context(headers={"Accept": accept}):
+            return bool(pages.prefers_json(request))
+
+    assert prefers_json("application/json")
+    assert prefers_json("application/problem+json, text/html;q=0.5")
+    assert not prefers_json("")
+    assert not prefers_json("*/*")
+    assert not prefers_json("text/html,application/json;q=0.9")
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 500, 503])
+def test_an_error_is_never_stored(app: Flask, cache: Any, client: FlaskClient, status: int) -> None:
+    @app.get("/raised")
+    @cache.cached(60)
+    def raised() -> str:
+        seen["raised"] += 1
+        if seen["raised"] == 1:
+            abort(status)
+        return "good"
+
+    @app.get("/returned")
+    @cache.cached(60)
+    def returned() -> tuple[str, int]:
+        seen["returned"] += 1
+        return ("bad", status) if seen["returned"] == 1 else ("good", 200)
+
+    for path in ("/raised", "/returned"):
+        assert client.get(path).status_code == status
+        assert client.get(path).data == b"good"
+
+
+@pytest.mark.parametrize("cached_outside", [True, False])
+def test_either_order_of_the_decorators_keeps_a_secret(
+    app: Flask, cache: Any, cached_outside: bool
+) -> None:
+    def login_required(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            if "user" not in session:
+                abort(401)
+            return function(*args, **kwargs)
+
+        return checked
+
+    def secret() -> str:
+        return f"the secret of {session.get('user')}"
+
+    order = (
+        [login_required, cache.cached(60)] if cached_outside else [cache.cached(60), login_required]
+    )
+    function: Any = secret
+    for decorator in order:
+        function = decorator(function)
+    app.add_url_rule("/secret", view_func=function)
+
+    @app.get("/sign-in/<name>")
+    def sign_in(name: str) -> str:
+        session["user"] = name
+        return name
+
+    ann, bob, stranger = app.test_client(), app.test_client(), app.test_client()
+    ann.get("/sign-in/ann")
+    bob.get("/sign-in/bob")
+    for _ in range(2):
+        assert ann.get("/secret").data == b"the secret of ann"
+        assert bob.get("/secret").data == b"the secret of bob"
+        assert stranger.get("/secret").status_code == 401
+
+
+def test_a_conditional_or_partial_answer_of_the_view_is_not_stored(
+    app: Flask, cache: Any, client: FlaskClient
+) -> None:
+    @app.get("/file")
+    @cache.cached(60)
+    def file() -> Any:
+        response = make_response("0123456789")
+        response.add_etag()
+        return response.make_conditional(request.environ, accept_ranges=True, complete_length=10)
+
+    etag = client.get("/file").headers["ETag"]
+    with app.app_context():
+        cache.clear()
+    assert client.get("/file", headers={"If-None-Match": etag}).status_code == 304
+    assert client.get("/file", headers={"Range": "bytes=0-3"}).data in (b"0123", b"0123456789")
+    assert client.get("/file").data == b"0123456789"
+
+
+def test_a_helper_cached_without_a_key_does_not_stand_in_for_the_view(
+    app: Flask, cache: Any, client: FlaskClient
+) -> None:
+    @cache.cached(60)
+    def helper() -> list[int]:
+        return [1, 2]
+
+    @app.get("/page")
+    @cache.cached(60)
+    def page() -> str:
+        return f"<p>{sum(helper())}</p>"
+
+    assert [client.get("/page").data for _ in range(2)] == [b"<p>3</p>"] * 2
+
+
+def test_a_response_may_set_its_own_timeout(app: Flask, cache: Any, client: FlaskClient) -> None:
+    @app.get("/brief/<int:seconds>")
+    @cache.cached(60)
+    def brief(seconds: int) -> Response:
+        response: Response = caching.CachedResponse(make_response("brief"), seconds)
+        return response
+
+    assert "stored; ttl=7" in status_of(client.get("/brief/7"))
+    assert "stored" not in status_of(client.get("/brief/0"))
+
+
+def test_a_key_of_the_views_own_making(app: Flask, cache: Any, client: FlaskClient) -> None:
+    def by_plan() -> str:
+        return "plan-" + request.args.get("plan", "none")
+
+    @app.get("/plans")
+    @cache.cached(60, make_cache_key=by_plan)
+    def plans() -> str:
+        seen["plans"] += 1
+        return request.args.get("plan", "none")
+
+    @app.get("/same/<name>")
+    @cache.cached(60, key_prefix="the same for all")
+    def same(name: str) -> str:
+        return name
+
+    for plan in ("gold", "silver", "gold"):
+        assert client.get(f"/plans?plan={plan}&utm=1").get_data(as_text=True) == plan
+    assert seen["plans"] == 2
+    with app.app_context():
+        cache.delete("plan-gold")
+    client.get("/plans?plan=gold")
+    assert seen["plans"] == 3
+    assert [client.get(f"/same/{name}").data for name in "ab"] == [b"a", b"a"]

@@ -1,0 +1,192 @@
+"""Settings: what is accepted, what is refused, and in which words."""
+
+import re
+
+import pytest
+
+from package import load, name
+
+config = load("config")
+KEY = "kX3v9QmZ0rT7yB5nL1cW8dF2gH6jP4sA"
+PRODUCTION = {"APP_ENV": "production", "SECRET_KEY": KEY}
+
+
+def read(**environment):
+    return config.load({}, environment)
+
+
+def refusal(**environment) -> str:
+    with pytest.raises(config.ConfigurationError) as caught:
+        read(**environment)
+    return str(caught.value)
+
+
+def test_defaults_of_development():
+    settings = read()
+    assert settings["APP_ENV"] == "development"
+    assert settings["DEBUG"] is True
+    assert settings["CACHE_TYPE"] == "SimpleCache"
+    assert settings["CACHE_KEY_PREFIX"] == name()
+    assert re.fullmatch("dev-[0-9a-f]{12}", settings["RELEASE"])
+    assert settings["LOG_FORMAT"] == "text"
+    assert settings["SESSION_COOKIE_SECURE"] is False
+    assert settings["TRUSTED_HOSTS"] is None
+    assert settings["SQLALCHEMY_DATABASE_URI"] == "sqlite:///app.db"
+    assert settings["API_TOKEN"] is None
+
+
+def test_defaults_of_production():
+    settings = read(**PRODUCTION)
+    assert settings["DEBUG"] is False
+    assert settings["CACHE_TYPE"] == "RedisCache"
+    assert settings["LOG_FORMAT"] == "json"
+    assert settings["SESSION_COOKIE_SECURE"] is True
+    assert settings["HSTS_SECONDS"] == 31_536_000
+    assert settings["TRUSTED_HOSTS"] == ["localhost", "127.0.0.1"]
+    assert re.fullmatch("[0-9a-f]{12}", settings["RELEASE"])
+
+
+def test_every_setting_has_its_type():
+    settings = read(
+        WEB_CONCURRENCY="3",
+        CACHE_GRACE="1.5",
+        SESSION_COOKIE_SECURE="yes",
+        TRUSTED_HOSTS="shop.example, .other.example",
+        CACHE_MEMCACHED_SERVERS="one:11211,two:11211",
+        SECRET_KEY_FALLBACKS="old,older",
+    )
+    assert settings["WEB_CONCURRENCY"] == 3
+    assert settings["CACHE_GRACE"] == 1.5
+    assert settings["SESSION_COOKIE_SECURE"] is True
+    assert settings["TRUSTED_HOSTS"][:2] == ["shop.example", ".other.example"]
+    assert settings["CACHE_MEMCACHED_SERVERS"] == ["one:11211", "two:11211"]
+    assert settings["SECRET_KEY_FALLBACKS"] == ["old", "older"]
+
+
+def test_an_empty_value_is_no_value():
+    assert read(API_TOKEN="", CACHE_POOL_SIZE=" ")["CACHE_POOL_SIZE"] == 8
+
+
+def test_the_pool_of_the_cache_follows_the_threads():
+    assert read(GUNICORN_THREADS="16")["CACHE_POOL_SIZE"] == 20
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "remedy"),
+    [
+        ("APP_ENV", "staging", "one of development, testing, production"),
+        ("DEBUG", "perhaps", "true or false"),
+        ("LOG_LEVEL", "loud", "one of DEBUG, INFO"),
+        ("LOG_FORMAT", "xml", "one of text, json"),
+        ("RELEASE", "a/b", "letters, digits"),
+        ("TRUSTED_HOSTS", "https://shop.example", "without scheme and port"),
+        ("PROXY_COUNT", "-1", "a whole number from 0 to 10"),
+        ("SESSION_COOKIE_SECURE", "2", "true or false"),
+        ("HSTS_SECONDS", "1e9", "a whole number from 0"),
+        ("WEB_CONCURRENCY", "many", "a whole number from 1 to 256"),
+        ("GUNICORN_THREADS", "0", "a whole number from 1 to 256"),
+        ("GUNICORN_TIMEOUT_SECONDS", "0", "a whole number from 1"),
+        ("CACHE_TYPE", "Tape", "one of SimpleCache, RedisCache, MemcachedCache, NullCache"),
+        ("CACHE_DEFAULT_TIMEOUT", "0", "a whole number from 1"),
+        ("CACHE_KEY_PREFIX", "a:b", "letters, digits"),
+        ("CACHE_REDIS_HOST", "http://redis", "a host name"),
+        ("CACHE_REDIS_PORT", "70000", "a whole number from 1 to 65535"),
+        ("CACHE_MEMCACHED_SERVERS", "memcached", "host:port"),
+        ("CACHE_CONNECT_TIMEOUT_SECONDS", "0", "a number of seconds from 0.01 to 30"),
+        ("CACHE_SOCKET_TIMEOUT_SECONDS", "nan", "a number of seconds"),
+        ("CACHE_POOL_SIZE", "0", "a whole number from 1"),
+        ("CACHE_THRESHOLD", "0", "a whole number from 1"),
+        ("CACHE_MAX_BYTES", "64M", "a whole number from 1024"),
+        ("CACHE_GRACE", "-1", "a number of seconds from 0"),
+        ("CACHE_LEASE_SECONDS", "0", "a number of seconds from 0.1"),
+        ("CACHE_WAIT_SECONDS", "soon", "a number of seconds from 0"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_would_do(setting, value, remedy):
+    message = refusal(**{setting: value})
+    assert f"- {setting} is '{value}': " in message
+    assert remedy in message
+
+
+def test_all_errors_come_at_once():
+    message = refusal(
+        APP_ENV="production", WEB_CONCURRENCY="many", PROXY_COUNT="x", DEBUG="1", SECRET_KEY=""
+    )
+    for setting in ("WEB_CONCURRENCY", "PROXY_COUNT", "DEBUG", "SECRET_KEY"):
+        assert f"- {setting} " in message
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("DATABASE_URL", "mysql://me:hunter2@host/db"),
+        ("DATABASE_URL", "hunter2"),
+        ("DATABASE_URL", "postgresql://me:hunter2@host:port/db"),
+        ("CACHE_REDIS_URL", "http://:hunter2@host"),
+        ("SECRET_KEY", "hunter2"),
+    ],
+)
+def test_no_message_shows_a_secret(setting, value):
+    message = refusal(APP_ENV="production", **{"SECRET_KEY": KEY, setting: value})
+    assert setting in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["short", "x" * 40, "change-me-change-me-change-me-0123456789", "Your-Secret-Key-" + KEY],
+    ids=["short", "one letter", "to be changed", "placeholder"],
+)
+def test_production_refuses_a_weak_key(key):
+    assert "SECRET_KEY will not do" in refusal(APP_ENV="production", SECRET_KEY=key)
+    assert "SECRET_KEY_FALLBACKS will not do" in refusal(**PRODUCTION, SECRET_KEY_FALLBACKS=key)
+
+
+def test_production_refuses_to_start_without_a_key():
+    assert "SECRET_KEY is not set" in refusal(APP_ENV="production")
+
+
+@pytest.mark.parametrize("setting", ["DEBUG", "FLASK_DEBUG"])
+def test_production_refuses_debug(setting):
+    assert "production needs it off" in refusal(**PRODUCTION, **{setting: "1"})
+
+
+def test_production_refuses_the_cache_of_one_process_for_several():
+    message = refusal(**PRODUCTION, CACHE_TYPE="SimpleCache", WEB_CONCURRENCY="2")
+    assert "SimpleCache and WEB_CONCURRENCY is 2" in message
+    assert read(**PRODUCTION, CACHE_TYPE="SimpleCache", WEB_CONCURRENCY="1")
+
+
+def test_development_draws_another_key_at_each_start():
+    assert read()["SECRET_KEY"] != read()["SECRET_KEY"]
+    assert read()["SECRET_KEY_IS_RANDOM"]
+    assert not read(SECRET_KEY="mine")["SECRET_KEY_IS_RANDOM"]
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_postgresql_is_spoken_by_psycopg_3(scheme):
+    settings = read(DATABASE_URL=f"{scheme}://me:pw@host/name", GUNICORN_THREADS="6")
+    assert settings["SQLALCHEMY_DATABASE_URI"] == "postgresql+psycopg://me:pw@host/name"
+    options = settings["SQLALCHEMY_ENGINE_OPTIONS"]
+    assert options["pool_pre_ping"] is True
+    assert options["pool_size"] == 6
+    assert options["connect_args"]["connect_timeout"] == 3
+
+
+def test_sqlalchemys_own_setting_wins():
+    settings = config.load({"SQLALCHEMY_DATABASE_URI": "sqlite://"}, {"DATABASE_URL": ""})
+    assert settings["SQLALCHEMY_DATABASE_URI"] == "sqlite://"
+
+
+def test_the_texts_of_the_project_are_its_defaults():
+    settings = read()
+    assert settings["SITE_NAME"]
+    assert settings["SITE_DESCRIPTION"]
+    assert read(SITE_NAME="Ünïcode 🛒")["SITE_NAME"] == "Ünïcode 🛒"
+
+
+def test_the_release_changes_with_the_sources(monkeypatch, tmp_path):
+    before = config.source_hash.__wrapped__()
+    (tmp_path / "about.toml").write_text("")
+    monkeypatch.setattr(config, "PACKAGE", tmp_path)
+    assert config.source_hash.__wrapped__() != before

@@ -1,0 +1,61 @@
+"""The migrations and the models agree, forwards and backwards."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import inspect
+
+from package import load
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[Flask]:
+    """An application whose database has no tables."""
+    app = load().create_app(APP_ENV="testing", DATABASE_URL=f"sqlite:///{tmp_path / 'empty.db'}")
+    yield app
+    with app.app_context():
+        load("extensions").db.engine.dispose()
+
+
+def run(app: Flask, *arguments: str) -> None:
+    result = app.test_cli_runner().invoke(args=["db", *arguments])
+    assert result.exit_code == 0, (result.output, result.exception)
+
+
+def schema(app: Flask) -> dict[str, Any]:
+    """What the database holds: columns, keys, indexes and constraints, by table."""
+    with app.app_context():
+        found = inspect(load("extensions").db.engine)
+        return {
+            table: {
+                "columns": {c["name"]: (repr(c["type"]), c["nullable"]) for c in columns},
+                "primary key": found.get_pk_constraint(table),
+                "foreign keys": sorted(map(str, found.get_foreign_keys(table))),
+                "unique": sorted(map(str, found.get_unique_constraints(table))),
+                "checks": sorted(map(str, found.get_check_constraints(table))),
+                "indexes": sorted(map(str, found.get_indexes(table))),
+            }
+            for table in found.get_table_names()
+            if (columns := found.get_columns(table)) and table != "alembic_version"
+        }
+
+
+def test_migrations_make_what_the_models_say(empty: Flask, app: Flask) -> None:
+    run(empty, "upgrade")
+    run(empty, "check")
+    assert schema(empty) == schema(app)
+
+
+def test_migrations_can_be_undone_and_done_again(empty: Flask) -> None:
+    run(empty, "upgrade")
+    run(empty, "downgrade", "base")
+    assert schema(empty) == {}
+    run(empty, "upgrade")
+
+
+def test_migrations_can_be_printed(empty: Flask) -> None:
+    run(empty, "upgrade", "--sql")
+    assert schema(empty) == {}
