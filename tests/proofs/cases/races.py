@@ -165,6 +165,16 @@ def test_a_leader_whose_value_is_dead_on_arrival(redis_settings: dict[str, Any])
         cache.memoize(60, tags=("stock",), make_name=lambda name: "dead")(compute)
         for cache in (first.cache, second)
     ]
+    with second_app.app_context():
+        entries = second.entries
+    looks, look = itertools.count(1), entries._find
+
+    def counted(*arguments: Any) -> Any:
+        found = look(*arguments)
+        counted.looks = next(looks)
+        return found
+
+    entries._find = counted
     asking = threading.Barrier(6)
 
     def follow(_: int) -> int:
@@ -178,6 +188,7 @@ def test_a_leader_whose_value_is_dead_on_arrival(redis_settings: dict[str, Any])
         assert computing.wait(30)
         followers = pool.map(follow, range(5))
         asking.wait(30)
+        wait_until(lambda: counted.looks > 2 * 5)  # each has looked for the value, and waits
         value[0] = 2
         first.run(first.cache.invalidate, "stock")
         go_on.set()

@@ -289,7 +289,10 @@ def test_what_was_invalid_before_is_filled_once_too(
         )
     with ThreadPoolExecutor(2) as pool:
         results = pool.map(lambda pair: call_in_threads(*pair), running)
-        assert [value for result in results for value in result] == [2] * 2 * THREADS
+        values = {value for result in results for value in result}
+    assert fills["shared"] == 2
+    # Nothing was invalidated where a tag is lost: the first value may come back until then.
+    assert values <= ({2} if lost == "generation" else {1, 2})
 
 
 def test_a_refill_keeps_to_its_tenant(app: Flask, cache: Any) -> None:

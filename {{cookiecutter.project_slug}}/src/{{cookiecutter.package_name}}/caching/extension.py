@@ -96,7 +96,6 @@ class Cache(flask_caching.Cache):
         for name in _DEFAULTS:
             app.config.setdefault(name, settings[name])
         self.app = app
-        self.enable_signals = settings["CACHE_ENABLE_SIGNALS"]
         self.source_check = settings["CACHE_SOURCE_CHECK"]
         setattr(app.jinja_env, JINJA_CACHE_ATTR_NAME, self)
         app.jinja_env.add_extension(FragmentExtension)
@@ -413,7 +412,7 @@ class Cache(flask_caching.Cache):
     def _signal(
         self, signals: Any, hit: bool, key: str, function: Any, args: Any, kwargs: Any
     ) -> None:
-        if self.enable_signals:
+        if self._app().config["CACHE_ENABLE_SIGNALS"]:
             signals[hit].send(cache=self, cache_key=key, f=function, args=args, kwargs=kwargs)
 
     def _source_digest(self, function: Callable[..., Any], source_check: bool | None) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from .entries import Entry, Sealer
 from .reads import Reads, current_reads
-from .stores import Store, StoreError, is_reading
+from .stores import Store, StoreError, is_overdue, is_reading
 
 logger = logging.getLogger(__name__)
 
@@ -88,11 +88,11 @@ class _Found:
 
 @dataclass(slots=True)
 class _Lease:
-    """The right to fill a key."""
+    """The right to fill a key, once it is held."""
 
     key: str
     token: bytes
-    released: bool = False
+    held: bool = False
 
 
 class Entries:
@@ -157,9 +157,7 @@ class Entries:
         try:
             found = _Found() if renew else self._find(key, reads)
         except StoreError as error:
-            self._failed(error)
-            reads.bypass = True
-            return Outcome("bypass", result=fill().result)
+            return self._go_without(error, fill, reads)
         entry = found.usable(policy.grace)
         if entry is not None and (entry.is_fresh() or refill is not None):
             if refill is not None and not entry.is_fresh():
@@ -186,25 +184,32 @@ class Entries:
         pause = 0.002
         while True:
             with self._flight(key, 0 if stale else deadline - time.monotonic()) as leading:
-                lease = self._take_lease(key, reads) if leading else None
+                lease = self._new_lease(key) if leading else None
                 try:
-                    found = self._find(key, reads)
+                    found = self._find(key, reads, lease)
+                    held = lease is not None and lease.held
                     entry = found.usable(policy.grace)
-                    if entry is not None and not renew and (entry.is_fresh() or lease is None):
+                    if entry is not None and not renew and (entry.is_fresh() or not held):
                         return _answer(entry, reads)
                     dead_on_arrival = found.sealed != seen and found.is_dead_since(reads)
-                    late = time.monotonic() >= deadline
-                    alone = renew or dead_on_arrival or late or reads.bypass
-                    if lease is not None or alone:
+                    if held and not dead_on_arrival:
                         return self._fill(key, fill, policy, reads, entry, lease)
                 except StoreError as error:
-                    self._failed(error)
-                    reads.bypass = True
-                    return Outcome("bypass", result=fill().result)
+                    return self._go_without(error, fill, reads)
                 finally:
                     self._release_lease(lease)
+            # Outside the flight: nobody else is to wait for a value that will be dead, too.
+            if dead_on_arrival or renew or reads.bypass or time.monotonic() >= deadline:
+                return self._fill(key, fill, policy, reads, entry, None)
             time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
             pause = min(pause * 2, 0.05)
+
+    def _go_without(
+        self, error: StoreError, fill: Callable[[], Filled], reads: Reads
+    ) -> Outcome:
+        self._failed(error)
+        reads.bypass = True
+        return Outcome("bypass", result=fill().result)
 
     def _fill(
         self,
@@ -253,33 +258,44 @@ class Entries:
                 seconds,
                 self._clock,
                 [self._tag_key(tag) for tag in tags],
-                None if lease is None else (lease.key, lease.token),
+                (lease.key, lease.token) if lease is not None and lease.held else None,
             )
         except StoreError as error:
             self._failed(error)
             return None
         if lease is not None:
-            lease.released = True
+            lease.held = False
         self._remember(key, tags)
         return entry
 
     # -- looking up ----------------------------------------------------------------------
 
-    def _find(self, key: str, reads: Reads) -> _Found:
-        """Read an entry and all that validates it, in one round trip where its tags are known."""
+    def _find(self, key: str, reads: Reads, lease: _Lease | None = None) -> _Found:
+        """Read an entry and all that validates it, in one round trip where its tags are known.
+
+        :param lease: to be taken before the look, in the same round trip.
+        """
         known = self._tags_of.get(key, ())
         names = [self._clock, self._generation, self._entry_key(key)]
-        clock, generation, sealed, *values = self.store.get_many(
-            names + [self._tag_key(tag) for tag in known]
-        )
+        names += [self._tag_key(tag) for tag in known]
+        if lease is None:
+            clock, generation, sealed, *values = self.store.get_many(names)
+        else:
+            lease.held, (clock, generation, sealed, *values) = self.store.add_then_get_many(
+                lease.key, lease.token, self._lease_seconds, names
+            )
         self._answered()
         current = self._note(reads, clock, generation)
         entry = self.sealer.open(key, sealed)
-        if entry is None:
-            return _Found(sealed=sealed)
+        if entry is None or entry.generation != current:
+            return _Found(entry, sealed=sealed)
         if entry.tags != known:
             values = self._tag_values(entry.tags)
             self._remember(key, entry.tags)
+        now = time.time()
+        tags = zip(entry.tags, values, strict=True)
+        if overdue := [tag for tag, value in tags if is_overdue(value, now)]:
+            self.invalidate(overdue)
         return _Found(entry, entry.is_valid(current, values), sealed)
 
     def observe(self) -> Reads:
@@ -448,18 +464,12 @@ class Entries:
 
     # -- leases and flights --------------------------------------------------------------
 
-    def _take_lease(self, key: str, reads: Reads) -> _Lease | None:
-        lease = _Lease(self._lease_key(key), secrets.token_hex(8).encode())
-        try:
-            taken = self.store.add(lease.key, lease.token, self._lease_seconds)
-        except StoreError as error:
-            self._failed(error)
-            reads.bypass = True
-            return None
-        return lease if taken else None
+    def _new_lease(self, key: str) -> _Lease:
+        name = f"{self._prefix}:{self._release}:lease:{key}"
+        return _Lease(name, secrets.token_hex(8).encode())
 
     def _release_lease(self, lease: _Lease | None) -> None:
-        if lease is None or lease.released:
+        if lease is None or not lease.held:
             return
         try:
             self.store.release(lease.key, lease.token)
@@ -511,9 +521,6 @@ class Entries:
 
     def _entry_key(self, key: str) -> str:
         return f"{self._prefix}:{self._release}:entry:{key}"
-
-    def _lease_key(self, key: str) -> str:
-        return f"{self._prefix}:{self._release}:lease:{key}"
 
     def _tag_key(self, tag: str) -> str:
         return f"{self._prefix}:tag:{tag}"

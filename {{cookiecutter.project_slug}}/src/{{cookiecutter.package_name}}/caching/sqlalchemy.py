@@ -44,6 +44,8 @@ class _Transaction:
     started: int | None
     generation: str
     touched: set[str] = field(default_factory=set)
+    #: Of a mark that the end of the statement settles, where each one commits by itself.
+    token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,9 @@ class _Tracker:
 
     def watch_engine(self, engine: Engine) -> None:
         event.listen(engine, "begin", self._began)
+        event.listen(engine, "begin_twophase", self._began)
         event.listen(engine, "before_cursor_execute", self._executes)
+        event.listen(engine, "after_cursor_execute", self._executed)
         event.listen(engine, "rollback", self._rolled_back)
         event.listen(engine, "rollback_savepoint", self._rolled_back)
         # No event comes after COMMIT on every way to it; the dialect's method is on each.
@@ -112,7 +116,7 @@ class _Tracker:
         if earlier is not None and earlier is not reads and session.in_transaction():
             reads.follow(earlier)
 
-    def _began(self, connection: Connection) -> None:
+    def _began(self, connection: Connection, *_: Any) -> None:
         """A transaction's snapshot is no younger than its beginning."""
         reads = self._entries.observe()
         connection.info[_NAME] = _Transaction(reads.started, reads.generation)
@@ -138,15 +142,23 @@ class _Tracker:
         if transaction is not None:
             self._begin_no_later(reads, transaction)
         if statement.is_text:
-            self._report_text(sql, reads)
+            self._note_text(sql, reads)
         if statement.writes:
             reads.uncommitted = True
             if transaction is not None:
                 transaction.touched |= self._touched(statement)
+                if _commits_by_itself(connection):
+                    transaction.token = self._mark(transaction.touched)
         if statement.lookup is not None and not executemany:
             _read_row(reads, statement.lookup, context.compiled_parameters[0])
         else:
             reads.tags.update(table.fullname for table in statement.reads)
+
+    def _executed(self, connection: Connection, *_: Any) -> None:
+        transaction: _Transaction | None = connection.info.get(_NAME)
+        if transaction is not None and transaction.token is not None:
+            self._entries.invalidate(transaction.touched, transaction.token)
+            transaction.token = None
 
     @staticmethod
     def _begin_no_later(reads: Reads, transaction: _Transaction) -> None:
@@ -206,10 +218,12 @@ class _Tracker:
             logger.warning("A commit could not mark its tags: %s", error)
             return ""
 
-    def _report_text(self, sql: str, reads: Reads) -> None:
+    def _note_text(self, sql: str, reads: Reads) -> None:
+        """Say that raw SQL cannot be seen into; after a write nothing of the context is stored."""
         words = sql.split(None, 1)
         verb = words[0].upper() if words else ""
         if verb in ("INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "TRUNCATE"):
+            reads.bypass = True
             remedy = "say what it writes with cache.invalidate(…) after the commit"
         elif verb in ("SELECT", "WITH") and reads.filling:
             remedy = "say what it reads with cache.tag(…)"
@@ -217,6 +231,14 @@ class _Tracker:
             return
         if self._app.debug or self._app.testing:
             report_once(f"The cache cannot see into raw SQL: {remedy}. {sql[:200]}")
+
+
+def _commits_by_itself(connection: Connection) -> bool:
+    dialect, driver = connection.dialect, connection.connection.dbapi_connection
+    try:
+        return driver is not None and dialect.detect_autocommit_setting(driver)
+    except NotImplementedError:
+        return False
 
 
 def _analysed(compiled: Any) -> _Statement:

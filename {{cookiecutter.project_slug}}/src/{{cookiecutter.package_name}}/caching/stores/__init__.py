@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import Any
 
 from .base import Store, StoreError
-from .tagstate import is_reading
+from .tagstate import is_overdue, is_reading
 
-__all__ = ["Store", "StoreError", "connect", "is_reading"]
+__all__ = ["Store", "StoreError", "connect", "is_overdue", "is_reading"]
 
 #: A store's client library is imported only where the store is used.
 _STORES = {

@@ -30,6 +30,11 @@ class Store(Protocol):
     def add(self, key: str, value: bytes, seconds: float | None) -> bool:
         """Write a value as :meth:`put` does if the key is free; say whether it was."""
 
+    def add_then_get_many(
+        self, key: str, value: bytes, seconds: float, keys: Sequence[str]
+    ) -> tuple[bool, list[bytes | None]]:
+        """Do :meth:`add` and then :meth:`get_many`, in one round trip where that can be."""
+
     def delete(self, keys: Sequence[str]) -> None:
         """Delete keys; missing ones are no error."""
 
@@ -37,7 +42,7 @@ class Store(Protocol):
         """Delete a key if it holds ``token``."""
 
     def mark(self, tags: Sequence[str], token: str) -> None:
-        """Put each tag in doubt for ``DOUBT_SECONDS``: it validates nothing."""
+        """Put each tag in doubt: it validates nothing until that is settled."""
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         """Advance the clock and raise each tag to its new reading; settle the doubt of ``token``.

@@ -73,6 +73,11 @@ class MemcachedStore:
         with self._connection():
             return bool(self._client.add(_plain(key), value, expire=_expiry(seconds)))
 
+    def add_then_get_many(
+        self, key: str, value: bytes, seconds: float, keys: Sequence[str]
+    ) -> tuple[bool, list[bytes | None]]:
+        return self.add(key, value, seconds), self.get_many(keys)
+
     def delete(self, keys: Sequence[str]) -> None:
         with self._connection():
             for key in keys:
@@ -150,7 +155,7 @@ class MemcachedStore:
             for _ in range(_TRIES):
                 value, cas = self._client.gets(_plain(tag))
                 changed = change(value)
-                expiry = _expiry(DOUBT_SECONDS if b" " in changed else TAG_SECONDS)
+                expiry = _expiry(TAG_SECONDS)
                 if cas is None:
                     done = self._client.add(_plain(tag), changed, expire=expiry)
                 else:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .tagstate import DOUBT_SECONDS, TAG_SECONDS, invalidated, is_reading, marked
+from .tagstate import TAG_SECONDS, invalidated, is_reading, marked
 
 #: What an item costs beside its key's and its value's bytes (measured on CPython 3.13).
 _OVERHEAD_BYTES = 250
@@ -49,6 +49,11 @@ class MemoryStore:
             self._put(key, value, seconds)
             return True
 
+    def add_then_get_many(
+        self, key: str, value: bytes, seconds: float, keys: Sequence[str]
+    ) -> tuple[bool, list[bytes | None]]:
+        return self.add(key, value, seconds), self.get_many(keys)
+
     def delete(self, keys: Sequence[str]) -> None:
         with self._lock:
             for key in keys:
@@ -62,7 +67,7 @@ class MemoryStore:
     def mark(self, tags: Sequence[str], token: str) -> None:
         with self._lock:
             for tag in tags:
-                self._put(tag, marked(self._get(tag), token, time.time()), DOUBT_SECONDS)
+                self._put(tag, marked(self._get(tag), token, time.time()), TAG_SECONDS)
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         with self._lock:
@@ -73,7 +78,7 @@ class MemoryStore:
             self._put(clock, b"%d" % reading, None)
             for tag in tags:
                 value = invalidated(self._get(tag), reading, token, time.time())
-                self._put(tag, value, DOUBT_SECONDS if b" " in value else TAG_SECONDS)
+                self._put(tag, value, TAG_SECONDS)
             return reading
 
     def store_entry(

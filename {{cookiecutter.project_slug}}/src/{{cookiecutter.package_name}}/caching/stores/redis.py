@@ -11,32 +11,32 @@ from redis.retry import Retry
 from .base import StoreError
 from .tagstate import DOUBT_SECONDS, FIRST_READING, TAG_SECONDS
 
-#: KEYS: tags. ARGV: token, seconds. The value's form is in tagstate.py.
+#: KEYS: tags. ARGV: token, a doubt's seconds, a tag's. The value's form is in tagstate.py.
 _MARK = """
 local until_ = redis.call('TIME')[1] + ARGV[2]
 for _, tag in ipairs(KEYS) do
   local value = redis.call('GET', tag) or '0'
-  redis.call('SET', tag, value .. ' ' .. ARGV[1] .. ':' .. until_, 'EX', ARGV[2])
+  redis.call('SET', tag, value .. ' ' .. ARGV[1] .. ':' .. until_, 'EX', ARGV[3])
 end
 """
 
-#: KEYS: clock, tags. ARGV: token, a tag's seconds, a doubt's seconds, the first reading.
+#: KEYS: clock, tags. ARGV: token, a tag's seconds, the first reading.
 #: Readings are below 2^53, so Lua's numbers hold them exactly; %d keeps them from an exponent.
 _INVALIDATE = """
 local now = tonumber(redis.call('GET', KEYS[1]))
-if not now or now < tonumber(ARGV[4]) then return nil end
+if not now or now < tonumber(ARGV[3]) then return nil end
 local reading = redis.call('INCR', KEYS[1])
 local seconds = tonumber(redis.call('TIME')[1])
 for i = 2, #KEYS do
   local value = redis.call('GET', KEYS[i]) or '0'
-  local kept, life = '', ARGV[2]
+  local kept = ''
   for token, until_ in string.gmatch(value, ' ([^ :]+):(%d+)') do
     if token ~= ARGV[1] and tonumber(until_) >= seconds then
-      kept, life = kept .. ' ' .. token .. ':' .. until_, ARGV[3]
+      kept = kept .. ' ' .. token .. ':' .. until_
     end
   end
   local raised = math.max(tonumber(string.match(value, '^%d+')) or 0, reading)
-  redis.call('SET', KEYS[i], string.format('%d', raised) .. kept, 'EX', life)
+  redis.call('SET', KEYS[i], string.format('%d', raised) .. kept, 'EX', ARGV[2])
 end
 return reading
 """
@@ -95,6 +95,15 @@ class RedisStore:
         with _store_errors():
             return bool(self._client.set(key, value, px=_milliseconds(seconds), nx=True))
 
+    def add_then_get_many(
+        self, key: str, value: bytes, seconds: float, keys: Sequence[str]
+    ) -> tuple[bool, list[bytes | None]]:
+        with _store_errors(), self._client.pipeline(transaction=False) as pipeline:
+            pipeline.set(key, value, px=_milliseconds(seconds), nx=True)
+            pipeline.mget(keys)
+            added, values = pipeline.execute()
+        return bool(added), values
+
     def delete(self, keys: Sequence[str]) -> None:
         with _store_errors():
             self._client.unlink(*keys)
@@ -105,10 +114,10 @@ class RedisStore:
 
     def mark(self, tags: Sequence[str], token: str) -> None:
         with _store_errors():
-            self._mark(keys=list(tags), args=[token, DOUBT_SECONDS])
+            self._mark(keys=list(tags), args=[token, DOUBT_SECONDS, TAG_SECONDS])
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
-        arguments: list[Any] = [token, TAG_SECONDS, DOUBT_SECONDS, FIRST_READING]
+        arguments: list[Any] = [token, TAG_SECONDS, FIRST_READING]
         with _store_errors():
             return cast("int | None", self._invalidate(keys=[clock, *tags], args=arguments))
 

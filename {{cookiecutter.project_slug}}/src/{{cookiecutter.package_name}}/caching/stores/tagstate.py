@@ -2,9 +2,9 @@
 
 ``b"1700000000000042"`` is a reading. ``b"1700000000000042 k3x:1700000060"`` is a reading in doubt:
 the writer ``k3x`` is between its mark and its invalidation, until that time (seconds since the
-epoch) at the latest. A writer settles its own doubt and leaves the others'; one that died is
-dropped with the first invalidation after its time, whose reading is above all that it may
-have committed.
+epoch) at the latest. A writer settles its own doubt and leaves the others'. The doubt of one that
+died is overdue; an invalidation settles it, whose reading is above all that may have been read
+before the writer's commit.
 """
 
 #: A tag outlives every entry that carries it; one that is missing only costs a computation.
@@ -19,6 +19,13 @@ FIRST_READING = 1_000_000_000_000_000
 def is_reading(value: bytes | None) -> bool:
     """Tell whether a clock's value is a reading: present, a number, and not restarted from 0."""
     return value is not None and value.isdigit() and int(value) >= FIRST_READING
+
+
+def is_overdue(value: bytes | None, now: float) -> bool:
+    """Tell whether a tag's value has the doubt of a writer that died."""
+    return value is not None and any(
+        _is_settled(doubt, "", now) for doubt in value.split(b" ")[1:]
+    )
 
 
 def marked(value: bytes | None, token: str, now: float) -> bytes:
