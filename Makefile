@@ -45,8 +45,9 @@ format: $(VENV)/.dev ## Format the template's own sources
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+# Extras stay: a pip before 23.3 takes a pin without its extra for no pin of `name[extra]`.
 compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--custom-compile-command 'make lock' $(UPGRADE)
+	--no-strip-extras --custom-compile-command 'make lock' $(UPGRADE)
 
 lock: $(VENV)/.dev ## Renew requirements/*.txt from pyproject.toml (UPGRADE=--upgrade: all to the newest)
 	$(compile) --group dev --output-file requirements/dev.txt

@@ -24,7 +24,7 @@ print(json.dumps(sorted(names)))
 
 def test_the_distributions_are_those_of_the_lock() -> None:
     lock = (TEMPLATE / "requirements" / "dev.txt").read_text(encoding="utf-8")
-    locked = set(re.findall(r"^([a-z0-9-]+)==", lock, re.MULTILINE))
+    locked = set(re.findall(r"^([a-z0-9-]+)(?:\[[^]]*\])?==", lock, re.MULTILINE))
     assert locked | INSTALLERS == local_extensions.DISTRIBUTIONS
 
 

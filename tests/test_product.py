@@ -51,7 +51,8 @@ def problem_of_text(name: str, text: str, copied: bool) -> str | None:
         f"holds the mark {mark and mark[0]}": mark,
         "does not end with one line end": text and not re.search(r"[^\n]\n\Z", text),
         "has white space at the end of a line": re.search(r"[ \t]\n", text),
-        "has two empty lines in a row": not name.endswith((".py", ".mako", ".md")) and "\n\n\n" in text,
+        "has two empty lines in a row": not name.endswith((".py", ".mako", ".md"))
+        and "\n\n\n" in text,
     }
     try:
         parse(name, text)

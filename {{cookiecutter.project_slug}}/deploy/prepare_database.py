@@ -3,6 +3,7 @@
 `make dev` and the service `migrate` of compose.yaml run it; to run it again changes nothing.
 """
 
+import logging
 import os
 import sys
 
@@ -34,6 +35,8 @@ def main() -> None:
     except ValueError as error:
         # config.py names every setting that is wrong.
         sys.exit(str(error))
+    # The server starts after this: none runs beside it that would not hear of what is written.
+    logging.getLogger(f"{app.import_name}.caching").setLevel(logging.ERROR)
     with app.app_context():
         connect(app)
         migrate()

@@ -90,7 +90,7 @@ EDITS = (
     ),
     (
         "README.md",
-        "- Read `src/{package}/catalog/`: queries, views, invalidation. "
+        "- Read `src/{package}/catalog/`: models, queries, views. "
         "Then `make remove-example`, and write your own.",
         "- Write your first page: `src/{package}/pages.py` is where the one there is stands.",
     ),
@@ -111,7 +111,7 @@ EDITS = (
     ("README.md", "not cached | `templates/catalog/` |", "not cached |"),
     ("README.md", "never ask | `assets.py` |", "never ask (`assets.py`) |"),
     ("README.md", "once, forms | `account/views.py` |", "once, forms |"),
-    ("README.md", "All invalidations of the shop are in `catalog/invalidation.py`.", ""),
+    ("README.md", "Nothing in the shop's writes speaks of the cache. ", ""),
 )
 
 DONE = """\

@@ -1,5 +1,6 @@
 """Real cache servers for the tests: started on a free port, stopped by their pid."""
 
+import random
 import shutil
 import socket
 import subprocess
@@ -40,11 +41,15 @@ def memcached_server() -> Iterator[int | None]:
 
 
 def free_port() -> int:
-    """Find a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Find a port that is free, below those that systems give to outgoing connections."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - any will do
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = START_SECONDS) -> None:

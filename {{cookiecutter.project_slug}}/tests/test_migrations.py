@@ -56,6 +56,17 @@ def test_migrations_can_be_undone_and_done_again(empty: Flask) -> None:
     run(empty, "upgrade")
 
 
+def test_an_upgrade_ends_with_an_empty_cache(empty: Flask, cache: Any) -> None:
+    with empty.app_context():
+        cache.set("key", "value")
+    run(empty, "current")
+    with empty.app_context():
+        assert cache.get("key") == "value", "nothing was migrated"
+    run(empty, "upgrade")
+    with empty.app_context():
+        assert cache.get("key") is None
+
+
 def test_migrations_can_be_printed(empty: Flask) -> None:
     run(empty, "upgrade", "--sql")
     assert schema(empty) == {}

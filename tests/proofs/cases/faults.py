@@ -1,4 +1,4 @@
-"""Faults and loads at which stock Flask-Caching does wrong, not only slow: each seen wrong there."""
+"""Faults and loads at which stock Flask-Caching does wrong, each of them seen there."""
 
 from collections import Counter
 from collections.abc import Callable

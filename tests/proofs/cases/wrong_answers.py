@@ -1,4 +1,4 @@
-"""Answers that stock Flask-Caching gives wrong: each case is run on it, too, and seen wrong there."""
+"""Answers that stock Flask-Caching gives wrong: each case is run on it and seen wrong there."""
 
 import functools
 import threading
@@ -10,8 +10,8 @@ from typing import Any
 import flask_caching
 import pytest
 from cachelib.serializers import JSONSerializer
-from subjects import Subject
 from flask import Blueprint, Response, abort, make_response, request, session
+from subjects import Subject
 
 ANN = {"Authorization": "Bearer ann"}
 BOB = {"Authorization": "Bearer bob"}
@@ -58,7 +58,9 @@ def _of(store: Any, name: str) -> Any:
 
 def store_of(subject: Subject) -> Any:
     """The object that talks to the server."""
-    return subject.run(lambda: subject.cache.entries.store if subject.is_ours else subject.cache.cache)
+    return subject.run(
+        lambda: subject.cache.entries.store if subject.is_ours else subject.cache.cache
+    )
 
 
 # -- lost invalidation, stale set --------------------------------------------------------------
@@ -418,7 +420,9 @@ def test_a_status_survives(safe: Subject) -> None:
     safe.judge(answers == [(404, b"nope")] * 2)
 
 
-@pytest.mark.parametrize("value", [{1: "one"}, (1, 2), b"bytes"], ids=["int keys", "tuple", "bytes"])
+@pytest.mark.parametrize(
+    "value", [{1: "one"}, (1, 2), b"bytes"], ids=["int keys", "tuple", "bytes"]
+)
 def test_a_value_keeps_its_types(safe: Subject, value: Any) -> None:
     calls = Counter[str]()
 

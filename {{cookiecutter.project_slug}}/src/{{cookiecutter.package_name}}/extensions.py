@@ -11,6 +11,7 @@ from sqlalchemy import MetaData, event
 from sqlalchemy.orm import DeclarativeBase
 
 from .caching import Cache
+from .caching.sqlalchemy import track
 
 # Constraints have names, so that a migration can drop them on every database.
 NAMING = {
@@ -49,6 +50,9 @@ def init_app(app: Flask) -> None:
     migrate.init_app(app, db)
     csrf.init_app(app)
     cache.init_app(app)
+    with app.app_context():
+        # What a query reads becomes the tags of what is cached, and a commit raises them.
+        track(app, cache.entries, db)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -22,6 +22,8 @@ from sqlalchemy.orm import (
 from package import load
 
 track = load("caching.sqlalchemy").track
+#: What threads have read.
+results: list[Any] = []
 
 
 class Base(DeclarativeBase):
@@ -101,7 +103,9 @@ class Shop:
 
 @pytest.fixture
 def shop(make_app: Callable[..., tuple[Flask, Any]], tmp_path: Path) -> Iterator[Shop]:
-    app, cache = make_app(SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path}/shop.sqlite3")
+    # Under a prefix of its own: the doubt that one test leaves is no other's.
+    settings = {"SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/shop.sqlite3"}
+    app, cache = make_app(CACHE_KEY_PREFIX=tmp_path.name, **settings)
     db.init_app(app)
     with app.app_context():
         cache.clear()
@@ -438,6 +442,50 @@ def test_raw_sql_is_named_in_development(
     said = [record.getMessage() for record in caplog.records]
     assert any("cache.tag" in message and "SELECT price" in message for message in said)
     assert any("cache.invalidate" in message and "UPDATE item" in message for message in said)
+
+
+def test_raw_sql_that_is_rolled_back_leaves_nothing(shop: Shop) -> None:
+    cached = shop.cached(lambda: price_of(1))
+    with shop.app.app_context():
+        db.session.execute(text("UPDATE item SET price = 7"))
+        assert cached() == 1
+        assert shop.cache.memoize(60, make_name=lambda name: "read")(lambda: price_of(1))() == 7
+        db.session.rollback()
+    assert cached() == 1
+
+
+def test_a_connection_that_commits_by_itself(shop: Shop) -> None:
+    cached = shop.cached(lambda: price_of(1))
+    assert cached() == 1
+    with shop.app.app_context():
+        engine = db.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(update(Item).values(price=7))
+            _in_thread(lambda: results.append(cached()))
+    assert results.pop() == 7
+
+
+def test_the_doubt_of_a_writer_that_died_ends(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached = shop.cached(lambda: price_of(1))
+    assert cached() == 1
+    # Its time is over at once, by the clock of a server that counts in whole seconds, too.
+    for module in ("tagstate", "redis"):
+        monkeypatch.setattr(load(f"caching.stores.{module}"), "DOUBT_SECONDS", -2)
+    with monkeypatch.context() as dying:
+        dying.setattr(shop.cache.entries, "invalidate", lambda *_: None)
+        shop.write(lambda: set_price(1))
+    assert [cached() for _ in range(4)] == [7] * 4
+    assert shop.fills < 1 + 4, "it is stored again"
+
+
+def test_a_process_that_no_server_hears_says_so(
+    shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load("caching.inputs"), "_reported", set())
+    shop.write(lambda: set_price(1))
+    shop.write(lambda: set_price(2))
+    said = [record for record in caplog.records if "does not hear of it" in record.getMessage()]
+    assert len(said) == (0 if shop.cache.entries.store.shared else 1)
 
 
 def test_the_null_cache_watches_nothing() -> None:

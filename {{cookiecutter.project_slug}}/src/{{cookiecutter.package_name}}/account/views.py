@@ -38,8 +38,6 @@ def keep_nothing(response: Response) -> Response:
 @cache.cached(timeout=60, private=True)
 def index() -> str:
     user = current_user()
-    # What this tag stands for: the user's row and wishes. Prices are the products' tag.
-    cache.tag(f"user_account:{user.id}", "product", "category")
     return render_template("account/index.html", user=user, wishes=_wishes(user))
 
 
@@ -95,7 +93,7 @@ def confirm_wish() -> str:
 def add_wish() -> ResponseReturnValue:
     user = current_user()
     user.wishes.add(_chosen_product())
-    return _keep_wishes(user)
+    return _keep_wishes()
 
 
 @bp.post("/wishes/remove")
@@ -103,7 +101,7 @@ def add_wish() -> ResponseReturnValue:
 def remove_wish() -> ResponseReturnValue:
     user = current_user()
     user.wishes.discard(_chosen_product())
-    return _keep_wishes(user)
+    return _keep_wishes()
 
 
 def _authenticated(name: str, password: str) -> User | None:
@@ -131,12 +129,10 @@ def _chosen_product() -> Product:
     return product
 
 
-def _keep_wishes(user: User) -> ResponseReturnValue:
-    user_id = user.id
+def _keep_wishes() -> ResponseReturnValue:
     try:
         db.session.commit()
     except (IntegrityError, StaleDataError):
         # Another request of this user has done the same at this moment.
         db.session.rollback()
-    cache.invalidate(f"user_account:{user_id}")
     return redirect(url_for(".wishes"), HTTPStatus.SEE_OTHER)

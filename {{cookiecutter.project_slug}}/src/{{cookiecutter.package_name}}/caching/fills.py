@@ -204,9 +204,7 @@ class Entries:
             time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
             pause = min(pause * 2, 0.05)
 
-    def _go_without(
-        self, error: StoreError, fill: Callable[[], Filled], reads: Reads
-    ) -> Outcome:
+    def _go_without(self, error: StoreError, fill: Callable[[], Filled], reads: Reads) -> Outcome:
         self._failed(error)
         reads.bypass = True
         return Outcome("bypass", result=fill().result)

@@ -207,7 +207,8 @@ class _Tracker:
         return do_commit
 
     def _mark(self, touched: set[str]) -> str:
-        if not self._entries.store.shared and self._app.debug and not has_request_context():
+        alone = not self._entries.store.shared and not self._app.testing
+        if alone and not has_request_context():
             report_once(
                 "This process wrote to the database; a server that runs beside it on SimpleCache "
                 "does not hear of it: restart it, or set CACHE_TYPE=RedisCache."

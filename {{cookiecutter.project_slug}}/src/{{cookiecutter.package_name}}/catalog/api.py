@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from ..extensions import cache, csrf, db
-from . import invalidation, listing, queries
+from . import listing, queries
 from .models import MAX_INTEGER, Category, Product
 from .validation import validate
 
@@ -85,12 +85,12 @@ def create_product() -> ResponseReturnValue:
     product = Product(**_columns(values))
     db.session.add(product)
     _commit(values["slug"])
-    invalidation.product_appeared(product.id, product.slug)
     response = make_response(_as_json(queries.product.uncached(product.id)), HTTPStatus.CREATED)
     response.headers["Location"] = url_for(".get_product", product_id=product.id)
     return response
 
 
+# A write says nothing to the cache: the commit drops whatever was built from what it changed.
 @bp.patch(_ONE)
 def update_product(product_id: int) -> ResponseReturnValue:
     product = _find(product_id)
@@ -98,10 +98,6 @@ def update_product(product_id: int) -> ResponseReturnValue:
     for name, value in _columns(values).items():
         setattr(product, name, value)
     _commit(values.get("slug", ""))
-    if values.keys() & {"slug", "category"}:
-        invalidation.product_appeared(product_id, product.slug)
-    else:
-        invalidation.product_changed(product_id)
     return _as_json(queries.product.uncached(product_id))
 
 
@@ -109,7 +105,6 @@ def update_product(product_id: int) -> ResponseReturnValue:
 def delete_product(product_id: int) -> ResponseReturnValue:
     db.session.delete(_find(product_id))
     db.session.commit()
-    invalidation.product_vanished(product_id)
     return "", HTTPStatus.NO_CONTENT
 
 

@@ -57,9 +57,9 @@ class PriceRange:
 
 
 # A memoized database query: for rows that several pages, requests or users share. It is keyed by
-# its arguments. This one tags only `category`: prices and stock change often and alter no count,
-# so a write drops it by name, and only when a product appears, moves or goes (invalidation.py).
-@cache.memoize(timeout=3600, tags=("category",))
+# its arguments, and depends on the tables that its statement reads: the next commit that changes
+# one of them drops it. The timeout is the bound for what is not committed through SQLAlchemy here.
+@cache.memoize(timeout=3600)
 def categories() -> tuple[CategoryData, ...]:
     """List the categories by name, each with its number of products."""
     rows = db.session.execute(
@@ -71,7 +71,7 @@ def categories() -> tuple[CategoryData, ...]:
     return tuple(CategoryData(*row) for row in rows)
 
 
-@cache.memoize(timeout=300, tags=("product", "category"))
+@cache.memoize(timeout=300)
 def products(page: int, sort: str, category: str | None) -> tuple[ProductData, ...]:
     """List one page of the products.
 
@@ -85,31 +85,40 @@ def products(page: int, sort: str, category: str | None) -> tuple[ProductData, .
     return fetch(statement.limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE))
 
 
-@cache.memoize(timeout=300, tags=("product", "category"))
+@cache.memoize(timeout=300)
 def newest(count: int) -> tuple[ProductData, ...]:
     """List the products that changed last, and can be had."""
     statement = select_products().where(Product.stock > 0).order_by(*SORTS["newest"]).limit(count)
     return fetch(statement)
 
 
+# A row that is found by its key is depended on alone, so no other product's change drops this: two
+# statements of one row each, where a join would be one that depends on two tables.
 @cache.memoize(timeout=300)
 def product(product_id: int) -> ProductData | None:
     """Find a product by its primary key."""
-    # It depends on one row, so it carries that row's tag: no other product's change drops it.
-    cache.tag(f"product:{product_id}", "category")
-    found = fetch(select_products().where(Product.id == product_id))
-    return found[0] if found else None
+    found = db.session.get(Product, product_id)
+    if found is None:
+        return None
+    return ProductData(
+        found.id,
+        found.name,
+        found.slug,
+        found.price_cents,
+        found.stock,
+        found.category.slug,
+        found.category.name,
+        _as_utc(found.updated_at),
+    )
 
 
 def product_by_slug(slug: str) -> ProductData | None:
     """Find a product by its slug. Not memoized: only its page asks, and that is cached whole."""
     found = fetch(select_products().where(Product.slug == slug))
-    for row in found:
-        cache.tag(f"product:{row.id}", "category")
     return found[0] if found else None
 
 
-@cache.memoize(timeout=300, tags=("product", "category"))
+@cache.memoize(timeout=300)
 def price_range(category: str) -> PriceRange | None:
     """Tell what a category costs; ``None`` if it is empty."""
     lowest, highest = db.session.execute(
@@ -122,7 +131,7 @@ def price_range(category: str) -> PriceRange | None:
 
 # A memoized function: for a result that costs more to compute than to fetch, whatever it is made
 # from. Here the query is cheap, and comparing every name with every other is not.
-@cache.memoize(timeout=600, tags=("product", "category"))
+@cache.memoize(timeout=600)
 def related(product_id: int, count: int = 4) -> tuple[ProductData, ...]:
     """List the products most like one, the most alike first."""
     everything = fetch(select_products())

@@ -14,10 +14,15 @@ def run() -> None:
         with context.begin_transaction():
             context.run_migrations()
         return
+    applied: list[object] = []
+    options["on_version_apply"] = lambda **version: applied.append(version)
     with migrate.db.engine.connect() as connection:
         context.configure(connection=connection, **options)
         with context.begin_transaction():
             context.run_migrations()
+    # What a migration changes, it says to nobody: raw SQL, and columns of another meaning.
+    for cache in current_app.extensions["cache"] if applied else ():
+        cache.clear()
 
 
 run()

@@ -140,7 +140,7 @@ class MemcachedStore:
         The clock is read while a mark of our own holds the tag's place: an invalidation that
         comes before that reading is below it, one that comes after it replaces the mark.
         """
-        mark = b"0 new:0"
+        mark = marked(None, "new", time.time())
         if not self.add(tag, mark, DOUBT_SECONDS):
             return
         with self._connection():

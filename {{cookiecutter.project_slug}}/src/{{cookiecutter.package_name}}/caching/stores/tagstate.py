@@ -23,9 +23,7 @@ def is_reading(value: bytes | None) -> bool:
 
 def is_overdue(value: bytes | None, now: float) -> bool:
     """Tell whether a tag's value has the doubt of a writer that died."""
-    return value is not None and any(
-        _is_settled(doubt, "", now) for doubt in value.split(b" ")[1:]
-    )
+    return value is not None and any(_is_settled(doubt, "", now) for doubt in value.split(b" ")[1:])
 
 
 def marked(value: bytes | None, token: str, now: float) -> bytes:
