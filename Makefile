@@ -29,11 +29,14 @@ help: ## List the targets
 	do printf '  make %-8s %s\n' "$$name" "$$text"; done
 
 demo: bake ## Generate a project in build/demo and serve it on port 5000 (PORT= moves it)
+	@echo 'Starting the shop on http://127.0.0.1:$(PORT): sign in as demo with the password demo-shop.' \
+		'Ctrl+C stops it.'
 	$(MAKE) -C $(DEMO) dev PORT=$(PORT) PYTHON='$(CURDIR)/$(BIN)/python'
 
 bake: $(VENV)/.bake ## Generate a project in build/demo
-	$(BIN)/cookiecutter . --no-input --overwrite-if-exists \
-		--config-file tests/cookiecutter.yaml --output-dir build/demo
+	@mkdir -p build
+	$(BIN)/cookiecutter . --no-input --overwrite-if-exists --config-file tests/cookiecutter.yaml \
+		--output-dir build/demo > build/bake.log 2>&1 || { cat build/bake.log; exit 1; }
 
 test: $(VENV)/.dev ## Run every test that this machine can run, and name the others
 	$(BIN)/python -m pytest

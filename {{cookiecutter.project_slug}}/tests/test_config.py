@@ -92,6 +92,7 @@ def test_the_pool_of_the_cache_follows_the_threads():
         ("CACHE_REDIS_HOST", "http://redis", "a host name"),
         ("CACHE_REDIS_PORT", "70000", "a whole number from 1 to 65535"),
         ("CACHE_MEMCACHED_SERVERS", "memcached", "host:port"),
+        ("CACHE_MEMCACHED_SERVERS", "memcached:99999", "host:port"),
         ("CACHE_CONNECT_TIMEOUT_SECONDS", "0", "a number of seconds from 0.01 to 30"),
         ("CACHE_SOCKET_TIMEOUT_SECONDS", "nan", "a number of seconds"),
         ("CACHE_POOL_SIZE", "0", "a whole number from 1"),
@@ -133,9 +134,34 @@ def test_no_message_shows_a_secret(setting, value):
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://h:abc/0", "redis://h:99999/0", "redis://:p/w@h/0", "redis://h/name"),
+        *("redis://h/0?socket_timeout=x", "redis:///", "http://h"),
+    ],
+)
+def test_a_url_that_redis_py_does_not_take_is_refused(url):
+    assert "CACHE_REDIS_URL will not do" in refusal(CACHE_REDIS_URL=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://h", "redis://:pw@h:6379/0", "rediss://user:pw@h/1?ssl_cert_reqs=required"),
+        "unix:///run/redis.sock?db=1",
+    ],
+)
+def test_a_url_that_redis_py_takes(url):
+    assert read(CACHE_REDIS_URL=url)["CACHE_REDIS_URL"] == url
+
+
+@pytest.mark.parametrize(
     "key",
-    ["short", "x" * 40, "change-me-change-me-change-me-0123456789", "Your-Secret-Key-" + KEY],
-    ids=["short", "one letter", "to be changed", "placeholder"],
+    [
+        *("short", "x" * 40, "change-me-change-me-change-me-0123456789", "Your-Secret-Key-" + KEY),
+        *("your-key-goes-here-your-key-goes-here-1", "qwertyuiopasdfghjklzxcvbnm1234567890"),
+        *("abcdefghijklmnopqrstuvwxyz7531902468", "k7Qm2Zx9" * 4),
+    ],
 )
 def test_production_refuses_a_weak_key(key):
     assert "SECRET_KEY will not do" in refusal(APP_ENV="production", SECRET_KEY=key)

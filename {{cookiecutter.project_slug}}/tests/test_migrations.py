@@ -57,6 +57,8 @@ def test_migrations_can_be_undone_and_done_again(empty: Flask) -> None:
 
 
 def test_an_upgrade_ends_with_an_empty_cache(empty: Flask, cache: Any) -> None:
+    if not list((Path(empty.root_path) / "migrations" / "versions").glob("*.py")):
+        pytest.skip("there are no migrations yet")
     with empty.app_context():
         cache.set("key", "value")
     run(empty, "current")

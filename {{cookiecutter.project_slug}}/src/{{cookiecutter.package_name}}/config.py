@@ -30,7 +30,10 @@ HIDDEN = frozenset(
     | {"CACHE_REDIS_URL", "CACHE_REDIS_PASSWORD"}
 )
 #: Words of keys that nobody drew; too long to be in a random key by accident.
-PLACEHOLDERS = ("change", "secret", "placeholder", "example", "password", "insecure", "replace")
+PLACEHOLDERS = (
+    *("change", "secret", "placeholder", "example", "password", "insecure", "replace"),
+    *("your-key", "your_key", "goes-here", "goes_here", "qwerty", "abcdef", "012345", "123456"),
+)
 A_KEY = (
     "at least 32 random characters, as printed by"
     " `python3 -c 'import secrets; print(secrets.token_urlsafe(32))'`,"
@@ -232,7 +235,7 @@ def _read_cache(read: Settings, production: bool) -> None:
         "CACHE_MEMCACHED_SERVERS",
         ["localhost:11211"],
         "host:port, and commas between,",
-        _matches(r"[\w.-]+:\d{1,5}"),
+        _is_address,
     )
     read.seconds("CACHE_CONNECT_TIMEOUT_SECONDS", 0.25, 0.01, 30)
     read.seconds("CACHE_SOCKET_TIMEOUT_SECONDS", 0.25, 0.01, 30)
@@ -299,12 +302,26 @@ def _is_database(url: str) -> bool:
 
 
 def _is_redis(url: str) -> bool:
-    return re.fullmatch(r"(rediss?|unix)://\S+", url) is not None
+    # redis-py's own reading of it, which is imported only where one is used.
+    from redis.connection import parse_url  # noqa: PLC0415
+
+    try:
+        parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError:
+        return False
+    # A name in the place of the database's number would be read as 0 in silence.
+    return url.startswith("unix:") or re.fullmatch(r"[^/]+//[^/?]+(/\d*)?(\?.*)?", url) is not None
+
+
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return _matches(r"[\w.-]+")(host) and _matches(r"\d{1,5}")(port) and 1 <= int(port) <= 65535
 
 
 def _is_strong(key: str) -> bool:
     placeholder = any(word in key.lower() for word in PLACEHOLDERS)
-    return len(key) >= 32 and len(set(key)) >= 8 and not placeholder
+    repeats = key in (key + key)[1:-1]
+    return len(key) >= 32 and len(set(key)) >= 8 and not placeholder and not repeats
 
 
 def _matches(pattern: str) -> Callable[[str], bool]:

@@ -24,6 +24,18 @@ def test_seed_fills_empty_tables_once(runner: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("arguments", [["seed"], ["user", "create", "Ada", "--password-stdin"]])
+def test_a_database_without_tables_is_said_in_words(
+    runner: Any, make_app: Any, db: Any, arguments: list[str]
+) -> None:
+    app = make_app()
+    with app.app_context():
+        db.drop_all()
+    result = app.test_cli_runner().invoke(args=arguments, input=PASSWORD)
+    assert result.exit_code == 1
+    assert "run `flask db upgrade` first" in result.output
+
+
 def test_only_development_has_a_demo_user(make_app: Any) -> None:
     app = make_app(APP_ENV="development", SECRET_KEY="k" * 40, WTF_CSRF_ENABLED=False)
     first = app.test_cli_runner().invoke(args=["seed"]).output

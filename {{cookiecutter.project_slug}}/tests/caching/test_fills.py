@@ -41,6 +41,66 @@ def test_a_cold_key_is_filled_once(app: Flask, cache: Any) -> None:
     assert call_in_threads(app, cold) == [1] * THREADS
 
 
+@pytest.mark.parametrize(
+    "options", [{"response_filter": lambda value: False}, {"timeout": 0}, {}], ids=str
+)
+def test_what_is_not_stored_is_not_computed_one_after_the_other(
+    app: Flask, cache: Any, options: dict[str, Any]
+) -> None:
+    """After the first time, nobody waits for a fill that gives nothing to wait for."""
+    together = threading.Barrier(THREADS)
+    known = []
+
+    @cache.memoize(**{"timeout": 60, "make_name": lambda name: "refused", **options})
+    def refused() -> str:
+        if known:
+            together.wait(10)
+        if not options:
+            raise ValueError("as ever")
+        return "value"
+
+    def call() -> str:
+        try:
+            return str(refused())
+        except ValueError as error:
+            return str(error)
+
+    with app.app_context():
+        call()
+    known.append(True)
+    assert len(set(call_in_threads(app, call))) == 1
+
+
+def test_a_key_whose_answer_was_lost_is_not_blocked(
+    app: Flask, cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memoized = cache.memoize(60, make_name=lambda name: "lost")(lambda: "value")
+    entries = cache._app().extensions["cache"][cache]
+    asked = entries.store.add_then_get_many
+
+    def lose(*arguments: Any) -> Any:
+        asked(*arguments)
+        raise load("caching.stores").StoreError("the answer is lost")
+
+    monkeypatch.setattr(entries.store, "add_then_get_many", lose)
+    with app.app_context():
+        assert memoized() == "value"
+    monkeypatch.undo()
+    began = time.monotonic()
+    with app.app_context():
+        assert memoized() == "value"
+        assert time.monotonic() - began < entries._wait_seconds
+        assert entries.store.get_many([entries._new_lease("fn:lost()").key]) == [None]
+
+
+def test_half_a_surrogate_pair_is_a_name_as_any_other(app: Flask, cache: Any) -> None:
+    with app.app_context():
+        assert cache.set("\udc80", 1)
+        assert cache.get("\udc80") == 1
+        cache.invalidate("\udc80")
+        assert cache.delete("\udc80")
+
+
 def test_two_applications_on_one_store_fill_once(
     make_app: Callable[..., tuple[Flask, Any]],
 ) -> None:

@@ -4,8 +4,9 @@ import enum
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from flask import Flask, render_template_string
@@ -31,6 +32,34 @@ class Named:
         return self.name
 
 
+class Right(enum.IntFlag):
+    READ = 1
+
+
+@dataclass
+class Question:
+    text: str
+    more: Any = None
+
+
+class Point(NamedTuple):
+    text: str
+
+
+class Changeable:
+    """What an older version wrote, a newer one cannot read."""
+
+    version = 1
+
+    def __init__(self, number: int) -> None:
+        self.number, self.written_by = number, self.version
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state["written_by"] != self.version:
+            raise AttributeError("of another version")
+        self.__dict__.update(state)
+
+
 class Nameless:
     pass
 
@@ -38,6 +67,11 @@ class Nameless:
 class Elided:
     def __repr__(self) -> str:
         return "[0 1 2 ... 97 98 99]"
+
+
+def changeable() -> Changeable:
+    calls["changeable"] += 1
+    return Changeable(calls["changeable"])
 
 
 @pytest.fixture(autouse=True)
@@ -71,6 +105,9 @@ def test_each_way_of_passing_the_same_arguments_is_one_entry(app: Flask, cache: 
         (timedelta(1), timedelta(2)),
         ((), [], set(), {}),
         (0.0, -0.0, math.inf),
+        (Right(0), Right.READ, Right(8), Right(16)),
+        (Question("wait..."), Question("look at 0x1f"), Question("", Question("")), Question("")),
+        (Point("wait..."), ("wait...",), Question("wait...")),
     ],
 )
 def test_values_that_differ_have_keys_that_differ(values: tuple[Any, ...]) -> None:
@@ -82,7 +119,10 @@ def test_equal_sets_have_equal_keys() -> None:
     assert keys.stable_text({"a", "b", "c"}) == keys.stable_text({"c", "b", "a"})
 
 
-@pytest.mark.parametrize("value", [Nameless(), [Nameless()], lambda: 1, print, Elided(), object()])
+@pytest.mark.parametrize(
+    "value",
+    [Nameless(), [Nameless()], Question("", Nameless()), lambda: 1, print, Elided(), object()],
+)
 def test_an_unstable_argument_is_refused_by_name(app: Flask, cache: Any, value: Any) -> None:
     memoized = cache.memoize(60)(add)
     with app.app_context(), pytest.raises(caching.UnstableArgument, match="argument 'b' "):
@@ -110,10 +150,37 @@ def test_a_closure_or_lambda_needs_a_name(cache: Any) -> None:
     cache.memoize(60, make_name=lambda name: "closure3")(closure)
 
 
+def test_a_cached_closure_that_is_no_view_is_refused(app: Flask, cache: Any) -> None:
+    def cached(n: int) -> Any:
+        return cache.cached(60)(lambda: n)
+
+    with app.app_context(), pytest.raises(TypeError, match="make_name"):
+        cached(1)()
+
+
+def test_a_value_that_cannot_be_decoded_is_filled_anew(
+    app: Flask, cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memoized = cache.memoize(60)(changeable)
+    with app.app_context():
+        assert memoized().number == 1
+        cache.set("key", Changeable(0))
+        monkeypatch.setattr(Changeable, "version", 2)
+        assert [memoized().number for _ in range(3)] == [2, 2, 2]
+        assert cache.get("key") is None
+
+
+def test_refresh_takes_what_it_knows(app: Flask, cache: Any) -> None:
+    with app.app_context(), pytest.raises(TypeError, match="neither a memoized function"):
+        cache.refresh(add)
+
+
 def test_long_keys_are_bounded_and_stay_apart() -> None:
     long = ["x" * 1000 + str(number) for number in range(3)]
     bounded = [keys.bounded(text) for text in long]
-    assert len(set(bounded)) == 3
+    # Not even a key that looks like a bounded one is the one that it looks like.
+    bounded += [keys.bounded(text) for text in bounded]
+    assert len(set(bounded)) == 6
     assert max(map(len, bounded)) <= 200
 
 

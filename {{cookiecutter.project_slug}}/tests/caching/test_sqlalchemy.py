@@ -3,16 +3,31 @@
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Column, ForeignKey, Table, delete, event, func, insert, select, text, update
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Index,
+    Table,
+    column,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+    table,
+    text,
+    update,
+)
 from sqlalchemy.orm import (
     DeclarativeBase,
     Mapped,
     Session,
+    aliased,
     column_property,
     joinedload,
     mapped_column,
@@ -71,6 +86,78 @@ Shelf.count = column_property(
 )
 
 
+class Node(db.Model):  # type: ignore[name-defined, misc]
+    """A tree: a row's column counts other rows of its own table."""
+
+    __tablename__ = "node"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("node.id"))
+
+
+_child = aliased(Node)
+Node.children = column_property(
+    select(func.count(_child.id)).where(_child.parent_id == Node.id).scalar_subquery()
+)
+
+
+class Draft(db.Model):  # type: ignore[name-defined, misc]
+    """Rows that are deleted softly: the slug is unique among the others only."""
+
+    __tablename__ = "draft"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str]
+    deleted: Mapped[bool] = mapped_column(default=False)
+    __table_args__ = (Index("draft_slug", "slug", unique=True, sqlite_where=text("deleted = 0")),)
+
+
+class Country(db.Model):  # type: ignore[name-defined, misc]
+    __tablename__ = "country"
+    code: Mapped[str] = mapped_column(primary_key=True)
+
+
+class City(db.Model):  # type: ignore[name-defined, misc]
+    """A row whose column the database changes with another row's key."""
+
+    __tablename__ = "city"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    country: Mapped[str] = mapped_column(ForeignKey("country.code", onupdate="CASCADE"))
+
+
+class Person(db.Model):  # type: ignore[name-defined, misc]
+    __tablename__ = "person"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    __mapper_args__: ClassVar[dict[str, Any]] = {
+        "polymorphic_on": "kind",
+        "polymorphic_identity": "person",
+    }
+
+
+class Manager(Person):
+    """A class with a unique key in a table whose other rows have another class."""
+
+    badge: Mapped[str | None] = mapped_column(unique=True)
+    __mapper_args__: ClassVar[dict[str, Any]] = {"polymorphic_identity": "manager"}
+
+
+class Sale(db.Model):  # type: ignore[name-defined, misc]
+    """A row whose flush changes another one by a statement of a listener."""
+
+    __tablename__ = "sale"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+@event.listens_for(Sale, "after_insert")
+def _raise_price(mapper: Any, connection: Any, target: Any) -> None:
+    connection.execute(update(Item.__table__).where(Item.id == 1).values(price=7))
+
+
+class Labelled(db.Model):  # type: ignore[name-defined, misc]
+    """The table between items and labels, as a class of its own."""
+
+    __table__ = labelled
+
+
 class Shop:
     """An application with a database, and a function that is filled anew for each read."""
 
@@ -121,6 +208,10 @@ def shop(make_app: Callable[..., tuple[Flask, Any]], tmp_path: Path) -> Iterator
         labels = [Label(id=1, text="new"), Label(id=2, text="old")]
         items = [Item(id=n, slug=f"item-{n}", shelf=shelf) for n in range(1, 4)]
         db.session.add_all([shelf, Shelf(id=2, name="two"), *labels, *items])
+        db.session.add_all([Node(id=1), Person(), Country(code="p")])
+        db.session.flush()
+        db.session.add(City(id=1, country="p"))
+        db.session.add_all([Draft(slug="a"), Draft(slug="a", deleted=True)])
         db.session.commit()
     track(app, cache.entries, db)
     yield Shop(app, cache)
@@ -166,6 +257,8 @@ def _on_a_connection() -> None:
     with db.engine.begin() as connection:
         connection.execute(update(Item.__table__).where(Item.id == 1).values(price=7))
 
+
+_other = aliased(Item)
 
 READS_AND_WRITES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "a row by its key": (lambda: price_of(1), lambda: set_price(1)),
@@ -276,6 +369,55 @@ READS_AND_WRITES: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: db.session.execute(
             insert(Label).from_select(["id", "text"], select(Item.id + 10, Item.slug))
         ),
+    ),
+    "an alias in a subquery": (
+        lambda: db.session.scalar(
+            select(select(func.max(_other.price)).scalar_subquery()).where(Item.id == 1)
+        ),
+        lambda: set_price(2),
+    ),
+    "a tree": (
+        lambda: db.session.get_one(Node, 1).children,
+        lambda: db.session.add(Node(parent_id=1)),
+    ),
+    "a key that is unique among some rows": (
+        lambda: [row.id for row in db.session.scalars(select(Draft).where(Draft.slug == "a"))],
+        lambda: db.session.add(Draft(slug="a", deleted=True)),
+    ),
+    "ON UPDATE CASCADE": (
+        lambda: db.session.get_one(City, 1).country,
+        lambda: setattr(db.session.get_one(Country, "p"), "code", "q"),
+    ),
+    "a listener's statement in a flush": (
+        lambda: price_of(1),
+        lambda: db.session.add(Sale()),
+    ),
+    "a table between two, mapped, too": (
+        lambda: db.session.get(Labelled, (1, 1)) is not None,
+        lambda: label_item(1),
+    ),
+    "UPDATE of an alias": (
+        lambda: price_of(1),
+        lambda: db.session.execute(update(aliased(Item)).values(price=7)),
+    ),
+    "UPDATE of a table that is only named": (
+        lambda: price_of(1),
+        lambda: db.session.execute(update(table("item", column("price"))).values(price=7)),
+    ),
+    "SELECT of a table that is only named": (
+        lambda: db.session.scalars(select(column("price")).select_from(table("item"))).all(),
+        lambda: set_price(1),
+    ),
+    "not found, then inserted as text": (
+        lambda: db.session.get(Item, 9) is not None,
+        lambda: db.session.add(Item(id="009", slug="new", shelf_id=1)),
+    ),
+    "a unique key that one class of the table has": (
+        lambda: (
+            db.session.scalar(select(Manager).where(Manager.badge == "b")) is not None,
+            len(db.session.scalars(select(Person)).all()),
+        ),
+        lambda: db.session.add_all([Person(), Manager(badge="b")]),
     ),
     "within a savepoint": (lambda: price_of(1), lambda: _in_savepoint(lambda: set_price(1))),
     "in a session of its own": (lambda: price_of(1), _in_own_session),
@@ -430,6 +572,34 @@ def test_killed_between_commit_and_invalidation(
     shop.write(lambda: set_price(1))
     monkeypatch.undo()
     assert cached() == 7
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "/* why */ UPDATE item SET price = 7",
+        "-- why\nUPDATE item SET price = 7",
+        "WITH a AS (SELECT 1) UPDATE item SET price = 7",
+    ],
+)
+def test_raw_sql_that_writes_is_recognised(shop: Shop, sql: str) -> None:
+    with shop.app.app_context():
+        db.session.execute(text(sql))
+        assert load("caching.reads").current_reads().bypass
+
+
+def test_what_one_context_has_not_committed_another_one_in_it_does_not_store(shop: Shop) -> None:
+    @shop.app.get("/price")
+    @shop.cache.cached(60)
+    def price() -> str:
+        return f"{price_of(1)}"
+
+    with shop.app.app_context():
+        set_price(1)
+        db.session.flush()
+        shop.app.test_client().get("/price")
+        db.session.rollback()
+    assert shop.app.test_client().get("/price").text == "1"
 
 
 def test_raw_sql_is_named_in_development(

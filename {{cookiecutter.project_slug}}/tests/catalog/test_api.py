@@ -76,7 +76,15 @@ def test_delete(client: Any, authorized: Any) -> None:
     assert client.delete("/api/products/5", headers=authorized).status_code == 404
 
 
-@pytest.mark.parametrize(("method", "path"), [("patch", "/5000"), ("delete", "/5000")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("patch", "/5000"),
+        ("delete", "/5000"),
+        ("patch", "/99999999999"),
+        ("delete", "/99999999999"),
+    ],
+)
 def test_writing_to_an_unknown_product(
     client: Any, authorized: Any, method: str, path: str
 ) -> None:
@@ -151,6 +159,12 @@ def test_media_types(
     assert response.status_code == status
     if status != 200:
         assert response.mimetype == "application/problem+json"
+
+
+def test_a_body_that_is_no_json_is_said_in_words(client: Any, authorized: Any) -> None:
+    headers = {**authorized, "Content-Type": "application/json"}
+    answer = client.patch("/api/products/5", data="{", headers=headers)
+    assert (answer.status_code, answer.json["detail"]) == (400, "The body is not valid JSON.")
 
 
 def test_a_taken_slug_is_a_conflict(client: Any, authorized: Any) -> None:

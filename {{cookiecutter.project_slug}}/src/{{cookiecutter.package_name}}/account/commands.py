@@ -1,16 +1,21 @@
 """Commands of the shop: `flask seed` and `flask user create`."""
 
+import functools
 import sys
+from collections.abc import Callable
+from typing import ParamSpec
 
 import click
 from flask import current_app
 from flask.cli import AppGroup
-from sqlalchemy import func, select
+from sqlalchemy import func, inspect, select
 
 from ..catalog import seed as shop
 from ..extensions import db
 from .models import MAX_PASSWORD_LENGTH, MAX_USER_NAME_LENGTH, MIN_PASSWORD_LENGTH, User
 from .views import bp
+
+P = ParamSpec("P")
 
 #: Opens nothing but an example: only development has this user.
 DEMO_NAME = "demo"
@@ -22,7 +27,20 @@ users = AppGroup("user", help="Who can sign in.")
 bp.cli.add_command(users)
 
 
+def needs_tables(command: Callable[P, None]) -> Callable[P, None]:
+    """Say in words that the database has no tables yet."""
+
+    @functools.wraps(command)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> None:
+        if not inspect(db.engine).has_table(User.__tablename__):
+            raise click.ClickException("The database has no tables: run `flask db upgrade` first.")
+        command(*args, **kwargs)
+
+    return checked
+
+
 @bp.cli.command("seed")
+@needs_tables
 def seed() -> None:
     """Fill the shop's empty tables; in development with a user too."""
     click.echo(shop.fill())
@@ -38,6 +56,7 @@ def seed() -> None:
 @users.command("create")
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read the password from the standard input.")
+@needs_tables
 def create(name: str, password_stdin: bool) -> None:
     """Make a user who can sign in as NAME."""
     name = name.strip()

@@ -5,6 +5,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from urllib.parse import unquote
 
 import flask_caching
 from flask import Flask, Response, current_app, has_request_context, request
@@ -17,13 +18,15 @@ from flask_caching.signals import (
     cache_view_miss,
 )
 from flask_caching.utils import normalize_timeout
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BuildError
 
 from .entries import Sealer
 from .fills import Entries, key_tag
 from .fragments import FragmentExtension
 from .functions import fetch_value
-from .inputs import Declared
-from .keys import CallKey, bounded
+from .inputs import Declared, forget_cookies, report_once
+from .keys import CallKey, bounded, refuse_nameless
 from .options import Options, Timeout, check_tags, checked
 from .reads import current_reads
 from .stores import connect
@@ -97,6 +100,8 @@ class Cache(flask_caching.Cache):
             app.config.setdefault(name, settings[name])
         self.app = app
         self.source_check = settings["CACHE_SOURCE_CHECK"]
+        # First of all: what reads a cookie after it, and before a cached view, is noticed.
+        app.before_request_funcs.setdefault(None, []).insert(0, forget_cookies)
         setattr(app.jinja_env, JINJA_CACHE_ATTR_NAME, self)
         app.jinja_env.add_extension(FragmentExtension)
         store = connect(settings)
@@ -157,10 +162,15 @@ class Cache(flask_caching.Cache):
                 f"invalidate_view: {endpoint!r} takes {takes}, not {sorted(values)}: "
                 "give all its arguments, or none for all its pages."
             )
-        self.invalidate(view_tag(endpoint, values))
+        self.invalidate(view_tag(endpoint, _as_routed(self._app(), endpoint, values)))
 
     def refresh(self, function: Any, *args: Any, **kwargs: Any) -> None:
-        """Drop a memoized call, or a key, softly: stale from now on, served so within its grace."""
+        """Drop a memoized call, or a key, softly: stale from now on, served so within its grace.
+
+        :raises TypeError: for what is neither a memoized function nor a key.
+        """
+        if not isinstance(function, str) and not hasattr(function, "call_key"):
+            raise TypeError(f"refresh: {function!r} is neither a memoized function nor a key.")
         key = function if isinstance(function, str) else _call_key(function, args, kwargs)
         if self.entries is not None:
             self.entries.refresh(self._own(key))
@@ -214,6 +224,7 @@ class Cache(flask_caching.Cache):
         declared = Declared(
             query=None if query_string or own_key else frozenset(query),
             headers=frozenset(name.lower() for name in vary),
+            host=True,
         )
 
         def decorate(function: Callable[P, R]) -> "_CachedFunction[P, R]":
@@ -227,6 +238,7 @@ class Cache(flask_caching.Cache):
                 timeout,
             )  # fmt: skip
             source = self._source_digest(function, source_check)
+            call_key = CallKey(function, make_name=str)
 
             @functools.wraps(function)
             def decorated(*args: Any, **kwargs: Any) -> Any:
@@ -250,7 +262,12 @@ class Cache(flask_caching.Cache):
                 elif "%s" not in key_prefix:
                     custom = key_prefix
                 return PageOptions(
-                    declared, private, not_found_timeout, custom, bool(response_hit_indication)
+                    declared,
+                    private,
+                    not_found_timeout,
+                    custom,
+                    whole_key=own_key,
+                    hit_indication=bool(response_hit_indication),
                 )
 
             def function_key(args: Any, kwargs: Any) -> str:
@@ -260,8 +277,10 @@ class Cache(flask_caching.Cache):
                     return key_prefix()
                 if "%s" not in key_prefix:
                     return key_prefix + source
+                # A view is known by its endpoint; any other function only by its name.
+                refuse_nameless(function)
                 path = request.path if has_request_context() else ""
-                return CallKey(function, make_name=str)(*args, **kwargs) + "@" + path + source
+                return call_key(*args, **kwargs) + "@" + path + source
 
             def default_make_cache_key(*_: Any, path: str | None = None, **__: Any) -> str:
                 if callable(key_prefix):
@@ -365,7 +384,7 @@ class Cache(flask_caching.Cache):
         kwargs: Any,
     ) -> Response:
         endpoint, values = request.endpoint or "", request.view_args or {}
-        tags = [view_tag(endpoint), key_tag(self._own(path_key("view/%s", request.path)))]
+        tags = [view_tag(endpoint), key_tag(self._own(decorated.make_cache_key()))]
         tags += [view_tag(endpoint, values)] if values else []
         if page_options.custom_key is not None:
             tags.append(key_tag(self._own(page_options.custom_key)))
@@ -469,7 +488,11 @@ class Cache(flask_caching.Cache):
     def get(self, key: str) -> Any:
         """Return the value of a key, or ``None``. A fill around it depends on the key."""
         value = self.entries.get(self._own(key)) if self.entries is not None else None
-        return None if value is None else decode(value)
+        try:
+            return None if value is None else decode(value)
+        except Exception as error:
+            report_once(f"cache.get: the value of {key} cannot be decoded: {error!r}")
+            return None
 
     def has(self, key: str) -> bool:
         """Tell whether a key has a value."""
@@ -537,6 +560,17 @@ class Cache(flask_caching.Cache):
 #: The signals of Flask-Caching for a miss and for a hit.
 cache_view_signals = (cache_view_miss, cache_view_hit)
 cache_memoize_signals = (cache_memoize_miss, cache_memoize_hit)
+
+
+def _as_routed(app: Flask, endpoint: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Give arguments the form in which a request's URL brings them: ``1`` may be ``1.0``."""
+    adapter = app.url_map.bind("localhost")
+    try:
+        path = adapter.build(endpoint, values, append_unknown=False)
+        _, routed = adapter.match(unquote(path))
+    except (BuildError, HTTPException):
+        return values
+    return dict(routed)
 
 
 def _name(function: Callable[..., Any]) -> str:

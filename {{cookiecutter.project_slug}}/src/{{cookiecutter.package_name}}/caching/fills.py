@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from .entries import Entry, Sealer
 from .reads import Reads, current_reads
@@ -17,10 +17,14 @@ from .stores import Store, StoreError, is_overdue, is_reading
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 #: How many keys' tags a process remembers, so that a hit costs one round trip, not two.
 _REMEMBERED_KEYS = 10_000
 _REFILL_THREADS = 2
 _WAITING_REFILLS = 64
+#: For how long nobody waits for the fill of a key that gave nothing to store.
+_REFUSED_SECONDS = 10
 #: How long one process may take to start a generation before another tries.
 _STARTING_SECONDS = 1
 
@@ -128,6 +132,7 @@ class Entries:
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._refilling: set[str] = set()
+        self._refused: dict[str, float] = {}
         self._failing = False
         #: Tells the context what it holds beside what it read through the cache.
         self.before_fetch: Callable[[Reads], None] = lambda reads: None
@@ -182,27 +187,28 @@ class Entries:
         """
         deadline = time.monotonic() + self._wait_seconds
         pause = 0.002
-        while True:
+        while policy.timeout > 0 and (stale is not None or not self._is_refused(key)):
             with self._flight(key, 0 if stale else deadline - time.monotonic()) as leading:
                 lease = self._new_lease(key) if leading else None
                 try:
                     found = self._find(key, reads, lease)
                     held = lease is not None and lease.held
-                    entry = found.usable(policy.grace)
-                    if entry is not None and not renew and (entry.is_fresh() or not held):
-                        return _answer(entry, reads)
+                    stale = found.usable(policy.grace)
+                    if stale is not None and not renew and (stale.is_fresh() or not held):
+                        return _answer(stale, reads)
                     dead_on_arrival = found.sealed != seen and found.is_dead_since(reads)
                     if held and not dead_on_arrival:
-                        return self._fill(key, fill, policy, reads, entry, lease)
+                        return self._fill(key, fill, policy, reads, stale, lease)
                 except StoreError as error:
                     return self._go_without(error, fill, reads)
                 finally:
                     self._release_lease(lease)
             # Outside the flight: nobody else is to wait for a value that will be dead, too.
             if dead_on_arrival or renew or reads.bypass or time.monotonic() >= deadline:
-                return self._fill(key, fill, policy, reads, entry, None)
+                break
             time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
             pause = min(pause * 2, 0.05)
+        return self._fill(key, fill, policy, reads, stale, None)
 
     def _go_without(self, error: StoreError, fill: Callable[[], Filled], reads: Reads) -> Outcome:
         self._failed(error)
@@ -222,14 +228,24 @@ class Entries:
         try:
             filled = fill()
         except Exception:
+            self._refuse(key)
             if stale is None:
                 raise
             logger.warning("The fill of %s failed; serving it stale.", key, exc_info=True)
             return _answer(stale, reads)
         finally:
             reads.filling.pop()
+        if filled.value is None:
+            self._refuse(key)
         entry = self._store(key, filled, policy, reads, lease)
         return Outcome("miss", entry=entry, result=filled.result, stored=entry is not None)
+
+    def _refuse(self, key: str) -> None:
+        """Remember that there was nothing to store: who waits for the next one waits in vain."""
+        self._keep(self._refused, key, time.monotonic() + _REFUSED_SECONDS)
+
+    def _is_refused(self, key: str) -> bool:
+        return time.monotonic() < self._refused.get(key, 0)
 
     def _store(
         self, key: str, filled: Filled, policy: Policy, reads: Reads, lease: _Lease | None
@@ -263,7 +279,8 @@ class Entries:
             return None
         if lease is not None:
             lease.held = False
-        self._remember(key, tags)
+        self._refused.pop(key, None)
+        self._keep(self._tags_of, key, tags)
         return entry
 
     # -- looking up ----------------------------------------------------------------------
@@ -279,6 +296,8 @@ class Entries:
         if lease is None:
             clock, generation, sealed, *values = self.store.get_many(names)
         else:
+            # Where the answer is lost it may be held: to release what one does not hold is no harm.
+            lease.held = True
             lease.held, (clock, generation, sealed, *values) = self.store.add_then_get_many(
                 lease.key, lease.token, self._lease_seconds, names
             )
@@ -289,7 +308,7 @@ class Entries:
             return _Found(entry, sealed=sealed)
         if entry.tags != known:
             values = self._tag_values(entry.tags)
-            self._remember(key, entry.tags)
+            self._keep(self._tags_of, key, entry.tags)
         now = time.time()
         tags = zip(entry.tags, values, strict=True)
         if overdue := [tag for tag, value in tags if is_overdue(value, now)]:
@@ -352,12 +371,13 @@ class Entries:
     def _tag_values(self, tags: Sequence[str]) -> list[bytes | None]:
         return self.store.get_many([self._tag_key(tag) for tag in tags]) if tags else []
 
-    def _remember(self, key: str, tags: tuple[str, ...]) -> None:
+    def _keep(self, remembered: dict[str, T], key: str, value: T) -> None:
+        """Remember something of a key, and forget what was remembered longest ago."""
         with self._lock:
-            self._tags_of.pop(key, None)
-            self._tags_of[key] = tags
-            if len(self._tags_of) > _REMEMBERED_KEYS:
-                del self._tags_of[next(iter(self._tags_of))]
+            remembered.pop(key, None)
+            remembered[key] = value
+            if len(remembered) > _REMEMBERED_KEYS:
+                del remembered[next(iter(remembered))]
 
     # -- invalidating --------------------------------------------------------------------
 
@@ -463,7 +483,7 @@ class Entries:
     # -- leases and flights --------------------------------------------------------------
 
     def _new_lease(self, key: str) -> _Lease:
-        name = f"{self._prefix}:{self._release}:lease:{key}"
+        name = _encodable(f"{self._prefix}:{self._release}:lease:{key}")
         return _Lease(name, secrets.token_hex(8).encode())
 
     def _release_lease(self, lease: _Lease | None) -> None:
@@ -518,10 +538,10 @@ class Entries:
     # -- names and states ----------------------------------------------------------------
 
     def _entry_key(self, key: str) -> str:
-        return f"{self._prefix}:{self._release}:entry:{key}"
+        return _encodable(f"{self._prefix}:{self._release}:entry:{key}")
 
     def _tag_key(self, tag: str) -> str:
-        return f"{self._prefix}:tag:{tag}"
+        return _encodable(f"{self._prefix}:tag:{tag}")
 
     def _failed(self, error: StoreError) -> None:
         if not self._failing:
@@ -532,6 +552,14 @@ class Entries:
         if self._failing:
             self._failing = False
             logger.warning("The cache's store answers again.")
+
+
+def _encodable(name: str) -> str:
+    """Write half a surrogate pair, which a client may have sent, as text that a server takes.
+
+    Two names that become one by it share a place, not a value: an entry is sealed with its key.
+    """
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
 
 
 def key_tag(key: str) -> str:

@@ -50,7 +50,12 @@ def fetch_value(
     )
     if outcome.status in ("miss", "bypass") or outcome.entry is None:
         return outcome.result, False
-    return decode(outcome.entry.value), True
+    try:
+        return decode(outcome.entry.value), True
+    except Exception as error:
+        # Its class was renamed, or changed.
+        report_once(f"{options.name}: an entry cannot be decoded, so it is filled anew: {error!r}")
+        return entries.fetch(key, fill, policy, renew=True).result, False
 
 
 def _passes(response_filter: Callable[..., Any] | None, result: Any) -> bool:

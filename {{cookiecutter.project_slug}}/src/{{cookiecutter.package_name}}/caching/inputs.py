@@ -1,7 +1,9 @@
 """What a fill may read of the request: only what its key holds."""
 
+import functools
 import logging
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,12 +12,13 @@ from urllib.parse import unquote_plus
 from flask import Request, current_app, has_request_context, request
 from flask.globals import request_ctx
 from werkzeug.datastructures import EnvironHeaders, ImmutableMultiDict
+from werkzeug.routing import MapAdapter
 from werkzeug.utils import cached_property
 
 logger = logging.getLogger(__name__)
 
-#: Headers of the body, and the host, which every page's key holds.
-_ALWAYS_DECLARED = frozenset({"host", "content-type", "content-length", "transfer-encoding"})
+#: Headers of a body, with which no page is cached.
+_ALWAYS_DECLARED = frozenset({"content-type", "content-length", "transfer-encoding"})
 #: What is computed from the body, which can be read once only.
 _OF_THE_BODY = frozenset({"stream", "data", "form", "files"})
 _NAME = "caching.inputs"
@@ -32,17 +35,34 @@ class Declared:
 
     :param query: names of query parameters; ``None`` is all of them.
     :param headers: names of request headers, in lower case.
+    :param host: whether the host does.
     """
 
     query: frozenset[str] | None = frozenset()
     headers: frozenset[str] = frozenset()
+    host: bool = False
 
     def query_string(self, raw: bytes) -> str:
         """The declared part of a query string, in the order and the spelling it came in."""
         pairs = raw.decode("latin-1").split("&")
         if self.query is None:
             return "&".join(pairs)
-        return "&".join(p for p in pairs if unquote_plus(p.partition("=")[0]) in self.query)
+        return "&".join(pair for pair in pairs if _name_of(pair) in self.query)
+
+
+def _name_of(pair: str) -> str:
+    """The name in a pair of a query string, whose bytes beyond ASCII may come unencoded."""
+    return unquote_plus(pair.partition("=")[0].encode("latin-1").decode("utf-8", "replace"))
+
+
+def forget_cookies() -> None:
+    """Let the session's own look at the cookies not count: the first of a request's steps."""
+    request.__dict__.pop("cookies", None)
+
+
+def has_read_cookies() -> bool:
+    """Tell whether the cookies were looked at since then."""
+    return "cookies" in request.__dict__
 
 
 @dataclass(slots=True)
@@ -66,7 +86,9 @@ class Inputs:
     def read(self, kind: str, name: str) -> None:
         """Check one input by its kind (``query parameter``, ``header``) and name."""
         if kind == "header":
-            known = name.lower() in self.declared.headers or name.lower() in _ALWAYS_DECLARED
+            lower = name.lower()
+            known = lower in self.declared.headers or lower in _ALWAYS_DECLARED
+            known = known or (lower == "host" and self.declared.host)
         else:
             known = self.declared.query is None or name in self.declared.query
         if known:
@@ -100,7 +122,7 @@ def watched(name: str, declared: Declared, remedy: str) -> Iterator[Inputs]:
     session = request_ctx._session
     accessed, modified = (session.accessed, session.modified) if session else (False, False)
     if session is not None:
-        session.accessed = False
+        session.accessed = session.modified = False
     request.environ[_NAME] = inputs
     try:
         with _replaced(request_ctx.request, inputs):
@@ -108,9 +130,9 @@ def watched(name: str, declared: Declared, remedy: str) -> Iterator[Inputs]:
     finally:
         request.environ[_NAME] = outer
         if session is not None:
-            inputs.session_read = session.accessed
-            inputs.session_written = session.modified and not modified
+            inputs.session_read, inputs.session_written = session.accessed, session.modified
             session.accessed = accessed or session.accessed
+            session.modified = modified or session.modified
     if outer is not None:
         for kind, undeclared in inputs.undeclared:
             outer.read(kind, undeclared)
@@ -126,9 +148,13 @@ def _replaced(watched_request: Request, inputs: Inputs) -> Iterator[None]:
     state["headers"] = _WatchedHeaders(watched_request.environ, inputs)
     state["args"] = _WatchedArgs(watched_request.args.items(multi=True), inputs)
     state["query_string"] = declared_query.encode("latin-1")
+    adapter = request_ctx.url_adapter
+    if adapter is not None and not inputs.declared.host:
+        request_ctx.url_adapter = _WatchedAdapter(adapter, inputs)
     try:
         yield
     finally:
+        request_ctx.url_adapter = adapter
         for name in _derived_names(watched_request):
             del state[name]
         state.update(kept)
@@ -144,6 +170,19 @@ def _derived_names(watched_request: Request) -> list[str]:
     ]
 
 
+class _WatchedAdapter(MapAdapter):
+    """Builds URLs; one with the host in it reads the host."""
+
+    def __init__(self, adapter: MapAdapter, inputs: Inputs) -> None:
+        self.__dict__.update(adapter.__dict__)
+        self._inputs = inputs
+
+    def build(self, *args: Any, **kwargs: Any) -> str:
+        if kwargs.get("force_external"):
+            self._inputs.read("header", "host")
+        return super().build(*args, **kwargs)
+
+
 class _WatchedHeaders(EnvironHeaders):
     def __init__(self, environ: dict[str, Any], inputs: Inputs) -> None:
         super().__init__(environ)
@@ -152,6 +191,10 @@ class _WatchedHeaders(EnvironHeaders):
     def __getitem__(self, key: Any) -> Any:
         self._inputs.read("header", str(key))
         return super().__getitem__(key)
+
+    def __contains__(self, key: Any) -> bool:
+        self._inputs.read("header", str(key))
+        return super().__contains__(key)
 
     def get(self, key: str, default: Any = None, type: Any = None) -> Any:  # type: ignore[override]
         self._inputs.read("header", key)
@@ -193,21 +236,17 @@ class _WatchedArgs(ImmutableMultiDict[str, str]):
             self._inputs.read("query parameter", key)
             yield key
 
-    def keys(self) -> Any:
-        return list(self)
 
-    def items(self, multi: bool = False) -> Any:
-        list(self)
-        return super().items(multi)
+def _reads_all(name: str) -> Callable[..., Any]:
+    method = getattr(ImmutableMultiDict, name)
 
-    def lists(self) -> Any:
-        list(self)
-        return super().lists()
+    @functools.wraps(method)
+    def read_all(self: _WatchedArgs, *args: Any, **kwargs: Any) -> Any:
+        deque(iter(self), maxlen=0)
+        return method(self, *args, **kwargs)
 
-    def values(self) -> Any:
-        list(self)
-        return super().values()
+    return read_all
 
-    def to_dict(self, flat: Any = True) -> Any:
-        list(self)
-        return super().to_dict(flat)
+
+for _name in ("__len__", "keys", "items", "lists", "values", "listvalues", "to_dict"):
+    setattr(_WatchedArgs, _name, _reads_all(_name))

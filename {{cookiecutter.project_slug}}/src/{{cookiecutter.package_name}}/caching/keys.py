@@ -1,5 +1,6 @@
 """Keys: readable, stable between processes, bounded in length."""
 
+import dataclasses
 import enum
 import hashlib
 import inspect
@@ -30,7 +31,8 @@ class UnstableArgument(TypeError):
 
 def bounded(key: str) -> str:
     """Shorten a key to 200 characters or fewer, without two keys becoming one."""
-    if len(key) <= _LONGEST_KEY:
+    looks_shortened = len(key) == _KEPT_PART + 41 and key[_KEPT_PART] == "~"
+    if len(key) <= _LONGEST_KEY and not looks_shortened:
         return key
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=20)
     return f"{key[:_KEPT_PART]}~{digest.hexdigest()}"
@@ -55,7 +57,7 @@ def stable_text(value: Any) -> str:
         pairs = (f"{stable_text(key)}:{stable_text(item)}" for key, item in value.items())
         return f"dict({','.join(pairs)})"
     if isinstance(value, enum.Enum):
-        return f"{_type_name(kind)}.{value.name}"
+        return f"{_type_name(kind)}.{value.name or value.value!r}"
     if isinstance(value, type):
         return _type_name(value)
     return f"{_type_name(kind)}[{_own_text(value)}]"
@@ -69,6 +71,11 @@ def _own_text(value: Any) -> str:
         raise UnstableArgument("is a row of the database, which changes: pass its primary key")
     if isinstance(value, _FUNCTIONS):
         raise UnstableArgument("is a function, which is known by its address: pass a name instead")
+    if dataclasses.is_dataclass(value):
+        parts = ((part.name, getattr(value, part.name)) for part in dataclasses.fields(value))
+        return ",".join(f"{name}={stable_text(part)}" for name, part in parts)
+    if isinstance(value, tuple):
+        return ",".join(map(stable_text, value))
     text = repr(value)
     if _ADDRESS.search(text):
         raise UnstableArgument(
@@ -116,7 +123,7 @@ class CallKey:
         first = next(iter(self._signature.parameters), "")
         self.is_method = first in ("self", "cls")
         if make_name is None:
-            _refuse_nameless(function)
+            refuse_nameless(function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> str:
         """Write the call.
@@ -148,7 +155,11 @@ class CallKey:
             ) from None
 
 
-def _refuse_nameless(function: Callable[..., Any]) -> None:
+def refuse_nameless(function: Callable[..., Any]) -> None:
+    """Refuse a function that others can share a name with, and that returns something else.
+
+    :raises TypeError: in words.
+    """
     free = getattr(getattr(function, "__code__", None), "co_freevars", ())
     if "<lambda>" in function.__qualname__:
         what = "is a lambda, which has no name of its own"

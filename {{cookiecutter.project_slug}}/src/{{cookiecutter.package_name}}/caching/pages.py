@@ -66,18 +66,24 @@ class Page:
 
 
 def page_key(
-    request: Request, declared: Declared, *, custom: str | None = None, user: str = ""
+    request: Request,
+    declared: Declared,
+    *,
+    custom: str | None = None,
+    with_query: bool = True,
+    user: str = "",
 ) -> str:
     """Name a page: host, path, and what else of the request the view declared.
 
-    :param custom: stands in the place of path and query.
+    :param custom: stands in the place of the path.
+    :param with_query: whether the declared part of the query enters.
     :param user: names the user of a private page.
     """
     query = declared.query_string(request.query_string)
     path = quote(request.path) if custom is None else "=" + quote(custom)
     host = quote(request.host, ":[]")
     parts = [f"page:{request.scheme}://{host}{quote(request.root_path)}{path}"]
-    if query and custom is None:
+    if query and with_query:
         parts.append("?" + quote(query, "=&%+"))
     if prefers_json(request):
         parts.append(" json")

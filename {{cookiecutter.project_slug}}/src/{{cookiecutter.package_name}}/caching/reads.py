@@ -47,6 +47,7 @@ class Reads:
         """Take over what an earlier context read, and its beginning."""
         self.tags |= earlier.collected()
         self.bypass = self.bypass or earlier.bypass
+        self.uncommitted = self.uncommitted or earlier.uncommitted
         if earlier.started is not None and earlier.started < (self.started or earlier.started + 1):
             self.started, self.generation = earlier.started, earlier.generation
 

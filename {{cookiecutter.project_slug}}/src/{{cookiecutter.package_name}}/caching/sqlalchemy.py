@@ -6,6 +6,7 @@ that it changed and their tables. Raw SQL text cannot be seen: ``cache.tag`` and
 """
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -24,7 +25,13 @@ from sqlalchemy.sql.elements import (
     TextClause,
 )
 from sqlalchemy.sql.schema import Column, UniqueConstraint
-from sqlalchemy.sql.selectable import Select, TextualSelect
+from sqlalchemy.sql.selectable import (
+    FromClause,
+    Select,
+    SelectBase,
+    TableClause,
+    TextualSelect,
+)
 
 from .fills import Entries
 from .inputs import report_once
@@ -34,6 +41,13 @@ from .stores import StoreError
 logger = logging.getLogger(__name__)
 
 _NAME = "caching.transaction"
+#: What raw SQL begins with where it writes nothing.
+_READING = frozenset(
+    {"SELECT", "VALUES", "EXPLAIN", "SHOW", "SET", "RESET", "PRAGMA", "ANALYZE"}
+    | {"BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "DECLARE", "FETCH", "CLOSE"}
+)
+_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
+_WRITING = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 _flushing: ContextVar[bool] = ContextVar("caching_flushing", default=False)
 
 
@@ -61,9 +75,10 @@ class _Lookup:
 class _Statement:
     """What a compiled statement reads and writes."""
 
-    reads: frozenset[Table]
-    writes: frozenset[Table]
+    reads: frozenset[str]
+    writes: frozenset[str]
     deletes: bool
+    updates: bool
     lookup: _Lookup | None
     is_text: bool
 
@@ -146,13 +161,16 @@ class _Tracker:
         if statement.writes:
             reads.uncommitted = True
             if transaction is not None:
-                transaction.touched |= self._touched(statement)
-                if _commits_by_itself(connection):
+                by_itself = _commits_by_itself(connection)
+                transaction.touched |= self._touched(
+                    statement, by_unit_of_work=_is_of_a_flush(context) and not by_itself
+                )
+                if by_itself:
                     transaction.token = self._mark(transaction.touched)
         if statement.lookup is not None and not executemany:
             _read_row(reads, statement.lookup, context.compiled_parameters[0])
         else:
-            reads.tags.update(table.fullname for table in statement.reads)
+            reads.tags |= statement.reads
 
     def _executed(self, connection: Connection, *_: Any) -> None:
         transaction: _Transaction | None = connection.info.get(_NAME)
@@ -169,23 +187,21 @@ class _Tracker:
 
     def _statement(self, compiled: Any) -> _Statement:
         if compiled is None or compiled.statement is None:
-            return _Statement(frozenset(), frozenset(), False, None, True)
+            return _Statement(frozenset(), frozenset(), False, False, None, True)
         known = self._statements.get(compiled)
         if known is None:
             known = self._statements[compiled] = _analysed(compiled)
         return known
 
-    def _touched(self, statement: _Statement) -> set[str]:
-        tables = set(statement.writes)
-        if statement.deletes:
-            tables |= _referring(self._db.metadatas.values(), tables)
-        tags = {table.fullname for table in tables}
-        # A flush names its rows one by one; all else may have changed any.
-        named = _mapped_tables(self._db) if _flushing.get() else frozenset()
-        tags |= {f"{table.fullname}:*" for table in tables - named}
-        if statement.deletes:
-            tags |= {f"{table.fullname}:*" for table in tables - statement.writes}
-        return tags
+    def _touched(self, statement: _Statement, *, by_unit_of_work: bool) -> set[str]:
+        """Name what a statement writes: tables, and ``table:*`` where no event names the rows."""
+        written, cascaded = statement.writes, set[str]()
+        if statement.deletes or statement.updates:
+            metadatas = self._db.metadatas.values()
+            cascaded = _referring(metadatas, written, by_updates=not statement.deletes)
+        named = _named_tables(self._db) if by_unit_of_work else frozenset()
+        unnamed = {f"{table}:*" for table in (written - named) | cascaded}
+        return {*written, *cascaded, *unnamed}
 
     def _committing(self, commit: Callable[..., Any]) -> Callable[..., Any]:
         """Mark what a transaction touched before its COMMIT, and settle it after."""
@@ -221,9 +237,9 @@ class _Tracker:
 
     def _note_text(self, sql: str, reads: Reads) -> None:
         """Say that raw SQL cannot be seen into; after a write nothing of the context is stored."""
-        words = sql.split(None, 1)
-        verb = words[0].upper() if words else ""
-        if verb in ("INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "TRUNCATE"):
+        bare = _COMMENT.sub(" ", sql).lstrip(" \t\r\n(")
+        verb = (re.match(r"\w*", bare) or [""])[0].upper()
+        if (verb not in _READING and verb != "WITH") or (verb == "WITH" and _WRITING.search(bare)):
             reads.bypass = True
             remedy = "say what it writes with cache.invalidate(…) after the commit"
         elif verb in ("SELECT", "WITH") and reads.filling:
@@ -248,19 +264,27 @@ def _analysed(compiled: Any) -> _Statement:
     if statement is None:
         statement = compiled.statement
     elements = list(visitors.iterate(statement))
+    tables = frozenset(e.fullname for e in elements if isinstance(e, TableClause))
     writes = frozenset(
-        element.table
+        table.fullname
         for element in elements
-        if isinstance(element, Insert | Update | Delete) and isinstance(element.table, Table)
+        if isinstance(element, Insert | Update | Delete)
+        for table in visitors.iterate(element.table)
+        if isinstance(table, TableClause)
     )
-    tables = frozenset(element for element in elements if isinstance(element, Table))
+    # One table, asked once: an alias of it in a subquery reads other rows of it.
+    sources = [e for e in elements if isinstance(e, SelectBase | FromClause)]
+    asked = sum(not isinstance(source, TableClause) for source in sources)
+    once = len(tables) == 1 and asked == 1 and not writes
+    texts = any(isinstance(element, TextClause) for element in elements)
     return _Statement(
         reads=tables if not writes or len(tables) > 1 else frozenset(),
         writes=writes,
         deletes=any(isinstance(element, Delete) for element in elements),
-        lookup=_lookup(statement, compiled.bind_names) if not writes and len(tables) == 1 else None,
+        updates=any(isinstance(element, Update) for element in elements),
+        lookup=_lookup(statement, compiled.bind_names) if once else None,
         is_text=any(isinstance(element, TextualSelect) for element in elements)
-        or isinstance(statement, TextClause),
+        or (texts and not tables),
     )
 
 
@@ -302,7 +326,9 @@ def _unique_keys(table: Table) -> Iterable[list[Column[Any]]]:
         if isinstance(constraint, UniqueConstraint):
             yield list(constraint.columns)
     for index in table.indexes:
-        if index.unique and all(isinstance(column, Column) for column in index.expressions):
+        partial = any(option.endswith("_where") for option in index.dialect_kwargs)
+        plain = all(isinstance(column, Column) for column in index.expressions)
+        if index.unique and plain and not partial:
             yield list(index.columns)
 
 
@@ -317,29 +343,51 @@ def _read_row(reads: Reads, lookup: _Lookup, parameters: dict[str, Any]) -> None
 
 
 def _identity(values: Iterable[Any]) -> str:
-    return ",".join(str(value) for value in values)
+    """Name a row; a number is the same where it was given as text (``"042"``)."""
+    texts = (str(value) for value in values)
+    return ",".join(str(int(text)) if text.isdecimal() else text for text in texts)
 
 
-def _referring(metadatas: Iterable[MetaData], tables: set[Table]) -> set[Table]:
-    """Find the tables that refer to tables, transitively: ON DELETE may write them unseen."""
-    found: set[Table] = set()
+def _referring(
+    metadatas: Iterable[MetaData], tables: Iterable[str], *, by_updates: bool
+) -> set[str]:
+    """Find the tables that refer to tables, transitively: the database may write them unseen.
+
+    :param by_updates: by ON UPDATE, where a key says it; else by ON DELETE, which may be the
+        database's own affair.
+    """
+    found: set[str] = set()
     every = [table for metadata in metadatas for table in metadata.tables.values()]
     growing = True
     while growing:
-        targets = tables | found
+        targets = {*tables, *found}
         more = {
-            table
+            table.fullname
             for table in every
-            if table not in targets
-            and any(key.column.table in targets for key in table.foreign_keys)
+            if table.fullname not in targets
+            and any(
+                key.column.table.fullname in targets and (key.onupdate or not by_updates)
+                for key in table.foreign_keys
+            )
         }
         found |= more
         growing = bool(more)
     return found
 
 
-def _mapped_tables(db: Any) -> frozenset[Table]:
-    return frozenset(table for mapper in db.Model.registry.mappers for table in mapper.tables)
+def _named_tables(db: Any) -> frozenset[str]:
+    """The tables whose changed rows the events of a flush name."""
+    return frozenset(
+        table.fullname
+        for mapper in db.Model.registry.mappers
+        if issubclass(mapper.class_, db.Model)
+        for table in mapper.tables
+    )
+
+
+def _is_of_a_flush(context: Any) -> bool:
+    """Tell whether the unit of work runs a statement, not a listener that a flush calls."""
+    return _flushing.get() and "compiled_cache" in context.execution_options
 
 
 _watched: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
@@ -370,8 +418,14 @@ def _row_changed(mapper: Any, connection: Connection, target: Any) -> None:
     identities = {_identity(mapper.primary_key_from_instance(target))}
     if (old := inspect_state(target).identity) is not None:
         identities.add(_identity(old))
+    own_key = not mapper.inherits and list(mapper.primary_key) != list(
+        mapper.local_table.primary_key
+    )
     for table in mapper.tables:
         transaction.touched |= {f"{table.fullname}:{identity}" for identity in identities}
+        if own_key:
+            # Readers find the row by the table's key.
+            transaction.touched.add(f"{table.fullname}:*")
 
 
 def _row_loaded(target: Any, context: Any) -> None:
@@ -383,8 +437,15 @@ def _row_loaded(target: Any, context: Any) -> None:
         for key in [key for key in reads.expected if key[0] == table.fullname]:
             _, columns, values = key
             if all(
-                state.dict.get(state.mapper.get_property_by_column(table.c[column]).key) == value
+                _loaded_value(state, table.c[column]) == value
                 for column, value in zip(columns, values, strict=True)
             ):
                 del reads.expected[key]
                 reads.read_row(table.fullname, _identity(state.identity or ()))
+
+
+def _loaded_value(state: Any, column: Column[Any]) -> Any:
+    """The value of a column, or what nothing equals, where only another class has the column."""
+    if not state.mapper.columns.contains_column(column):
+        return state
+    return state.dict.get(state.mapper.get_property_by_column(column).key)

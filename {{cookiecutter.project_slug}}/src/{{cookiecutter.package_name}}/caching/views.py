@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.test import run_wsgi_app
 
 from .fills import Entries, Filled, Outcome, Policy
-from .inputs import Declared, report_once, watched
+from .inputs import Declared, has_read_cookies, report_once, watched
 from .options import Options
 from .pages import Page, cache_status, page_key, refill_environ, unstorable
 
@@ -33,13 +33,14 @@ class PageOptions:
     :param private: ``True``: an entry per session and ``Authorization``; or a callable that
         names the user.
     :param not_found_timeout: seconds for which a 404 is stored; ``None`` is not at all.
-    :param custom_key: replaces path and query in the key.
+    :param custom_key: replaces the path in the key, and with ``whole_key`` the query, too.
     """
 
     declared: Declared
     private: bool | Callable[[], object]
     not_found_timeout: int | None
     custom_key: str | None
+    whole_key: bool
     hit_indication: bool
 
 
@@ -89,11 +90,26 @@ def serve_page(
     if refusal is not None:
         return _with_status(current_app.make_response(call()), "bypass", None, False, refusal)
     custom = page_options.custom_key
-    key = own(page_key(request, page_options.declared, custom=custom, user=user))
+    key = own(
+        page_key(
+            request,
+            page_options.declared,
+            custom=custom,
+            with_query=not page_options.whole_key,
+            user=user,
+        )
+    )
     refusals: list[str] = []
 
     def fill() -> Filled:
-        response, value, timeout, refused = _fill(call, options, page_options)
+        try:
+            response, value, timeout, refused = _fill(call, options, page_options)
+        except HTTPException as error:
+            # A server's fault stays one, so that a stale page can stand in for it.
+            if _status_of(error) >= 500:
+                raise
+            response = current_app.make_response(current_app.handle_user_exception(error))
+            value, timeout, refused = None, None, "status"
         refusals.extend([refused] if refused else [])
         return Filled(response, value, timeout)
 
@@ -109,10 +125,19 @@ def serve_page(
     )
 
 
+def _status_of(error: HTTPException) -> int:
+    return error.get_response().status_code
+
+
 def _identity(entries: Entries, page_options: PageOptions) -> tuple[str, str | None]:
     """Name the user of a private page, or say why this request goes past the cache."""
     if request.method not in ("GET", "HEAD"):
         return "", "method"
+    if request.content_length or "HTTP_TRANSFER_ENCODING" in request.environ:
+        return "", "body"
+    by_cookie = callable(page_options.private) or "cookie" in page_options.declared.headers
+    if has_read_cookies() and not by_cookie:
+        return "", "cookies"
     if callable(page_options.private):
         name = page_options.private()
         return f"{name}", "anonymous" if name is None else None
@@ -144,6 +169,9 @@ def _fill(
             if isinstance(returned, HTTPException):
                 returned = returned.get_response()
         response = current_app.make_response(returned)
+    response.vary.update(name.title() for name in sorted(page_options.declared.headers))
+    if private:
+        response.vary.add("Cookie")
     if response.status_code == 404:
         timeout = page_options.not_found_timeout
     if isinstance(returned, CachedResponse) and returned.timeout is not None:

@@ -9,6 +9,7 @@ from flask import Blueprint, abort, current_app, jsonify, make_response, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from werkzeug.exceptions import BadRequest
 
 from ..extensions import cache, csrf, db
 from . import listing, queries
@@ -19,7 +20,7 @@ bp = Blueprint("catalog_api", __name__, url_prefix="/api/products")
 # A bearer token is sent by no browser on its own, so a forged form cannot use it.
 csrf.exempt(bp)
 
-_ONE = f"/<int(max={MAX_INTEGER}):product_id>"
+_ONE = "/<int:product_id>"
 
 
 def refuse(
@@ -76,7 +77,7 @@ def list_products() -> ResponseReturnValue:
 # Not a cached page: making the JSON costs little, so it is enough to memoize the row beneath it.
 @bp.get(_ONE)
 def get_product(product_id: int) -> ResponseReturnValue:
-    return _as_json(queries.product(product_id))
+    return _as_json(queries.product(product_id) if product_id <= MAX_INTEGER else None)
 
 
 @bp.post("")
@@ -109,7 +110,8 @@ def delete_product(product_id: int) -> ResponseReturnValue:
 
 
 def _find(product_id: int) -> Product:
-    product = db.session.get(Product, product_id)
+    # PostgreSQL refuses a larger number with an error.
+    product = db.session.get(Product, product_id) if product_id <= MAX_INTEGER else None
     if product is None:
         abort(404, description="There is no such product.")
     return product
@@ -119,7 +121,10 @@ def _read_body(*, partial: bool) -> dict[str, Any]:
     # Also `application/merge-patch+json` (RFC 7396), of which a flat object is all that is used.
     if not request.is_json:
         refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send `Content-Type: application/json`.")
-    body = request.get_json()
+    try:
+        body = request.get_json()
+    except BadRequest:
+        refuse(HTTPStatus.BAD_REQUEST, "The body is not valid JSON.")
     if not isinstance(body, dict):
         refuse(HTTPStatus.UNPROCESSABLE_ENTITY, "Send a JSON object.")
     known = frozenset(db.session.scalars(select(Category.slug)))

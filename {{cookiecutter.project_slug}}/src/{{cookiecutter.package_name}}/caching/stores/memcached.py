@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -140,14 +141,19 @@ class MemcachedStore:
         The clock is read while a mark of our own holds the tag's place: an invalidation that
         comes before that reading is below it, one that comes after it replaces the mark.
         """
-        mark = marked(None, "new", time.time())
+        token = secrets.token_hex(4)
+        mark = marked(None, token, time.time())
         if not self.add(tag, mark, DOUBT_SECONDS):
             return
         with self._connection():
             value, cas = self._client.gets(_plain(tag))
             now = self._client.get(_plain(clock))
-            if value == mark and now is not None:
-                self._client.cas(_plain(tag), now.strip(), cas, expire=_expiry(TAG_SECONDS))
+            created = value == mark and is_reading(now)
+            if created:
+                expiry = _expiry(TAG_SECONDS)
+                created = self._client.cas(_plain(tag), now.strip(), cas, expire=expiry)
+        if not created:
+            self.invalidate(clock, [tag], token)
 
     def _change(self, tag: str, change: Callable[[bytes | None], bytes]) -> None:
         """Change a tag's value as one step (compare-and-swap)."""

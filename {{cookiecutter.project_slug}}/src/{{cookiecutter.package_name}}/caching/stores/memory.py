@@ -117,6 +117,8 @@ class MemoryStore:
 
     def _put(self, key: str, value: bytes, seconds: float | None) -> None:
         self._drop(key)
+        if _size(key, value) > self._max_bytes:
+            return
         self._items[key] = value, math.inf if seconds is None else time.monotonic() + seconds
         self._bytes += _size(key, value)
         while len(self._items) > self._max_entries or self._bytes > self._max_bytes:
