@@ -53,11 +53,13 @@ class Filled:
     :param result: what the caller gets.
     :param value: its encoding; ``None`` where it must not be stored.
     :param timeout: seconds that replace the policy's.
+    :param refused: in a word, why it must not be stored.
     """
 
     result: Any
     value: bytes | None
     timeout: float | None = None
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Outcome:
     entry: Entry | None = None
     result: Any = None
     stored: bool = False
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,7 @@ class Entries:
         reads = current_reads()
         self.before_fetch(reads)
         if reads.bypass or reads.uncommitted or key in reads.filling:
-            return Outcome("bypass", result=fill().result)
+            return _past(fill)
         try:
             found = _Found() if renew else self._find(key, reads)
         except StoreError as error:
@@ -213,7 +216,7 @@ class Entries:
     def _go_without(self, error: StoreError, fill: Callable[[], Filled], reads: Reads) -> Outcome:
         self._failed(error)
         reads.bypass = True
-        return Outcome("bypass", result=fill().result)
+        return _past(fill)
 
     def _fill(
         self,
@@ -238,7 +241,7 @@ class Entries:
         if filled.value is None:
             self._refuse(key)
         entry = self._store(key, filled, policy, reads, lease)
-        return Outcome("miss", entry=entry, result=filled.result, stored=entry is not None)
+        return Outcome("miss", entry, filled.result, entry is not None, filled.refused)
 
     def _refuse(self, key: str) -> None:
         """Remember that there was nothing to store: who waits for the next one waits in vain."""
@@ -565,6 +568,11 @@ def _encodable(name: str) -> str:
 def key_tag(key: str) -> str:
     """The tag that an entry's own key is."""
     return f"key:{key}"
+
+
+def _past(fill: Callable[[], Filled]) -> Outcome:
+    filled = fill()
+    return Outcome("bypass", result=filled.result, refused=filled.refused)
 
 
 def _answer(entry: Entry, reads: Reads) -> Outcome:

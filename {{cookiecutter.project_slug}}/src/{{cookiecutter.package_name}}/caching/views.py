@@ -88,45 +88,23 @@ def serve_page(
     """
     user, refusal = _identity(entries, page_options)
     if refusal is not None:
-        return _with_status(current_app.make_response(call()), "bypass", None, False, refusal)
+        return _with_status(current_app.make_response(call()), Outcome("bypass", refused=refusal))
     custom = page_options.custom_key
-    key = own(
-        page_key(
-            request,
-            page_options.declared,
-            custom=custom,
-            with_query=not page_options.whole_key,
-            user=user,
-        )
-    )
-    refusals: list[str] = []
-
-    def fill() -> Filled:
-        try:
-            response, value, timeout, refused = _fill(call, options, page_options)
-        except HTTPException as error:
-            # A server's fault stays one, so that a stale page can stand in for it.
-            if _status_of(error) >= 500:
-                raise
-            response = current_app.make_response(current_app.handle_user_exception(error))
-            value, timeout, refused = None, None, "status"
-        refusals.extend([refused] if refused else [])
-        return Filled(response, value, timeout)
-
+    declared, with_query = page_options.declared, not page_options.whole_key
+    key = own(page_key(request, declared, custom=custom, with_query=with_query, user=user))
     # A refill of its own would know neither the user nor the tenant.
     in_foreground = page_options.private or own("") or _REFILL in request.environ
-    refill = None if in_foreground else _refill(page_options.declared)
-    outcome = entries.fetch(key, fill, policy, renew=renew, refill=refill)
+    outcome = entries.fetch(
+        key,
+        lambda: _fill(call, options, page_options),
+        policy,
+        renew=renew,
+        refill=None if in_foreground else _refill(declared),
+    )
     response = _response(outcome)
     if page_options.hit_indication and outcome.status == "hit":
         response.headers["hit_cache"] = "True"
-    return _with_status(
-        response, outcome.status, outcome, outcome.stored, refusals[0] if refusals else None
-    )
-
-
-def _status_of(error: HTTPException) -> int:
-    return error.get_response().status_code
+    return _with_status(response, outcome)
 
 
 def _identity(entries: Entries, page_options: PageOptions) -> tuple[str, str | None]:
@@ -153,10 +131,19 @@ def _identity(entries: Entries, page_options: PageOptions) -> tuple[str, str | N
     return "", None
 
 
-def _fill(
-    call: Callable[[], Any], options: Options, page_options: PageOptions
-) -> tuple[Response, bytes | None, float | None, str | None]:
-    """Call the view; return its response, the page's bytes or why there are none, its timeout."""
+def _fill(call: Callable[[], Any], options: Options, page_options: PageOptions) -> Filled:
+    """Call the view, and make a page of what it returns; an error of a client's is a response."""
+    try:
+        return _fill_page(call, options, page_options)
+    except HTTPException as error:
+        # A server's fault stays one, so that a stale page can stand in for it.
+        if error.get_response().status_code >= 500:
+            raise
+        response = current_app.make_response(current_app.handle_user_exception(error))
+        return Filled(response, None, refused="status")
+
+
+def _fill_page(call: Callable[[], Any], options: Options, page_options: PageOptions) -> Filled:
     private = bool(page_options.private)
     timeout: float | None = None
     with watched(f"The view {request.endpoint}", page_options.declared, _REMEDY) as inputs:
@@ -195,8 +182,8 @@ def _fill(
     elif request.method != "GET":
         refused = "method"
     if refused is not None:
-        return response, None, None, refused
-    return response, Page.of(response, private=private).encode(), timeout, None
+        return Filled(response, None, refused=refused)
+    return Filled(response, Page.of(response, private=private).encode(), timeout)
 
 
 def _response(outcome: Outcome) -> Response:
@@ -209,11 +196,10 @@ def _response(outcome: Outcome) -> Response:
     return response.make_conditional(request)  # type: ignore[return-value]
 
 
-def _with_status(
-    response: Response, status: str, outcome: Outcome | None, stored: bool, detail: str | None
-) -> Response:
-    entry = outcome.entry if outcome is not None else None
-    response.headers["Cache-Status"] = cache_status(status, entry, stored, detail)
+def _with_status(response: Response, outcome: Outcome) -> Response:
+    response.headers["Cache-Status"] = cache_status(
+        outcome.status, outcome.entry, outcome.stored, outcome.refused
+    )
     return response
 
 
