@@ -137,7 +137,7 @@ def test_no_message_shows_a_secret(setting, value):
     "url",
     [
         *("redis://h:abc/0", "redis://h:99999/0", "redis://:p/w@h/0", "redis://h/name"),
-        *("redis://h/0?socket_timeout=x", "redis:///", "http://h"),
+        *("redis://h/0?socket_timeout=x", "http://h"),
     ],
 )
 def test_a_url_that_redis_py_does_not_take_is_refused(url):
@@ -147,7 +147,13 @@ def test_a_url_that_redis_py_does_not_take_is_refused(url):
 @pytest.mark.parametrize(
     "url",
     [
-        *("redis://h", "redis://:pw@h:6379/0", "rediss://user:pw@h/1?ssl_cert_reqs=required"),
+        *(
+            "redis://h",
+            "redis:///0",
+            "redis://[::1]:6379/0/",
+            "redis://:pw@h:6379/0",
+            "rediss://user:pw@h/1?ssl_cert_reqs=required",
+        ),
         "unix:///run/redis.sock?db=1",
     ],
 )

@@ -310,7 +310,7 @@ def _is_redis(url: str) -> bool:
     except ValueError:
         return False
     # A name in the place of the database's number would be read as 0 in silence.
-    return url.startswith("unix:") or re.fullmatch(r"[^/]+//[^/?]+(/\d*)?(\?.*)?", url) is not None
+    return url.startswith("unix:") or re.fullmatch(r"\w+://[^/?]*(/\d*/?)?(\?.*)?", url) is not None
 
 
 def _is_address(text: str) -> bool:

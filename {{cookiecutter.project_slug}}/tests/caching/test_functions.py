@@ -4,7 +4,7 @@ import enum
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ class Right(enum.IntFlag):
 class Question:
     text: str
     more: Any = None
+    connection: Any = field(default=None, repr=False, compare=False)
 
 
 class Point(NamedTuple):
@@ -154,7 +155,7 @@ def test_a_cached_closure_that_is_no_view_is_refused(app: Flask, cache: Any) -> 
     def cached(n: int) -> Any:
         return cache.cached(60)(lambda: n)
 
-    with app.app_context(), pytest.raises(TypeError, match="make_name"):
+    with app.app_context(), pytest.raises(TypeError, match="key_prefix"):
         cached(1)()
 
 
@@ -168,6 +169,29 @@ def test_a_value_that_cannot_be_decoded_is_filled_anew(
         monkeypatch.setattr(Changeable, "version", 2)
         assert [memoized().number for _ in range(3)] == [2, 2, 2]
         assert cache.get("key") is None
+
+
+def test_a_value_that_cannot_be_decoded_does_not_stand_in_for_a_failure(
+    app: Flask, cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_later() -> Changeable:
+        calls["fail"] += 1
+        if calls["fail"] > 1:
+            raise OSError("away")
+        return Changeable(1)
+
+    memoized = cache.memoize(60, grace=60, make_name=lambda name: "fails")(fail_later)
+    with app.app_context():
+        memoized()
+        monkeypatch.setattr(Changeable, "version", 2)
+        with pytest.raises(AttributeError):
+            memoized()
+
+
+def test_what_a_dataclass_does_not_compare_does_not_enter_the_key() -> None:
+    first, second = Question("a"), Question("a")
+    first.connection = object()
+    assert keys.stable_text(first) == keys.stable_text(second)
 
 
 def test_refresh_takes_what_it_knows(app: Flask, cache: Any) -> None:

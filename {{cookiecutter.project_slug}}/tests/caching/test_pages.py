@@ -21,6 +21,7 @@ from flask import (
 )
 from flask.testing import FlaskClient
 from flask.views import MethodView
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from caching.conftest import caching
@@ -584,6 +585,84 @@ def test_a_cookie_that_is_read_before_the_view_is_noticed(
         for _ in range(2):
             response = client.get("/page")
             assert (response.text, status_of(response).split("=")[-1]) == (user, "cookies")
+
+
+@pytest.mark.parametrize("step", ["url_value_preprocessor", "before_request", "memoized"])
+def test_a_cookie_that_is_read_in_a_step_before_the_view_is_noticed(
+    app: Flask, cache: Any, step: str
+) -> None:
+    app.config["CACHE_STRICT"] = False
+
+    def read(*_: Any) -> None:
+        g.theme = request.cookies.get("theme", "light")
+
+    if step == "memoized":
+        app.before_request(cache.memoize(60, make_name=lambda name: "read")(read))
+    else:
+        getattr(app, step)(read)
+
+    @app.get("/page")
+    @cache.cached(60)
+    def page() -> str:
+        return str(g.theme)
+
+    for theme in ("light", "dark", "light"):
+        client = app.test_client()
+        client.set_cookie("theme", theme)
+        assert client.get("/page").text == theme
+
+
+def test_a_page_is_invalidated_by_arguments_that_were_taken_from_the_view(
+    app: Flask, cache: Any, client: FlaskClient
+) -> None:
+    @app.url_value_preprocessor
+    def take_language(_: Any, values: dict[str, Any] | None) -> None:
+        g.language = (values or {}).pop("language", "en")
+
+    @app.get("/<language>/page")
+    @cache.cached(60)
+    def page() -> str:
+        return str(g.language)
+
+    client.get("/de/page")
+    assert "; hit" in status_of(client.get("/de/page"))
+    with app.app_context():
+        cache.invalidate_view("page", language="de")
+    assert "; hit" not in status_of(client.get("/de/page"))
+
+
+def test_what_wraps_the_view_sees_its_refusals(app: Flask, cache: Any, client: FlaskClient) -> None:
+    def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def call() -> Any:
+            try:
+                return function()
+            except HTTPException as error:
+                return {"error": error.code}, error.code
+
+        return call
+
+    @app.get("/page")
+    @wrapped
+    @cache.cached(60)
+    def page() -> str:
+        abort(404)
+
+    answer = client.get("/page")
+    assert (answer.status_code, answer.json) == (404, {"error": 404})
+    assert status_of(answer) == "page-cache; fwd=miss; detail=status"
+
+
+def test_a_head_does_not_take_the_lease_from_the_gets_after_it(
+    app: Flask, cache: Any, client: FlaskClient
+) -> None:
+    @app.get("/page")
+    @cache.cached(60)
+    def page() -> str:
+        return "page"
+
+    client.head("/page")
+    assert not cache._app().extensions["cache"][cache]._refused
 
 
 def test_the_session_is_no_cookie_that_was_read(

@@ -113,6 +113,7 @@ class Draft(db.Model):  # type: ignore[name-defined, misc]
 class Country(db.Model):  # type: ignore[name-defined, misc]
     __tablename__ = "country"
     code: Mapped[str] = mapped_column(primary_key=True)
+    visits: Mapped[int] = mapped_column(default=0)
 
 
 class City(db.Model):  # type: ignore[name-defined, misc]
@@ -450,6 +451,16 @@ def test_a_commit_drops_what_was_read(shop: Shop, name: str) -> None:
         ("a new row", lambda: price_of(1), lambda: db.session.add(Item(slug="x", shelf_id=1))),
         ("a rollback", lambda: price_of(1), lambda: (set_price(1), db.session.rollback())),
         ("nothing", lambda: price_of(1), lambda: None),
+        (
+            "another row, in a function of a column",
+            lambda: db.session.scalar(select(func.coalesce(Item.price, 0)).where(Item.id == 1)),
+            lambda: set_price(2),
+        ),
+        (
+            "a column that no key refers to, ON UPDATE CASCADE",
+            lambda: db.session.get_one(City, 1).country,
+            lambda: setattr(db.session.get_one(Country, "p"), "visits", 7),
+        ),
     ],
 )
 def test_a_commit_leaves_what_it_did_not_touch(
@@ -586,6 +597,21 @@ def test_raw_sql_that_writes_is_recognised(shop: Shop, sql: str) -> None:
     with shop.app.app_context():
         db.session.execute(text(sql))
         assert load("caching.reads").current_reads().bypass
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH e AS (SELECT 'DELETE' AS a) SELECT a FROM e",
+        'WITH e AS (SELECT 1 AS "update") SELECT "update" FROM e',
+        "-- UPDATE\nSELECT 1",
+        "PRAGMA user_version",
+    ],
+)
+def test_raw_sql_that_reads_is_no_write(shop: Shop, sql: str) -> None:
+    with shop.app.app_context():
+        db.session.execute(text(sql))
+        assert not load("caching.reads").current_reads().bypass
 
 
 def test_what_one_context_has_not_committed_another_one_in_it_does_not_store(shop: Shop) -> None:

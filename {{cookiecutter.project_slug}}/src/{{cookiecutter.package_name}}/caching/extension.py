@@ -25,7 +25,7 @@ from .entries import Sealer
 from .fills import Entries, key_tag
 from .fragments import FragmentExtension
 from .functions import fetch_value
-from .inputs import Declared, forget_cookies, report_once
+from .inputs import Declared, begin_request, report_once, routed_arguments
 from .keys import CallKey, bounded, refuse_nameless
 from .options import Options, Timeout, check_tags, checked
 from .reads import current_reads
@@ -101,7 +101,7 @@ class Cache(flask_caching.Cache):
         self.app = app
         self.source_check = settings["CACHE_SOURCE_CHECK"]
         # First of all: what reads a cookie after it, and before a cached view, is noticed.
-        app.before_request_funcs.setdefault(None, []).insert(0, forget_cookies)
+        app.url_value_preprocessors.setdefault(None, []).insert(0, begin_request)
         setattr(app.jinja_env, JINJA_CACHE_ATTR_NAME, self)
         app.jinja_env.add_extension(FragmentExtension)
         store = connect(settings)
@@ -162,7 +162,8 @@ class Cache(flask_caching.Cache):
                 f"invalidate_view: {endpoint!r} takes {takes}, not {sorted(values)}: "
                 "give all its arguments, or none for all its pages."
             )
-        self.invalidate(view_tag(endpoint, _as_routed(self._app(), endpoint, values)))
+        routed = _as_routed(self._app(), endpoint, values)
+        self.invalidate(view_tag(endpoint, values), view_tag(endpoint, routed))
 
     def refresh(self, function: Any, *args: Any, **kwargs: Any) -> None:
         """Drop a memoized call, or a key, softly: stale from now on, served so within its grace.
@@ -278,7 +279,7 @@ class Cache(flask_caching.Cache):
                 if "%s" not in key_prefix:
                     return key_prefix + source
                 # A view is known by its endpoint; any other function only by its name.
-                refuse_nameless(function)
+                refuse_nameless(function, "give it a key, key_prefix='…'")
                 path = request.path if has_request_context() else ""
                 return call_key(*args, **kwargs) + "@" + path + source
 
@@ -383,7 +384,7 @@ class Cache(flask_caching.Cache):
         args: Any,
         kwargs: Any,
     ) -> Response:
-        endpoint, values = request.endpoint or "", request.view_args or {}
+        endpoint, values = request.endpoint or "", routed_arguments()
         tags = [view_tag(endpoint), key_tag(self._own(decorated.make_cache_key()))]
         tags += [view_tag(endpoint, values)] if values else []
         if page_options.custom_key is not None:
@@ -492,6 +493,7 @@ class Cache(flask_caching.Cache):
             return None if value is None else decode(value)
         except Exception as error:
             report_once(f"cache.get: the value of {key} cannot be decoded: {error!r}")
+            self.delete(key)
             return None
 
     def has(self, key: str) -> bool:

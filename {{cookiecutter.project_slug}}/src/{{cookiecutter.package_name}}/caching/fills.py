@@ -23,10 +23,11 @@ T = TypeVar("T")
 _REMEMBERED_KEYS = 10_000
 _REFILL_THREADS = 2
 _WAITING_REFILLS = 64
-#: For how long nobody waits for the fill of a key that gave nothing to store.
+#: For how long nobody waits for the fill of a key that gave nothing to store, or failed.
 _REFUSED_SECONDS = 10
+_FAILED_SECONDS = 1
 #: How long one process may take to start a generation before another tries.
-_STARTING_SECONDS = 1
+_STARTING_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,8 @@ class Entries:
         """
         deadline = time.monotonic() + self._wait_seconds
         pause = 0.002
-        while policy.timeout > 0 and (stale is not None or not self._is_refused(key)):
+        waited_for = renew or stale is not None
+        while policy.timeout > 0 and (waited_for or not self._is_refused(key)):
             with self._flight(key, 0 if stale else deadline - time.monotonic()) as leading:
                 lease = self._new_lease(key) if leading else None
                 try:
@@ -231,21 +233,19 @@ class Entries:
         try:
             filled = fill()
         except Exception:
-            self._refuse(key)
+            self._refuse(key, _FAILED_SECONDS)
             if stale is None:
                 raise
             logger.warning("The fill of %s failed; serving it stale.", key, exc_info=True)
             return _answer(stale, reads)
         finally:
             reads.filling.pop()
-        if filled.value is None:
-            self._refuse(key)
         entry = self._store(key, filled, policy, reads, lease)
         return Outcome("miss", entry, filled.result, entry is not None, filled.refused)
 
-    def _refuse(self, key: str) -> None:
+    def _refuse(self, key: str, seconds: float) -> None:
         """Remember that there was nothing to store: who waits for the next one waits in vain."""
-        self._keep(self._refused, key, time.monotonic() + _REFUSED_SECONDS)
+        self._keep(self._refused, key, time.monotonic() + seconds)
 
     def _is_refused(self, key: str) -> bool:
         return time.monotonic() < self._refused.get(key, 0)
@@ -255,10 +255,13 @@ class Entries:
     ) -> Entry | None:
         timeout = policy.timeout if filled.timeout is None else filled.timeout
         reads.tags.update(policy.tags, [key_tag(key)])
-        if filled.value is None or timeout <= 0 or reads.started is None:
+        if filled.value is None or timeout <= 0:
+            # What a HEAD leaves to the next GET is not refused to it.
+            if filled.refused != "method":
+                self._refuse(key, _REFUSED_SECONDS)
             return None
         self.before_fetch(reads)
-        if reads.bypass or reads.uncommitted:
+        if reads.bypass or reads.uncommitted or reads.started is None:
             return None
         now = time.time()
         fresh_until = now + timeout * (1 - policy.jitter * random.random())  # noqa: S311 - spread only

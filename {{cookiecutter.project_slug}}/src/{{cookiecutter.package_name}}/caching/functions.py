@@ -55,7 +55,10 @@ def fetch_value(
     except Exception as error:
         # Its class was renamed, or changed.
         report_once(f"{options.name}: an entry cannot be decoded, so it is filled anew: {error!r}")
-        return entries.fetch(key, fill, policy, renew=True).result, False
+        outcome = entries.fetch(key, fill, policy, renew=True)
+        if outcome.entry is not None and not outcome.stored:
+            raise  # The fill failed, and what would stand in for it is what cannot be decoded.
+        return outcome.result, False
 
 
 def _passes(response_filter: Callable[..., Any] | None, result: Any) -> bool:

@@ -22,6 +22,7 @@ _ALWAYS_DECLARED = frozenset({"content-type", "content-length", "transfer-encodi
 #: What is computed from the body, which can be read once only.
 _OF_THE_BODY = frozenset({"stream", "data", "form", "files"})
 _NAME = "caching.inputs"
+_ARGUMENTS = "caching.arguments"
 _reported: set[str] = set()
 
 
@@ -55,13 +56,24 @@ def _name_of(pair: str) -> str:
     return unquote_plus(pair.partition("=")[0].encode("latin-1").decode("utf-8", "replace"))
 
 
-def forget_cookies() -> None:
-    """Let the session's own look at the cookies not count: the first of a request's steps."""
+def begin_request(_: str | None, view_args: dict[str, Any] | None) -> None:
+    """Remember what a request is like before the application's own steps: the first of them.
+
+    The session's own look at the cookies does not count; arguments can be taken away, as a
+    language is that stands in every URL.
+    """
     request.__dict__.pop("cookies", None)
+    request.environ[_ARGUMENTS] = dict(view_args or {})
+
+
+def routed_arguments() -> dict[str, Any]:
+    """The arguments in the request's URL."""
+    arguments: dict[str, Any] = request.environ.get(_ARGUMENTS, {})
+    return arguments
 
 
 def has_read_cookies() -> bool:
-    """Tell whether the cookies were looked at since then."""
+    """Tell whether the cookies were looked at since the request began."""
     return "cookies" in request.__dict__
 
 
@@ -133,9 +145,11 @@ def watched(name: str, declared: Declared, remedy: str) -> Iterator[Inputs]:
             inputs.session_read, inputs.session_written = session.accessed, session.modified
             session.accessed = accessed or session.accessed
             session.modified = modified or session.modified
-    if outer is not None:
-        for kind, undeclared in inputs.undeclared:
+    for kind, undeclared in inputs.undeclared:
+        if outer is not None:
             outer.read(kind, undeclared)
+        elif undeclared.lower() == "cookie":
+            request.cookies  # noqa: B018 - the view that may come next sees that they were read
 
 
 @contextmanager

@@ -71,9 +71,10 @@ def _own_text(value: Any) -> str:
         raise UnstableArgument("is a row of the database, which changes: pass its primary key")
     if isinstance(value, _FUNCTIONS):
         raise UnstableArgument("is a function, which is known by its address: pass a name instead")
-    if dataclasses.is_dataclass(value):
-        parts = ((part.name, getattr(value, part.name)) for part in dataclasses.fields(value))
-        return ",".join(f"{name}={stable_text(part)}" for name, part in parts)
+    kind: Any = type(value)
+    if dataclasses.is_dataclass(value) and kind.__dataclass_params__.repr:
+        parts = [part.name for part in dataclasses.fields(value) if part.repr or part.compare]
+        return ",".join(f"{name}={stable_text(getattr(value, name))}" for name in parts)
     if isinstance(value, tuple):
         return ",".join(map(stable_text, value))
     text = repr(value)
@@ -153,9 +154,15 @@ class CallKey:
                 f"{self.name}: the argument {name!r} {error}, or leave it out of the key "
                 f"with args_to_ignore=[{name!r}]."
             ) from None
+        except RecursionError:
+            raise UnstableArgument(
+                f"{self.name}: the argument {name!r} contains itself: pass plain data."
+            ) from None
 
 
-def refuse_nameless(function: Callable[..., Any]) -> None:
+def refuse_nameless(
+    function: Callable[..., Any], remedy: str = "name it with make_name=lambda name: '…'"
+) -> None:
     """Refuse a function that others can share a name with, and that returns something else.
 
     :raises TypeError: in words.
@@ -169,5 +176,5 @@ def refuse_nameless(function: Callable[..., Any]) -> None:
         return
     raise TypeError(
         f"{function.__module__}.{function.__qualname__} {what}: pass what it needs as arguments, "
-        "or name it with make_name=lambda name: '…'."
+        f"or {remedy}."
     )

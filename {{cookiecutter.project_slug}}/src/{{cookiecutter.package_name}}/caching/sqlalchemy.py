@@ -14,7 +14,18 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from flask import Flask, has_request_context
-from sqlalchemy import Connection, Delete, Engine, Insert, Integer, MetaData, Table, Update, event
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Engine,
+    ForeignKey,
+    Insert,
+    Integer,
+    MetaData,
+    Table,
+    Update,
+    event,
+)
 from sqlalchemy import inspect as inspect_state
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import (
@@ -24,6 +35,7 @@ from sqlalchemy.sql.elements import (
     ColumnElement,
     TextClause,
 )
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.schema import Column, UniqueConstraint
 from sqlalchemy.sql.selectable import (
     FromClause,
@@ -45,9 +57,12 @@ _NAME = "caching.transaction"
 _READING = frozenset(
     {"SELECT", "VALUES", "EXPLAIN", "SHOW", "SET", "RESET", "PRAGMA", "ANALYZE"}
     | {"BEGIN", "START", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "DECLARE", "FETCH", "CLOSE"}
+    | {"LOCK", "LISTEN", "UNLISTEN", "NOTIFY", "TABLE", "USE", "DESCRIBE"}
 )
-_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
-_WRITING = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
+_COMMENTS_AND_QUOTES = re.compile(
+    r"""/\*.*?\*/|--[^\n]*|'(?:[^']|'')*'|"(?:[^"]|"")*\"""", re.DOTALL
+)
+_WRITING = re.compile(r"\b(INSERT|(?<!FOR )UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
 _flushing: ContextVar[bool] = ContextVar("caching_flushing", default=False)
 
 
@@ -163,7 +178,9 @@ class _Tracker:
             if transaction is not None:
                 by_itself = _commits_by_itself(connection)
                 transaction.touched |= self._touched(
-                    statement, by_unit_of_work=_is_of_a_flush(context) and not by_itself
+                    statement,
+                    columns=frozenset((compiled and compiled.column_keys) or ()),
+                    by_unit_of_work=_is_of_a_flush(context) and not by_itself,
                 )
                 if by_itself:
                     transaction.token = self._mark(transaction.touched)
@@ -193,12 +210,20 @@ class _Tracker:
             known = self._statements[compiled] = _analysed(compiled)
         return known
 
-    def _touched(self, statement: _Statement, *, by_unit_of_work: bool) -> set[str]:
+    def _touched(
+        self, statement: _Statement, *, columns: frozenset[str], by_unit_of_work: bool
+    ) -> set[str]:
         """Name what a statement writes: tables, and ``table:*`` where no event names the rows."""
         written, cascaded = statement.writes, set[str]()
-        if statement.deletes or statement.updates:
-            metadatas = self._db.metadatas.values()
-            cascaded = _referring(metadatas, written, by_updates=not statement.deletes)
+        metadatas = self._db.metadatas.values()
+        if statement.deletes:
+            cascaded = _referring(metadatas, written, lambda key: True)
+        elif statement.updates:
+
+            def follows(key: ForeignKey) -> bool:
+                return bool(key.onupdate) and (not columns or key.column.key in columns)
+
+            cascaded = _referring(metadatas, written, follows)
         named = _named_tables(self._db) if by_unit_of_work else frozenset()
         unnamed = {f"{table}:*" for table in (written - named) | cascaded}
         return {*written, *cascaded, *unnamed}
@@ -237,7 +262,7 @@ class _Tracker:
 
     def _note_text(self, sql: str, reads: Reads) -> None:
         """Say that raw SQL cannot be seen into; after a write nothing of the context is stored."""
-        bare = _COMMENT.sub(" ", sql).lstrip(" \t\r\n(")
+        bare = _COMMENTS_AND_QUOTES.sub(" ", sql).lstrip(" \t\r\n(")
         verb = (re.match(r"\w*", bare) or [""])[0].upper()
         if (verb not in _READING and verb != "WITH") or (verb == "WITH" and _WRITING.search(bare)):
             reads.bypass = True
@@ -274,7 +299,7 @@ def _analysed(compiled: Any) -> _Statement:
     )
     # One table, asked once: an alias of it in a subquery reads other rows of it.
     sources = [e for e in elements if isinstance(e, SelectBase | FromClause)]
-    asked = sum(not isinstance(source, TableClause) for source in sources)
+    asked = sum(not isinstance(source, TableClause | FunctionElement) for source in sources)
     once = len(tables) == 1 and asked == 1 and not writes
     texts = any(isinstance(element, TextClause) for element in elements)
     return _Statement(
@@ -345,16 +370,18 @@ def _read_row(reads: Reads, lookup: _Lookup, parameters: dict[str, Any]) -> None
 def _identity(values: Iterable[Any]) -> str:
     """Name a row; a number is the same where it was given as text (``"042"``)."""
     texts = (str(value) for value in values)
-    return ",".join(str(int(text)) if text.isdecimal() else text for text in texts)
+    # A text of thousands of digits is no number, and int() refuses it.
+    return ",".join(
+        str(int(text)) if text.isdecimal() and len(text) < 40 else text for text in texts
+    )
 
 
 def _referring(
-    metadatas: Iterable[MetaData], tables: Iterable[str], *, by_updates: bool
+    metadatas: Iterable[MetaData], tables: Iterable[str], follows: Callable[[ForeignKey], bool]
 ) -> set[str]:
     """Find the tables that refer to tables, transitively: the database may write them unseen.
 
-    :param by_updates: by ON UPDATE, where a key says it; else by ON DELETE, which may be the
-        database's own affair.
+    :param follows: whether a change of the row that a key refers to changes the key's row.
     """
     found: set[str] = set()
     every = [table for metadata in metadatas for table in metadata.tables.values()]
@@ -366,8 +393,7 @@ def _referring(
             for table in every
             if table.fullname not in targets
             and any(
-                key.column.table.fullname in targets and (key.onupdate or not by_updates)
-                for key in table.foreign_keys
+                key.column.table.fullname in targets and follows(key) for key in table.foreign_keys
             )
         }
         found |= more

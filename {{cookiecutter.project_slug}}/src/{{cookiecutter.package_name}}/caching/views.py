@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Response, current_app, request, session
+from flask import Response, after_this_request, current_app, request, session
 from flask.globals import request_ctx
 from flask.sessions import session_json_serializer
 from flask_caching import CachedResponse
@@ -101,6 +101,9 @@ def serve_page(
         renew=renew,
         refill=None if in_foreground else _refill(declared),
     )
+    if isinstance(outcome.result, HTTPException):
+        after_this_request(lambda response: _with_status(response, outcome))
+        raise outcome.result
     response = _response(outcome)
     if page_options.hit_indication and outcome.status == "hit":
         response.headers["hit_cache"] = "True"
@@ -132,15 +135,14 @@ def _identity(entries: Entries, page_options: PageOptions) -> tuple[str, str | N
 
 
 def _fill(call: Callable[[], Any], options: Options, page_options: PageOptions) -> Filled:
-    """Call the view, and make a page of what it returns; an error of a client's is a response."""
+    """Call the view, and make a page of what it returns; a client's error is a result, too."""
     try:
         return _fill_page(call, options, page_options)
     except HTTPException as error:
-        # A server's fault stays one, so that a stale page can stand in for it.
+        # A server's fault is a failure of the fill, for which a stale page can stand in.
         if error.get_response().status_code >= 500:
             raise
-        response = current_app.make_response(current_app.handle_user_exception(error))
-        return Filled(response, None, refused="status")
+        return Filled(error, None, refused="status")
 
 
 def _fill_page(call: Callable[[], Any], options: Options, page_options: PageOptions) -> Filled:

@@ -180,5 +180,6 @@ def _plain(key: str) -> str:
 def _expiry(seconds: float | None) -> int:
     if seconds is None:
         return 0
-    whole = max(1, -int(-seconds // 1))
+    # It counts the ticks of its clock: what lives for one second can be gone at once.
+    whole = -int(-seconds // 1) + 1
     return whole if whole <= _LONGEST_EXPIRY_SECONDS else int(time.time()) + whole

@@ -40,4 +40,4 @@ def invalidated(value: bytes | None, reading: int, token: str, now: float) -> by
 
 def _is_settled(doubt: bytes, token: str, now: float) -> bool:
     writer, _, until = doubt.partition(b":")
-    return writer == token.encode() or int(until) < now
+    return writer == token.encode() or int(until) < int(now)
