@@ -109,6 +109,7 @@ def process(
     ready.wait()
     for scene, ask in zip(scenes, questions, strict=True):
         wait_until(scene.is_due, PATIENCE)
+        ready.wait()  # also with the scene before: what one clears, another still looks at
         if first and scene.kind == "cleared":
             with app.app_context():
                 cache.clear()
