@@ -191,8 +191,8 @@ class Entries:
         """
         deadline = time.monotonic() + self._wait_seconds
         pause = 0.002
-        waited_for = renew or stale is not None
-        while policy.timeout > 0 and (waited_for or not self._is_refused(key)):
+        ignores_refusal = renew or stale is not None
+        while policy.timeout > 0 and (ignores_refusal or not self._is_refused(key)):
             with self._flight(key, 0 if stale else deadline - time.monotonic()) as leading:
                 lease = self._new_lease(key) if leading else None
                 try:
@@ -285,7 +285,8 @@ class Entries:
             return None
         if lease is not None:
             lease.held = False
-        self._refused.pop(key, None)
+        with self._lock:
+            self._refused.pop(key, None)
         self._keep(self._tags_of, key, tags)
         return entry
 
