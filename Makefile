@@ -9,20 +9,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 DEMO := build/demo/my-flask-app
+BENCH := build/bench
+TEMPLATE := {{cookiecutter.project_slug}}
 
-# Without uv, pip. Either takes exactly the files whose hashes are in the lock.
+# In a folder, by an interpreter. Without uv, pip. Either takes exactly the files whose hashes are in the lock.
 ifdef UV
-make_venv = $(UV) venv --quiet --allow-existing --no-python-downloads --python '$(PYTHON)' $(VENV)
-install = $(UV) pip install --quiet --python $(BIN)/python --require-hashes --requirement
+make_venv = $(UV) venv --quiet --allow-existing --no-python-downloads --python '$(2)' $(1)
+install = $(UV) pip install --quiet --python $(1)/bin/python --require-hashes --requirement
 else
-make_venv = $(PYTHON) -m venv $(VENV)
-install = $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+make_venv = '$(2)' -m venv $(1)
+install = $(1)/bin/python -m pip install --quiet --disable-pip-version-check \
 	--require-hashes --requirement
 endif
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo bake test lint format lock clean
+.PHONY: help demo bake test bench lint format lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; \
@@ -41,6 +43,9 @@ bake: $(VENV)/.bake ## Generate a project in build/demo
 test: $(VENV)/.dev ## Run every test that this machine can run, and name the others
 	$(BIN)/python -m pytest
 
+bench: bake $(BENCH)/.installed ## Measure beside stock Flask-Caching and others, some minutes (ARGS=--quick: seconds)
+	$(BENCH)/bin/python benchmarks/bench.py $(DEMO) $(ARGS)
+
 lint: $(VENV)/.dev ## Check the template's own sources
 	$(BIN)/pre-commit run --all-files
 
@@ -55,6 +60,8 @@ compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 lock: $(VENV)/.dev ## Renew requirements/*.txt from pyproject.toml (UPGRADE=--upgrade: all to the newest)
 	$(compile) --group dev --output-file requirements/dev.txt
 	$(compile) --group bake --constraint requirements/dev.txt --output-file requirements/bake.txt
+	$(compile) --group bench --constraint '$(TEMPLATE)/requirements/dev.txt' \
+		--output-file requirements/bench.txt
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) build
@@ -69,14 +76,24 @@ $(VENV)/bin/python:
 	@test -n '$(UV)' || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo '$(PYTHON) comes without its venv module.' \
 			'On Debian and Ubuntu: apt install python3-venv. Or install uv.'; exit 1; }
-	@$(make_venv) || { rm -rf $(VENV); exit 1; }
+	@$(call make_venv,$(VENV),$(PYTHON)) || { rm -rf $(VENV); exit 1; }
 
 # `bake` is part of `dev`: whoever has installed that needs no second installation.
 $(VENV)/.bake: $(VENV)/bin/python requirements/bake.txt
-	@test -e $(VENV)/.dev || { echo 'Installing cookiecutter into $(VENV).'; $(install) requirements/bake.txt; }
+	@test -e $(VENV)/.dev || { echo 'Installing cookiecutter into $(VENV).'; \
+		$(call install,$(VENV)) requirements/bake.txt; }
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python requirements/dev.txt
 	@echo 'Installing what the tests need into $(VENV).'
-	$(install) requirements/dev.txt
+	$(call install,$(VENV)) requirements/dev.txt
+	@touch $@
+
+# An environment of a generated project, and what is measured beside it.
+$(BENCH)/.installed: $(VENV)/bin/python requirements/bench.txt $(TEMPLATE)/requirements/dev.txt
+	@echo 'Installing what is measured into $(BENCH).'
+	@mkdir -p build
+	@$(call make_venv,$(BENCH),$(BIN)/python)
+	$(call install,$(BENCH)) '$(TEMPLATE)/requirements/dev.txt'
+	$(call install,$(BENCH)) requirements/bench.txt
 	@touch $@

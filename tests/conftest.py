@@ -26,26 +26,20 @@ def every_project(tmp_path_factory: pytest.TempPathFactory) -> list[Project]:
 def environment() -> Path:
     """Return the programs of an environment made from the lock that all projects share.
 
-    It stays in build/ for as long as the lock and the interpreter are the same.
+    What the benchmarks compare with is there too. It stays in build/ for as long as the locks and
+    the interpreter are the same.
     """
-    lock = TEMPLATE / "requirements" / "dev.txt"
-    state = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    folder = ROOT / "build" / f"environment-{state}"
+    locks = [TEMPLATE / "requirements" / "dev.txt", ROOT / "requirements" / "bench.txt"]
+    made_of = b"".join(lock.read_bytes() for lock in locks) + sys.version.encode()
+    folder = ROOT / "build" / f"environment-{hashlib.sha256(made_of).hexdigest()[:12]}"
     done = folder / "done"
     if not done.exists():
         uv = Path(sys.executable).with_name("uv")
         venv: list[str | Path] = [uv, "venv", "--quiet", "--clear", "-p", sys.executable, folder]
         subprocess.run(venv, check=True)
-        install: list[str | Path] = [
-            uv,
-            "pip",
-            "install",
-            "--quiet",
-            "--require-hashes",
-            "-r",
-            lock,
-        ]
-        subprocess.run([*install, "--python", folder / "bin" / "python"], check=True)
+        install: list[str | Path] = [uv, "pip", "install", "--quiet", "--require-hashes"]
+        files: list[str | Path] = [word for lock in locks for word in ("-r", lock)]
+        subprocess.run([*install, *files, "--python", folder / "bin" / "python"], check=True)
         done.touch()
     return folder / "bin"
 

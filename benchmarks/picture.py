@@ -1,0 +1,107 @@
+"""Draws the picture of the README: throughput of hits, and latencies while a page expires."""
+
+import math
+import statistics
+from html import escape
+
+from report import NAMES, Figures
+
+STYLE = """
+text { font: 13px system-ui, sans-serif; fill: #24292f }
+.card { fill: #fff; stroke: #d0d7de }
+.title { font-weight: 600; font-size: 15px }
+.quiet { fill: #57606a; font-size: 12px }
+.grid { stroke: #d0d7de }
+.ours { fill: #0969da; stroke: #0969da }
+.other { fill: #8c959f; stroke: #8c959f }
+path.ours, path.other { fill: none; stroke-width: 2.5 }
+.spread { stroke: #24292f }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e6edf3 }
+  .card { fill: #0d1117; stroke: #30363d }
+  .quiet { fill: #9198a1 }
+  .grid { stroke: #30363d }
+  .ours { fill: #4493f8; stroke: #4493f8 }
+  .other { fill: #767e87; stroke: #767e87 }
+  path.ours, path.other { fill: none }
+  .spread { stroke: #e6edf3 }
+}
+"""
+BARS = ("raw", "ours", "bare", "SimpleCache", "RedisCache", "defaults")
+WIDTH, HEIGHT = 960, 330
+#: Shares of the requests at which the curve's axis has a mark.
+SHARES = (0.0, 0.5, 0.9, 0.99, 0.999)
+
+
+def draw(figures: Figures, latencies: dict[str, list[float]]) -> str:
+    """Return the SVG; latencies are in milliseconds."""
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
+        "<title>Throughput of page hits, and latencies while a page expires</title>",
+        f"<style>{STYLE}</style>",
+        f'<rect class="card" x="1" y="1" width="{WIDTH - 2}" height="{HEIGHT - 2}" rx="8"/>',
+        *bars(figures["page hit"]),
+        *curves(latencies),
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def text(x: float, y: float, words: str, kind: str = "", anchor: str = "start") -> str:
+    """Write words."""
+    at = f'x="{x:.0f}" y="{y:.0f}" class="{kind}" text-anchor="{anchor}"'
+    return f"<text {at}>{escape(words, quote=False)}</text>"
+
+
+def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    """Draw a straight line."""
+    return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def bars(runs: dict[str, list[float]]) -> list[str]:
+    """Draw a bar for each server, and its spread."""
+    scale = 180 / max(max(runs[subject]) for subject in BARS)
+    parts = [text(24, 34, "Page hits, requests/s", "title")]
+    for place, subject in enumerate(BARS):
+        y, middle = 58 + 42 * place, statistics.median(runs[subject])
+        kind = "ours" if subject == "ours" else "other"
+        parts += [
+            text(24, y + 10, NAMES[subject]),
+            f'<rect class="{kind}" x="24" y="{y + 16}" width="{middle * scale:.1f}" height="10"/>',
+            line(
+                24 + min(runs[subject]) * scale,
+                y + 21,
+                24 + max(runs[subject]) * scale,
+                y + 21,
+                "spread",
+            ),
+            text(36 + max(runs[subject]) * scale, y + 26, f"{middle:,.0f}", "quiet"),
+        ]
+    return [*parts, text(24, HEIGHT - 12, "one worker, 8 connections; median and spread", "quiet")]
+
+
+def curves(latencies: dict[str, list[float]]) -> list[str]:
+    """Draw which share of the requests was answered within which time, both axes logarithmic."""
+    left, right, top, bottom = 500, 930, 58, 270
+    most = max(max(values) for values in latencies.values())
+    decades = range(-1, math.ceil(math.log10(most)) + 1)
+
+    def x(share: float) -> float:
+        return left + (right - left) * -math.log10(1 - min(share, 0.9995)) / 3.3
+
+    def y(milliseconds: float) -> float:
+        height = (math.log10(max(milliseconds, 0.1)) + 1) / (len(decades) - 1)
+        return bottom - (bottom - top) * height
+
+    parts = [text(430, 34, "Latency of a page that expires each second, ms", "title")]
+    for decade in decades:
+        parts.append(line(left, y(10.0**decade), right, y(10.0**decade), "grid"))
+        parts.append(text(left - 8, y(10.0**decade) + 4, f"{10.0**decade:g}", "quiet", "end"))
+    for share in SHARES:
+        parts.append(text(x(share), bottom + 18, f"{share * 100:g}%", "quiet", "middle"))
+    for place, (subject, values) in enumerate(sorted(latencies.items())):
+        ordered, kind = sorted(values), "ours" if subject == "ours" else "other"
+        points = [f"{x(n / len(ordered)):.1f},{y(v):.1f}" for n, v in enumerate(ordered)]
+        parts.append(f'<path class="{kind}" d="M{" L".join(points)}"/>')
+        parts.append(text(left + 12, top + 16 + 20 * place, NAMES[subject], ""))
+    return [*parts, text(430, HEIGHT - 12, "share of the requests answered within", "quiet")]

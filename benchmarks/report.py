@@ -1,0 +1,122 @@
+"""What is measured of whom, the bars, and the table that compares them."""
+
+import statistics
+from dataclasses import dataclass
+
+#: Of each measure and subject, a figure a round.
+Figures = dict[str, dict[str, list[float]]]
+
+NAMES = {
+    "ours": "this template",
+    "raw": "a raw WSGI callable",
+    "bare": "bare Flask",
+    "RedisCache": "Flask-Caching, Redis",
+    "SimpleCache": "Flask-Caching, SimpleCache",
+    "defaults": "Flask-Caching, Redis, gunicorn's defaults",
+    "dogpile.cache.redis": "dogpile.cache, Redis",
+    "dogpile.cache.memory": "dogpile.cache, memory",
+    "same": "the same application, Flask-Caching",
+}
+STOCK = ("RedisCache", "SimpleCache")
+FLASK = ("ours", "bare", *STOCK)
+FUNCTIONS = ("ours", *STOCK, "dogpile.cache.redis", "dogpile.cache.memory")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One thing that is measured; `order` is what a subject's process knows it by."""
+
+    name: str
+    unit: str
+    subjects: tuple[str, ...]
+    order: str
+    more_is_better: bool = False
+
+
+SERVED = [
+    Measure("page hit", "requests/s", (*FLASK, "raw", "defaults"), "/hello", True),
+    Measure("private page", "requests/s", FLASK, "/private", True),
+    Measure("304", "requests/s", (*FLASK, "raw"), "/conditional", True),
+]
+INSIDE = [
+    Measure("page hit in-process", "µs", FLASK, "page"),
+    Measure("page miss in-process", "µs", FLASK, "page miss"),
+    *(Measure(f"memoize hit, {n} arguments", "µs", FUNCTIONS, f"memoize {n}") for n in (0, 2, 10)),
+    Measure("memoize miss", "µs", FUNCTIONS, "memoize miss"),
+    Measure("fragment hit", "µs", ("ours", *STOCK), "fragment"),
+    Measure("invalidation", "µs", FUNCTIONS, "invalidation"),
+]
+STAMPEDE = Measure("stampede", "computations", FUNCTIONS, "stampede")
+EXPIRY = [
+    Measure(f"latency in an expiry, {name}", "ms", ("ours", "RedisCache"), name)
+    for name in ("median", "99%", "longest")
+]
+COMMANDS = Measure("Redis commands a page hit", "", ("ours", "RedisCache"), "")
+START = Measure("import and create_app", "ms", ("ours", "same"), "")
+MEMORY = Measure("memory of a worker", "MiB", ("ours", "same"), "")
+REACH = Measure("invalidation of many entries, over one's", "x", ("ours",), "")
+GROWTH = Measure("growth as the near cache fills, over its bound", "x", ("ours",), "near cache")
+MEASURES = [*SERVED, *INSIDE, STAMPEDE, *EXPIRY, COMMANDS, START, MEMORY, REACH, GROWTH]
+#: Those in which ours is to be at most so many times the other.
+COSTS = {START, MEMORY}
+#: What is to be reached: a least ratio; for a cost, or where there is nobody else, a most.
+BARS: dict[tuple[str, str], float] = {
+    ("page hit", "raw"): 0.93,
+    ("page hit", "bare"): 1.45,
+    ("page hit", "RedisCache"): 2.4,
+    ("page hit", "defaults"): 3.5,
+    ("page hit in-process", "RedisCache"): 40,
+    ("memoize hit, 2 arguments", "RedisCache"): 50,
+    (COMMANDS.name, ""): 0,
+    (START.name, "same"): 1.15,
+    (GROWTH.name, ""): 1.15,
+}
+
+
+def ratios(measure: Measure, other: str, figures: Figures) -> list[float]:
+    """Compare round by round: how many times better ours is, or for a cost how many times it is."""
+    pairs = zip(figures[measure.name]["ours"], figures[measure.name][other], strict=True)
+    upright = measure.more_is_better or measure in COSTS
+    return [ours / theirs if upright else theirs / ours for ours, theirs in pairs]
+
+
+def row(measure: Measure, other: str, figures: Figures) -> tuple[str, ...]:
+    """Return one row; without another subject, its figure itself stands for the ratio."""
+    found = figures[measure.name]
+    at_most = measure in COSTS or not other
+    compared = ratios(measure, other, figures) if other else found["ours"]
+    middle, bar, reached = statistics.median(compared), BARS.get((measure.name, other)), ""
+    if bar is not None:
+        reached = "yes" if (middle <= bar if at_most else middle >= bar) else "no"
+    return (
+        f"{measure.name}, {measure.unit}".rstrip(", "),
+        number(statistics.median(found["ours"])),
+        NAMES.get(other, ""),
+        number(statistics.median(found[other])) if other else "",
+        number(middle),
+        f"{number(min(compared))} to {number(max(compared))}",
+        "" if bar is None else f"{'≤' if at_most else '≥'} {bar:g}",
+        reached,
+    )
+
+
+def number(value: float) -> str:
+    """Write a number with three digits that count."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{float(f'{value:.3g}'):g}"
+
+
+def table(figures: Figures) -> str:
+    """Write the table in Markdown."""
+    head = ("measure", "ours", "beside", "theirs", "ratio", "spread", "bar", "reached")
+    rows = []
+    for measure in MEASURES:
+        others = ("",) if measure is COMMANDS else measure.subjects[1:] or ("",)
+        rows += [row(measure, other, figures) for other in others]
+    widths = [max(len(line[column]) for line in [head, *rows]) for column in range(len(head))]
+    lines = [head, tuple("-" * width for width in widths), *rows]
+    return "\n".join(
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in lines
+    )

@@ -1,0 +1,148 @@
+"""The processes that are measured: started with the same settings, stopped by their pid."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib import import_module
+from pathlib import Path
+
+from client import Answer, request_of
+
+HERE = Path(__file__).resolve().parent
+KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
+#: Headers of the server or of one message, so not of the application.
+SERVERS_OWN = {"connection", "date", "server", "transfer-encoding"}
+PATHS = ("/hello", "/private", "/conditional", "/expires")
+
+
+class Stage:
+    """A Redis, and what is started beside it."""
+
+    def __init__(self, project: Path, folder: Path, stack: ExitStack) -> None:
+        """Start the Redis; `stack` stops all that is started."""
+        sys.path.insert(0, str(project / "tests"))
+        self.servers = import_module("servers")
+        self.project, self.folder, self.stack = project, folder, stack
+        self.redis: int | None = stack.enter_context(self.servers.redis_server(folder))
+        if self.redis is None:
+            sys.exit("benchmark: there is no Redis and no Valkey on this machine")
+        self.started = 0
+        self.ports: dict[str, int] = {}
+        self.requests: dict[tuple[str, str], bytes] = {}
+        self.workers: dict[str, subprocess.Popen[str]] = {}
+        self.secret_key = secrets.token_urlsafe(32)
+
+    def environ(self, **more: str) -> dict[str, str]:
+        """Return the settings of production, with keys in Redis that no other process has."""
+        self.started += 1
+        return {
+            **{name: os.environ[name] for name in KEPT if name in os.environ},
+            "PYTHONPATH": f"{HERE}{os.pathsep}{self.project / 'src'}",
+            "APP_ENV": "production",
+            "LOG_LEVEL": "WARNING",
+            "SECRET_KEY": self.secret_key,
+            "DATABASE_URL": f"sqlite:///{self.folder}/app.db",
+            "CACHE_REDIS_URL": f"redis://127.0.0.1:{self.redis}/0",
+            "CACHE_KEY_PREFIX": f"benchmark{self.started}",
+            "GUNICORN_MAX_REQUESTS": "0",
+            "BENCHMARK_PROJECT": str(self.project),
+            "BENCHMARK_ANSWERS": str(self.folder / "answers.json"),
+            **more,
+        }
+
+    def run(self, *command: str, **more: str) -> str:
+        """Run a program of this folder to its end; return its last line."""
+        result = subprocess.run(
+            [sys.executable, HERE / command[0], *command[1:]],
+            cwd=self.folder,
+            env=self.environ(**more),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return result.stdout.splitlines()[-1]
+
+    def start(self, *command: str, **more: str) -> subprocess.Popen[str]:
+        """Start Python, to be stopped at the end."""
+        return self.stack.enter_context(self.running(*command, **more))
+
+    @contextmanager
+    def running(self, *command: str, **more: str) -> Iterator[subprocess.Popen[str]]:
+        """Start Python, and stop it."""
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            cwd=self.folder,
+            env=self.environ(**more),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    def worker(self, subject: str, **more: str) -> AbstractContextManager[subprocess.Popen[str]]:
+        """Start a process that measures a subject without a server."""
+        return self.running(str(HERE / "inside.py"), subject, GUNICORN_THREADS="32", **more)
+
+    def serve(self, subject: str) -> None:
+        """Serve a subject: as the project is served, or by gunicorn's defaults."""
+        port = self.ports[subject] = self.servers.free_port()
+        options = ["--config", str(self.project / "gunicorn.conf.py")]
+        name = subject
+        if subject == "defaults":
+            options, name = ["--no-control-socket", "--bind", f"127.0.0.1:{port}"], "RedisCache"
+        command = ["-m", "gunicorn", *options, f"subjects:make({name!r})"]
+        process = self.start(*command, GUNICORN_BIND=f"127.0.0.1:{port}")
+        self.servers.wait_until(lambda: process.poll() is not None or accepts(port), 30)
+        headers: dict[str, dict[str, str]] = {path: {} for path in PATHS}
+        if subject != "raw":
+            cookie = Answer(port, request_of("/enter"))["set-cookie"].partition(";")[0]
+            headers["/private"]["Cookie"] = cookie
+            etag = Answer(port, request_of("/conditional"))["etag"]
+            headers["/conditional"]["If-None-Match"] = etag
+        for path, named in headers.items():
+            self.requests[subject, path] = request_of(path, named)
+
+    def record(self) -> None:
+        """Write down what ours answers to hits, for the raw callable to say the same."""
+        answers = {}
+        for path in PATHS:
+            answer = [Answer(self.ports["ours"], self.requests["ours", path]) for _ in range(2)][1]
+            headers = [pair for pair in answer.headers if pair[0].lower() not in SERVERS_OWN]
+            answers[path] = answer.status, headers, answer.body.decode()
+        (self.folder / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
+
+    def commands(self) -> int:
+        """Count the commands that Redis has run, but for pings and this question."""
+        with socket.create_connection(("127.0.0.1", self.redis or 0), 10) as connection:
+            connection.sendall(b"INFO commandstats\r\nQUIT\r\n")
+            with connection.makefile() as lines:
+                calls = dict(
+                    line[8:].split(":calls=", 1) for line in lines if line[:8] == "cmdstat_"
+                )
+        ours = {"info", "ping", "quit"}
+        return sum(int(rest.split(",")[0]) for name, rest in calls.items() if name not in ours)
+
+
+def accepts(port: int) -> bool:
+    """Tell whether a server listens."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def ask(worker: subprocess.Popen[str], order: str, amount: float) -> float:
+    """Give a worker an order, and wait for the figure."""
+    print(json.dumps([order, amount]), file=worker.stdin, flush=True)
+    line = worker.stdout.readline() if worker.stdout else ""
+    return float(line) if line else sys.exit(f"benchmark: a process ended before {order!r}")

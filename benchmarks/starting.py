@@ -1,0 +1,86 @@
+"""Starts the generated application once; prints seconds of import and `create_app`, and bytes.
+
+Usage: python benchmarks/starting.py ours|stock
+
+"stock" is the same application with Flask-Caching's own cache in the place of its package
+`caching`: what else the application takes from that package does nothing.
+"""
+
+import os
+import resource
+import sys
+import time
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process that is in use; where the system tells none, the most."""
+    statistics = Path("/proc/self/statm")
+    if statistics.exists():
+        return int(statistics.read_text().split()[1]) * resource.getpagesize()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class Stock(MetaPathFinder, Loader):
+    """Finds stock Flask-Caching where the package `caching` would be."""
+
+    def __init__(self, package: str) -> None:
+        """Stand in for the package and all its modules."""
+        self.package = f"{package}.caching"
+
+    def find_spec(self, name: str, _path: object = None, _target: object = None) -> Any:
+        """Find what is in the package."""
+        if not f"{name}.".startswith(f"{self.package}."):
+            return None
+        return ModuleSpec(name, self, is_package=name == self.package)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Fill the module."""
+        module.__dict__["__getattr__"] = idle
+        if module.__name__ == self.package:
+            module.__dict__["Cache"] = stock_cache()
+
+
+def idle(name: str) -> Any:
+    """Return a function that does nothing, for any name but those of Python itself."""
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return lambda *_args, **_kwargs: None
+
+
+def stock_cache() -> type:
+    """Return Flask-Caching's class; what only ours takes or has, it takes and has in vain."""
+    flask_caching = import_module("flask_caching")
+
+    class Cache(flask_caching.Cache):  # type: ignore[misc, name-defined]
+        def cached(self, timeout: Any = None, **options: Any) -> Any:
+            return super().cached(timeout, query_string="query" in options)
+
+        def memoize(self, timeout: Any = None, **_options: Any) -> Any:
+            return super().memoize(timeout)
+
+        def __getattr__(self, name: str) -> Any:
+            return idle(name)
+
+    return Cache
+
+
+def main(subject: str) -> None:
+    """Start it."""
+    (found,) = Path(os.environ["BENCHMARK_PROJECT"]).glob("src/*/__init__.py")
+    package = found.parent.name
+    if subject == "stock":
+        sys.meta_path.insert(0, Stock(package))
+    began = time.perf_counter()
+    import_module(package).create_app()
+    print(time.perf_counter() - began, resident_bytes())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
