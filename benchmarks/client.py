@@ -9,7 +9,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 CONNECTIONS = 8
 PATIENCE_SECONDS = 30
@@ -41,13 +41,12 @@ def request_of(path: str, headers: dict[str, str] | None = None) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-@dataclass
-class Load:
+class Load(NamedTuple):
     """What a load came to; all times in seconds."""
 
-    seconds: float = 0.0
-    client_seconds: float = 0.0
-    latencies: list[float] = field(default_factory=list)
+    seconds: float
+    client_seconds: float
+    latencies: list[float]
 
 
 class Connection:
@@ -102,7 +101,8 @@ def load(port: int, request: bytes, seconds: float, rate: float | None = None) -
     :param rate: requests a second instead. A request that finds no connection free waits for one,
         and its latency counts from when it was due: a server that stalls delays all that follow.
     """
-    like, result, clock = Answer(port, request), Load(), time.perf_counter
+    like, clock = Answer(port, request), time.perf_counter
+    latencies: list[float] = []
     with selectors.DefaultSelector() as selector:
         idle = deque(Connection(port, request, like, selector) for _ in range(CONNECTIONS))
         process_began, began = time.process_time(), clock()
@@ -122,11 +122,10 @@ def load(port: int, request: bytes, seconds: float, rate: float | None = None) -
             for key, _ in selector.select(wait):
                 connection: Connection = key.data
                 if connection.is_answered():
-                    result.latencies.append(clock() - connection.began)
+                    latencies.append(clock() - connection.began)
                     working -= 1
                     idle.append(connection)
-        result.seconds = clock() - began
-        result.client_seconds = time.process_time() - process_began
+        result = Load(clock() - began, time.process_time() - process_began, latencies)
         for connection in idle:
             connection.close()
     return result

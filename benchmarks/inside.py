@@ -15,7 +15,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -24,13 +24,10 @@ import subjects
 from starting import resident_bytes
 from werkzeug.test import EnvironBuilder
 
-THREADS = 32
 BATCH = 100
-ARGUMENTS: dict[Callable[..., Any], tuple[Any, ...]] = {
-    subjects.no_argument: (),
-    subjects.two_arguments: (7, "seven"),
-    subjects.ten_arguments: (1, 2, 3, 4, 5, "f", "g", "h", "i", "j"),
-}
+THREADS = 32
+
+Measures = dict[str, Callable[[float], float]]
 
 
 def timed(operation: Callable[[], object], count: int = BATCH) -> float:
@@ -42,7 +39,7 @@ def timed(operation: Callable[[], object], count: int = BATCH) -> float:
 
 
 def median(batch: Callable[[], float], seconds: float) -> float:
-    """Return the median of batches, of which the first only warms up."""
+    """Return the median of batches; the first one only warms up."""
     batch()
     means, end = [batch()], time.perf_counter() + seconds
     while time.perf_counter() < end:
@@ -50,151 +47,111 @@ def median(batch: Callable[[], float], seconds: float) -> float:
     return statistics.median(means)
 
 
-class Pages:
-    """Pages, asked for as a server asks: by a call of the whole application."""
+def pages(app: Callable[..., Any]) -> Measures:
+    """Ask for pages as a server does: by a call of the whole application."""
+    headers = {"Accept": "*/*", "User-Agent": "benchmark"}
+    build = functools.partial(EnvironBuilder, base_url="http://127.0.0.1", headers=headers)
+    new_paths = (f"/page/{number}" for number in itertools.count())
 
-    def __init__(self, app: Callable[..., Any]) -> None:
-        """Measure `app`."""
-        self.app, self.numbers = app, itertools.count()
+    def start(status: str, _headers: list[tuple[str, str]], *_: Any) -> None:
+        if status != "200 OK":
+            sys.exit(f"benchmark: the application answered {status}")
 
-    def ask(self, environ: dict[str, Any]) -> None:
-        """Read an answer to its end."""
-        body = self.app(environ, self.start)
+    def read(environ: dict[str, Any]) -> None:
+        body = app(environ, start)
         for _ in body:
             pass
         if hasattr(body, "close"):
             body.close()
 
-    def start(self, status: str, _headers: list[tuple[str, str]], *_: Any) -> None:
-        """Take the head of an answer."""
-        if status != "200 OK":
-            sys.exit(f"benchmark: the application answered {status}")
+    def batch(paths: list[str]) -> float:
+        # The requests are made beforehand, as a server's would be.
+        environs = iter([build(path).get_environ() for path in paths])
+        return timed(lambda: read(next(environs)), len(paths))
 
-    def time(self, paths: list[str]) -> float:
-        """Ask for each path once; the requests are made beforehand, as a server's would be."""
-        headers = {"Accept": "*/*", "User-Agent": "benchmark"}
-        build = functools.partial(EnvironBuilder, base_url="http://127.0.0.1", headers=headers)
-        known = {path: build(path).get_environ() for path in set(paths)}
-        waiting = iter([dict(known[path]) for path in paths])
-        return timed(lambda: self.ask(next(waiting)), len(paths))
+    def hit(seconds: float) -> float:
+        return median(lambda: batch(["/hello"] * BATCH), seconds)
 
-    def hit(self, seconds: float) -> float:
-        """Ask for one page."""
-        return median(lambda: self.time(["/hello"] * BATCH), seconds)
+    def miss(seconds: float) -> float:
+        return median(lambda: batch([*itertools.islice(new_paths, BATCH)]), seconds)
 
-    def misses(self) -> list[str]:
-        """Name pages that nobody has asked for."""
-        return [f"/page/{next(self.numbers)}" for _ in range(BATCH)]
-
-    def miss(self, seconds: float) -> float:
-        """Ask for other pages each time."""
-        return median(lambda: self.time(self.misses()), seconds)
-
-    def grow(self, count: float) -> float:
-        """Ask for so many new pages, each twice; return the bytes by which this process grew."""
-        self.hit(0)
+    def grow(count: float) -> float:
+        hit(0)
         gc.collect()
         before = resident_bytes()
         for _ in range(0, int(count), BATCH):
-            paths = self.misses()
-            self.time(paths)
-            self.time(paths)
+            paths = [*itertools.islice(new_paths, BATCH)]
+            batch(paths + paths)
         gc.collect()
         return resident_bytes() - before
 
+    return {"page": hit, "page miss": miss, "near cache": grow}
 
-class Functions:
-    """Functions, as each of the libraries keeps what they return."""
 
-    def __init__(
-        self,
-        memoize: Callable[[Callable[..., Any]], Any],
-        forget: Callable[[Any], None],
-        context: Callable[[], contextlib.AbstractContextManager[Any]],
-    ) -> None:
-        """Measure `memoize`; `forget` drops the entry of two arguments."""
-        self.two, self.forget, self.context = memoize(subjects.two_arguments), forget, context
-        self.numbered, self.slow = memoize(subjects.numbered), memoize(subjects.slow)
-        self.hits = {
-            f"memoize {len(arguments)}": functools.partial(memoize(function), *arguments)
-            for function, arguments in ARGUMENTS.items()
-        }
-        self.numbers = itertools.count()
+def functions(
+    memoize: Callable[[Callable[..., Any]], Any],
+    forget: Callable[[Any], None],
+    context: Callable[[], contextlib.AbstractContextManager[Any]],
+) -> Measures:
+    """Call memoized functions; `forget` drops what one returned for `TWO`."""
+    two, slow = memoize(subjects.two_arguments), memoize(subjects.slow)
+    hits = {
+        "memoize 0": memoize(subjects.no_argument),
+        "memoize 2": functools.partial(two, *subjects.TWO),
+        "memoize 10": functools.partial(memoize(subjects.ten_arguments), *subjects.TEN),
+    }
+    numbers = itertools.count(100)
 
-    def hit(self, measure: str, seconds: float) -> float:
-        """Call with the same arguments."""
-        with self.context():
-            return median(lambda: timed(self.hits[measure]), seconds)
+    def hit(call: Callable[[], object], seconds: float) -> float:
+        with context():
+            return median(lambda: timed(call), seconds)
 
-    def miss(self, seconds: float) -> float:
-        """Call with others each time."""
-        with self.context():
-            return median(lambda: timed(lambda: self.numbered(next(self.numbers))), seconds)
+    def drop() -> float:
+        with context():
+            two(*subjects.TWO)
+            return timed(lambda: forget(two), 1)
 
-    def invalidate(self, seconds: float) -> float:
-        """Drop what was stored; storing it is not measured."""
-
-        def drop() -> float:
-            with self.context():
-                self.two(*ARGUMENTS[subjects.two_arguments])
-                return timed(lambda: self.forget(self.two), 1)
-
-        return median(drop, seconds)
-
-    def stampede(self, _seconds: float) -> float:
-        """Call with new arguments from many threads at once, and return the computations."""
-        number, barrier = next(self.numbers), Barrier(THREADS)
-        before = next(subjects.computed)
+    def stampede(_: float) -> float:
+        number, barrier, before = next(numbers), Barrier(THREADS), next(subjects.computed)
 
         def call(_: int) -> None:
-            with self.context():
+            with context():
                 barrier.wait(10)
-                self.slow(number)
+                slow(number)
 
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(call, range(THREADS)))
         return next(subjects.computed) - before - 1
 
+    return {
+        **{name: functools.partial(hit, call) for name, call in hits.items()},
+        "memoize miss": functools.partial(hit, lambda: two(next(numbers), "new")),
+        "invalidation": functools.partial(median, drop),
+        "stampede": stampede,
+    }
 
-def measures_of(subject: str) -> Iterator[tuple[str, Callable[[float], float]]]:
-    """Yield what can be measured of a subject."""
+
+def measures_of(subject: str) -> Measures:
+    """Return what can be measured of a subject."""
     if subject.startswith("dogpile"):
-        region = subjects.region(subject)
-        memoize = region.cache_on_arguments()
-        functions = Functions(
-            memoize, lambda function: function.invalidate(7, "seven"), contextlib.nullcontext
-        )
-    else:
-        app, cache = subjects.application(subject)
-        pages = Pages(app)
-        yield from [("page", pages.hit), ("page miss", pages.miss), ("near cache", pages.grow)]
-        if cache is None:
-            return
-        template = app.jinja_env.from_string(subjects.FRAGMENT)
-        functions = Functions(
-            cache.memoize(subjects.LIFE_SECONDS),
-            cache.delete_memoized,
-            app.app_context,
-        )
+        memoize = subjects.region(subject).cache_on_arguments()
+        return functions(memoize, lambda two: two.invalidate(*subjects.TWO), contextlib.nullcontext)
+    app, cache = subjects.application(subject)
+    if cache is None:
+        return pages(app)
+    render = app.jinja_env.from_string(subjects.FRAGMENT).render
 
-        def fragment(seconds: float) -> float:
-            with app.app_context():
-                return median(lambda: timed(template.render), seconds)
+    def fragment(seconds: float) -> float:
+        with app.app_context():
+            return median(lambda: timed(render), seconds)
 
-        yield "fragment", fragment
-    yield from ((name, functools.partial(functions.hit, name)) for name in functions.hits)
-    yield from [("memoize miss", functions.miss), ("invalidation", functions.invalidate)]
-    yield "stampede", functions.stampede
+    called = functions(cache.memoize(subjects.LIFE_SECONDS), cache.delete_memoized, app.app_context)
+    return {**pages(app), **called, "fragment": fragment}
 
 
-def main(subject: str) -> None:
-    """Obey until the input ends."""
-    measures = dict(measures_of(subject))
+if __name__ == "__main__":
+    measures = measures_of(sys.argv[1])
     for line in sys.stdin:
         measure, amount = json.loads(line)
         gc.collect()
         print(measures[measure](amount), flush=True)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

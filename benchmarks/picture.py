@@ -29,8 +29,8 @@ path.ours, path.other { fill: none; stroke-width: 2.5 }
 """
 BARS = ("raw", "ours", "bare", "SimpleCache", "RedisCache", "defaults")
 WIDTH, HEIGHT = 960, 330
-#: Shares of the requests at which the curve's axis has a mark.
-SHARES = (0.0, 0.5, 0.9, 0.99, 0.999)
+#: The end of the curves' axis of shares, on which 1 is 90%, 2 is 99%.
+NINES = 3.3
 
 
 def draw(figures: Figures, latencies: dict[str, list[float]]) -> str:
@@ -60,22 +60,17 @@ def line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
 
 def bars(runs: dict[str, list[float]]) -> list[str]:
     """Draw a bar for each server, and its spread."""
-    scale = 180 / max(max(runs[subject]) for subject in BARS)
+    scale = 290 / max(max(runs[subject]) for subject in BARS)
     parts = [text(24, 34, "Page hits, requests/s", "title")]
     for place, subject in enumerate(BARS):
         y, middle = 58 + 42 * place, statistics.median(runs[subject])
+        least, most = (24 + scale * bound(runs[subject]) for bound in (min, max))
         kind = "ours" if subject == "ours" else "other"
         parts += [
             text(24, y + 10, NAMES[subject]),
             f'<rect class="{kind}" x="24" y="{y + 16}" width="{middle * scale:.1f}" height="10"/>',
-            line(
-                24 + min(runs[subject]) * scale,
-                y + 21,
-                24 + max(runs[subject]) * scale,
-                y + 21,
-                "spread",
-            ),
-            text(36 + max(runs[subject]) * scale, y + 26, f"{middle:,.0f}", "quiet"),
+            line(least, y + 21, most, y + 21, "spread"),
+            text(most + 12, y + 26, f"{middle:,.0f}", "quiet"),
         ]
     return [*parts, text(24, HEIGHT - 12, "one worker, 8 connections; median and spread", "quiet")]
 
@@ -83,11 +78,10 @@ def bars(runs: dict[str, list[float]]) -> list[str]:
 def curves(latencies: dict[str, list[float]]) -> list[str]:
     """Draw which share of the requests was answered within which time, both axes logarithmic."""
     left, right, top, bottom = 500, 930, 58, 270
-    most = max(max(values) for values in latencies.values())
-    decades = range(-1, math.ceil(math.log10(most)) + 1)
+    decades = range(-1, math.ceil(math.log10(max(map(max, latencies.values())))) + 1)
 
-    def x(share: float) -> float:
-        return left + (right - left) * -math.log10(1 - min(share, 0.9995)) / 3.3
+    def x(nines: float) -> float:
+        return left + (right - left) * nines / NINES
 
     def y(milliseconds: float) -> float:
         height = (math.log10(max(milliseconds, 0.1)) + 1) / (len(decades) - 1)
@@ -97,11 +91,15 @@ def curves(latencies: dict[str, list[float]]) -> list[str]:
     for decade in decades:
         parts.append(line(left, y(10.0**decade), right, y(10.0**decade), "grid"))
         parts.append(text(left - 8, y(10.0**decade) + 4, f"{10.0**decade:g}", "quiet", "end"))
-    for share in SHARES:
-        parts.append(text(x(share), bottom + 18, f"{share * 100:g}%", "quiet", "middle"))
-    for place, (subject, values) in enumerate(sorted(latencies.items())):
+    for share in (0.0, 0.5, 0.9, 0.99, 0.999):
+        words, place = f"{share * 100:g}%", x(-math.log10(1 - share))
+        parts.append(text(place, bottom + 18, words, "quiet", "middle"))
+    for subject, values in latencies.items():
         ordered, kind = sorted(values), "ours" if subject == "ours" else "other"
-        points = [f"{x(n / len(ordered)):.1f},{y(v):.1f}" for n, v in enumerate(ordered)]
+        points = []
+        for step in range(0, round(NINES * 100), 2):
+            value = ordered[int((1 - 10 ** (-step / 100)) * len(ordered))]
+            points.append(f"{x(step / 100):.1f},{y(value):.1f}")
         parts.append(f'<path class="{kind}" d="M{" L".join(points)}"/>')
-        parts.append(text(left + 12, top + 16 + 20 * place, NAMES[subject], ""))
-    return [*parts, text(430, HEIGHT - 12, "share of the requests answered within", "quiet")]
+        parts.append(text(right, y(ordered[-1]) - 8, NAMES[subject], "", "end"))
+    return [*parts, text(430, HEIGHT - 12, "share of the requests answered within it", "quiet")]

@@ -26,6 +26,8 @@ LIFE_SECONDS = 3600
 SHORT_LIFE_SECONDS, FILL_SECONDS = 1, 0.1
 PAGE_BYTES = 4096
 FRAGMENT = "{% cache 3600, 'fragment' %}" + "<p>Hello, World!</p>" * 20 + "{% endcache %}"
+TWO = (7, "seven")
+TEN = (1, 2, 3, 4, 5, "f", "g", "h", "i", "j")
 
 #: Grows by one with each computation of `slow`.
 computed = itertools.count()
@@ -46,11 +48,6 @@ def ten_arguments(  # noqa: PLR0917 - as many as are measured
 ) -> dict[str, Any]:
     """Return the same."""
     return {"id": a + b + c + d + e, "name": f + g + h + i + j, "price_cents": 1999}
-
-
-def numbered(number: int) -> dict[str, Any]:
-    """Return the same: what is always missed."""
-    return {"id": number, "name": "A small thing", "price_cents": 1999}
 
 
 def slow(number: int) -> int:
