@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import unquote
 
 import flask_caching
-from flask import Flask, Response, current_app, has_request_context, request
+from flask import Flask, Response, current_app, has_app_context, has_request_context, request
 from flask_caching import CachedResponse
 from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME
 from flask_caching.signals import (
@@ -24,10 +24,10 @@ from werkzeug.routing import BuildError
 from .entries import Sealer
 from .fills import Entries, key_tag
 from .fragments import FragmentExtension
-from .functions import fetch_value
+from .functions import copied_value, fetch_value
 from .inputs import Declared, begin_request, report_once, routed_arguments
 from .keys import CallKey, bounded, refuse_nameless
-from .options import Options, Timeout, check_tags, checked
+from .options import Options, Timeout, cache_control_of, check_tags, checked
 from .reads import current_reads
 from .stores import connect
 from .values import decode, encode
@@ -37,11 +37,14 @@ if TYPE_CHECKING:
     # Flask-Caching's own types of what its decorators return.
     from flask_caching import _CachedFunction, _MemoizedFunction
 
+    from .middleware import Complete
+
 __all__ = ["Cache", "CachedResponse"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 _DEFAULTS: dict[str, Any] = {
     "CACHE_TYPE": "SimpleCache",
@@ -61,7 +64,10 @@ _DEFAULTS: dict[str, Any] = {
     "CACHE_CONNECT_TIMEOUT_SECONDS": 0.25,
     "CACHE_SOCKET_TIMEOUT_SECONDS": 0.25,
     "CACHE_POOL_SIZE": 16,
+    "CACHE_NEAR_BYTES": 32 * 1024 * 1024,
+    "CACHE_NEAR_ENTRIES": 10_000,
     "CACHE_SOURCE_CHECK": False,
+    "CACHE_SURROGATE_KEYS": False,
     "CACHE_ENABLE_SIGNALS": False,
 }
 
@@ -74,6 +80,10 @@ class Cache(flask_caching.Cache):
     """
 
     _name_tenant: Callable[[], object] = str
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._skipped_hooks: set[Callable[..., Any]] = {begin_request}
+        super().__init__(*args, **kwargs)
 
     def tenant(self, function: Callable[[], T]) -> Callable[[], T]:
         """Register a function that names the current tenant, for all that is cached.
@@ -112,6 +122,7 @@ class Cache(flask_caching.Cache):
             release=settings["RELEASE"],
             lease_seconds=settings["CACHE_LEASE_SECONDS"],
             wait_seconds=settings["CACHE_WAIT_SECONDS"],
+            near=_near_cache(store, settings),
         )
 
     @property
@@ -121,7 +132,7 @@ class Cache(flask_caching.Cache):
         return found
 
     def _app(self) -> Flask:
-        app: Flask = current_app._get_current_object() if current_app else self.app  # type: ignore[attr-defined]
+        app: Flask = current_app._get_current_object() if has_app_context() else self.app  # type: ignore[attr-defined]
         return app
 
     # -- tags ----------------------------------------------------------------------------
@@ -200,6 +211,9 @@ class Cache(flask_caching.Cache):
         private: bool | Callable[[], object] = False,
         jitter: float = 0.0,
         not_found_timeout: int | None = None,
+        max_age: int | None = None,
+        stale_while_revalidate: int | None = None,
+        stale_if_error: int | None = None,
     ) -> "Callable[[Callable[P, R]], _CachedFunction[P, R]]":
         """Cache a view's pages, or what a function without arguments returns.
 
@@ -214,12 +228,17 @@ class Cache(flask_caching.Cache):
         :param private: ``True``: an entry for each session; or a callable that names the user.
         :param jitter: the share of the timeout, 0 to 1, by which it is shortened at random.
         :param not_found_timeout: seconds for which a 404 is stored; ``None`` is not at all.
+        :param max_age: seconds for which browsers and caches in front may keep it without
+            asking, and an invalidation does not reach them; ``None`` has them ask each time.
+        :param stale_while_revalidate: seconds past it in which they may serve it while they ask.
+        :param stale_if_error: seconds past it in which they may serve it where asking fails.
         :raises TypeError: for an ``async def``.
         :raises ValueError: for a time or a share out of range.
         """
         check_tags(tags, "@cache.cached")
         check_tags(query, "@cache.cached(query=…)")
         check_tags(vary, "@cache.cached(vary=…)")
+        cache_control = cache_control_of(max_age, stale_while_revalidate, stale_if_error)
         # A key of the view's own making says by itself what of the query it holds.
         own_key = make_cache_key is not None or callable(key_prefix)
         declared = Declared(
@@ -227,6 +246,9 @@ class Cache(flask_caching.Cache):
             headers=frozenset(name.lower() for name in vary),
             host=True,
         )
+
+        asks = (unless, forced_update, response_hit_indication, private)
+        stands_alone = not own_key and not any(asks)
 
         def decorate(function: Callable[P, R]) -> "_CachedFunction[P, R]":
             options = checked(
@@ -251,7 +273,7 @@ class Cache(flask_caching.Cache):
                     return self._page(entries, decorated, options, chosen, args, kwargs)
                 key = function_key(args, kwargs)
                 return self._value(
-                    entries, decorated, options, key, (), args, kwargs, cache_view_signals
+                    entries, decorated, options, key, None, args, kwargs, cache_view_signals
                 )
 
             def page_options(args: Any, kwargs: Any) -> PageOptions:
@@ -269,6 +291,8 @@ class Cache(flask_caching.Cache):
                     custom,
                     whole_key=own_key,
                     hit_indication=bool(response_hit_indication),
+                    cache_control=cache_control,
+                    stands_alone=stands_alone and self._nothing_runs_around(decorated),
                 )
 
             def function_key(args: Any, kwargs: Any) -> str:
@@ -343,15 +367,20 @@ class Cache(flask_caching.Cache):
             @functools.wraps(function)
             def decorated(*args: Any, **kwargs: Any) -> Any:
                 entries = self.entries
-                if entries is None or self._bypass_cache(unless, function, *args, **kwargs):
+                if entries is None or (
+                    unless is not None and self._bypass_cache(unless, function, *args, **kwargs)
+                ):
                     return function(*args, **kwargs)
                 key = make_cache_key(function, *args, **kwargs)
+                return self._value(
+                    entries, decorated, options, key, names_of, args, kwargs, cache_memoize_signals
+                )
+
+            def names_of(*args: Any, **_: Any) -> list[str]:
                 names = [f"fn:{call_key.name}"]
                 if call_key.is_method and args and "self" not in (args_to_ignore or ()):
                     names.append(f"fn:{call_key.instance(args[0])}")
-                return self._value(
-                    entries, decorated, options, key, names, args, kwargs, cache_memoize_signals
-                )
+                return names
 
             def make_cache_key(_: Any, *args: Any, **kwargs: Any) -> str:
                 return bounded(f"fn:{call_key(*args, **kwargs)}{source}")
@@ -368,12 +397,13 @@ class Cache(flask_caching.Cache):
     def fragment(self, key: str, timeout: Any, caller: Callable[[], str]) -> Any:
         """Cache a part of a template, as ``{% cache %}`` does."""
         options = Options(f"The fragment {key}", None, None, None, None, (), None, 0.0)
-        if self.entries is None:
+        entries, own_key = self.entries, self._own(key)
+        if entries is None:
             return caller()
+        for value in copied_value(entries, own_key):
+            return value
         policy = options.policy(normalize_timeout(timeout), self._app().config)
-        return fetch_value(
-            self.entries, self._own(key), caller, policy, options, in_background=False
-        )[0]
+        return fetch_value(entries, own_key, caller, policy, options, in_background=False)[0]
 
     def _page(
         self,
@@ -402,23 +432,66 @@ class Cache(flask_caching.Cache):
         self._signal(cache_view_signals, hit, request.path, decorated.uncached, args, kwargs)
         return response
 
+    def skip_on_hit(self, hook: F) -> F:
+        """Say that a ``before_request``, ``after_request`` or like function does nothing for a
+        GET of a cached page, so that the page can be served without it, before Flask.
+
+        A page around whose view any other such function would run is served through Flask.
+        """
+        self._skipped_hooks.add(hook)
+        return hook
+
+    def _nothing_runs_around(self, view: Callable[..., Any]) -> bool:
+        """Tell whether a page of this request's view is the same without Flask's dispatch."""
+        app = self._app()
+        if app.debug or app.config["CACHE_ENABLE_SIGNALS"] or self._name_tenant is not str:
+            return False
+        if app.view_functions.get(request.endpoint or "") is not view:
+            return False
+        kinds: tuple[dict[Any, list[Callable[..., Any]]], ...] = (
+            app.url_value_preprocessors,
+            app.before_request_funcs,
+            app.after_request_funcs,
+            app.teardown_request_funcs,
+        )
+        scopes = (None, *request.blueprints)
+        hooks = {hook for kind in kinds for scope in scopes for hook in kind.get(scope, ())}
+        return hooks <= self._skipped_hooks
+
+    def serve_before_flask(self, app: Flask, complete: "Complete") -> None:
+        """Serve pages that lie in this process by WSGI middleware, where there is a near cache.
+
+        :param complete: adds the headers that middleware beneath it adds to a response; it is
+            called with the URL's scheme and the headers, and returns them all.
+        """
+        entries: Entries | None = app.extensions["cache"][self]
+        if entries is not None and entries.near is not None:
+            from .middleware import PageMiddleware  # noqa: PLC0415 - only where it is used
+
+            app.wsgi_app = PageMiddleware(app, entries.near, complete)  # type: ignore[method-assign]
+
     def _value(
         self,
         entries: Entries,
         decorated: Any,
         options: Options,
         key: str,
-        tags: Iterable[str],
+        tags_of: Callable[..., list[str]] | None,
         args: Any,
         kwargs: Any,
         signals: Any,
     ) -> Any:
+        own_key, config = self._own(key), self._app().config
+        if options.is_plain and not config["CACHE_ENABLE_SIGNALS"]:
+            for value in copied_value(entries, own_key):
+                return value
+        tags = tags_of(*args, **kwargs) if tags_of is not None else []
         fetch = functools.partial(
             fetch_value,
             entries,
-            self._own(key),
+            own_key,
             functools.partial(decorated.uncached, *args, **kwargs),
-            options.policy(decorated.cache_timeout, self._app().config, *tags),
+            options.policy(decorated.cache_timeout, config, *tags),
             options,
             # In the background nobody names the tenant any more.
             in_background=not self._name_tenant(),
@@ -562,6 +635,22 @@ class Cache(flask_caching.Cache):
 #: The signals of Flask-Caching for a miss and for a hit.
 cache_view_signals = (cache_view_miss, cache_view_hit)
 cache_memoize_signals = (cache_memoize_miss, cache_memoize_hit)
+
+
+def _near_cache(store: Any, settings: dict[str, Any]) -> Any:
+    """Make the near cache, where the store's server tells of writes and this system can poll."""
+    if not settings["CACHE_NEAR_BYTES"] or not hasattr(store, "subscribe"):
+        return None
+    from .near import NearCache, is_supported  # noqa: PLC0415 - only where there is such a store
+
+    if not is_supported:
+        return None
+    return NearCache(
+        store,
+        prefix=settings["CACHE_KEY_PREFIX"],
+        max_bytes=settings["CACHE_NEAR_BYTES"],
+        max_entries=settings["CACHE_NEAR_ENTRIES"],
+    )
 
 
 def _as_routed(app: Flask, endpoint: str, values: dict[str, Any]) -> dict[str, Any]:
