@@ -20,22 +20,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+import report
 from client import load
 from picture import draw
-from report import (
-    COMMANDS,
-    EXPIRY,
-    GROWTH,
-    INSIDE,
-    MEMORY,
-    REACH,
-    SERVED,
-    STAMPEDE,
-    START,
-    Figures,
-    Measure,
-    table,
-)
 from stage import Stage, ask
 
 PACKAGES = ("dogpile.cache", "Flask", "Flask-Caching", "gunicorn", "hiredis", "redis", "Werkzeug")
@@ -67,17 +54,19 @@ class Bench:
     def __init__(self, stage: Stage, sizes: Sizes) -> None:
         """Start all that stays up from round to round."""
         self.stage, self.sizes = stage, sizes
-        self.figures: Figures = defaultdict(lambda: defaultdict(list))
+        self.figures: report.Figures = defaultdict(lambda: defaultdict(list))
         self.latencies: dict[str, list[float]] = defaultdict(list)
         self.client_microseconds: list[float] = []
-        for subject in ("ours", "raw", "bare", "RedisCache", "SimpleCache", "defaults"):
+        for subject in report.SERVED[0].subjects:
             stage.serve(subject)
             if subject == "ours":
                 stage.record()
-        for subject in dict.fromkeys(name for measure in INSIDE for name in measure.subjects):
+        for subject in dict.fromkeys((*report.FLASK, *report.FUNCTIONS)):
             stage.workers[subject] = stage.stack.enter_context(stage.worker(subject))
 
-    def take(self, measure: Measure, number: int, figure: Callable[[Measure, str], float]) -> None:
+    def take(
+        self, measure: report.Measure, number: int, figure: Callable[[report.Measure, str], float]
+    ) -> None:
         """Take a measure of its subjects; each round begins with another one."""
         shift = number % len(measure.subjects)
         for subject in measure.subjects[shift:] + measure.subjects[:shift]:
@@ -85,57 +74,57 @@ class Bench:
 
     def round(self, number: int) -> None:
         """Take every measure once."""
-        for measure in SERVED:
+        for measure in report.SERVED:
             self.take(measure, number, self.rate)
-        for measure in [*INSIDE, STAMPEDE]:
+        for measure in [*report.INSIDE, report.STAMPEDE]:
             self.take(measure, number, self.inside)
-        self.take(START, number, self.start)
+        self.take(report.START, number, self.start)
         if number < self.sizes.long_rounds:
-            self.take(EXPIRY[0], number, self.expire)
-            self.take(REACH, number, self.reach)
-            self.take(GROWTH, number, self.growth)
+            self.take(report.EXPIRY[0], number, self.expire)
+            self.take(report.REACH, number, self.reach)
+            self.take(report.GROWTH, number, self.growth)
 
-    def rate(self, measure: Measure, subject: str) -> float:
+    def rate(self, measure: report.Measure, subject: str) -> float:
         """Load a server, and return its requests a second."""
         before = self.stage.commands()
         request = self.stage.requests[subject, measure.order]
         loaded = load(self.stage.ports[subject], request, self.sizes.served)
         count = len(loaded.latencies)
-        if measure is SERVED[0]:
+        if measure is report.SERVED[0]:
             self.client_microseconds.append(loaded.client_seconds / count * 1e6)
-            if subject in COMMANDS.subjects:
+            if subject in report.COMMANDS.subjects:
                 each = (self.stage.commands() - before) / count
-                self.figures[COMMANDS.name][subject].append(each)
+                self.figures[report.COMMANDS.name][subject].append(each)
         return count / loaded.seconds
 
-    def inside(self, measure: Measure, subject: str) -> float:
+    def inside(self, measure: report.Measure, subject: str) -> float:
         """Let the subject's own process measure it."""
         return ask(self.stage.workers[subject], measure.order, self.sizes.inside)
 
-    def start(self, _: Measure, subject: str) -> float:
+    def start(self, _: report.Measure, subject: str) -> float:
         """Start the application in a process of its own; return milliseconds, and note its size."""
         seconds, size = map(float, self.stage.run("starting.py", subject).split())
-        self.figures[MEMORY.name][subject].append(size / 2**20)
+        self.figures[report.MEMORY.name][subject].append(size / 2**20)
         return seconds * 1000
 
-    def expire(self, _: Measure, subject: str) -> float:
+    def expire(self, _: report.Measure, subject: str) -> float:
         """Ask at a steady rate for a page that expires each second; return and note latencies."""
         port, request = self.stage.ports[subject], self.stage.requests[subject, "/expires"]
         loaded = load(port, request, self.sizes.expiry, self.sizes.rate)
         latencies = sorted(seconds * 1000 for seconds in loaded.latencies)
         self.latencies[subject] += latencies
-        self.figures[EXPIRY[1].name][subject].append(latencies[len(latencies) * 99 // 100])
-        self.figures[EXPIRY[2].name][subject].append(latencies[-1])
+        self.figures[report.EXPIRY[1].name][subject].append(latencies[len(latencies) * 99 // 100])
+        self.figures[report.EXPIRY[2].name][subject].append(latencies[-1])
         return statistics.median(latencies)
 
-    def reach(self, _: Measure, _subject: str) -> float:
+    def reach(self, _: report.Measure, _subject: str) -> float:
         """Compare an invalidation that reaches many entries with one that reaches one."""
         words = self.stage.run(
             "invalidation.py", str(self.stage.project), str(self.sizes.entries), "21"
         )
         return float(json.loads(words)["ratio"])
 
-    def growth(self, measure: Measure, subject: str) -> float:
+    def growth(self, measure: report.Measure, subject: str) -> float:
         """Fill an empty near cache to its bound and beyond; return the growth over the bound."""
         bound = self.sizes.near_bytes
         with self.stage.worker(subject, CACHE_NEAR_BYTES=str(bound)) as worker:
@@ -153,7 +142,7 @@ def measure(project: Path, sizes: Sizes) -> Bench:
 
 
 def main() -> None:
-    """Measure, print, write and draw."""
+    """Measure all, print the table, write the figures and draw the picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("project", type=Path, help="a generated project")
     parser.add_argument("--quick", action="store_true", help="seconds, and figures of no worth")
@@ -161,7 +150,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, default=Path("docs/benchmark.svg"))
     options = parser.parse_args()
     bench = measure(options.project.resolve(), QUICK if options.quick else Sizes())
-    print(table(bench.figures))
+    print(report.table(bench.figures))
     raw = {
         "machine": {
             "cores": os.cpu_count(),

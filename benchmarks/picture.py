@@ -7,25 +7,23 @@ from html import escape
 from report import NAMES, Figures
 
 STYLE = """
-text { font: 13px system-ui, sans-serif; fill: #24292f }
-.card { fill: #fff; stroke: #d0d7de }
-.title { font-weight: 600; font-size: 15px }
-.quiet { fill: #57606a; font-size: 12px }
-.grid { stroke: #d0d7de }
-.ours { fill: #0969da; stroke: #0969da }
-.other { fill: #8c959f; stroke: #8c959f }
-path.ours, path.other { fill: none; stroke-width: 2.5 }
-.spread { stroke: #24292f }
+svg { --ink: #24292f; --quiet: #57606a; --line: #d0d7de }
+svg { --card: #fff; --ours: #0969da; --other: #8c959f }
 @media (prefers-color-scheme: dark) {
-  text { fill: #e6edf3 }
-  .card { fill: #0d1117; stroke: #30363d }
-  .quiet { fill: #9198a1 }
-  .grid { stroke: #30363d }
-  .ours { fill: #4493f8; stroke: #4493f8 }
-  .other { fill: #767e87; stroke: #767e87 }
-  path.ours, path.other { fill: none }
-  .spread { stroke: #e6edf3 }
+  svg { --ink: #e6edf3; --quiet: #9198a1; --line: #30363d }
+  svg { --card: #0d1117; --ours: #4493f8; --other: #767e87 }
 }
+text { font: 13px system-ui, sans-serif; fill: var(--ink) }
+.title { font-weight: 600; font-size: 15px }
+.quiet { fill: var(--quiet); font-size: 12px }
+.card { fill: var(--card); stroke: var(--line) }
+.grid { stroke: var(--line) }
+.spread { stroke: var(--ink) }
+rect.ours { fill: var(--ours) }
+rect.other { fill: var(--other) }
+path { fill: none; stroke-width: 2.5 }
+path.ours { stroke: var(--ours) }
+path.other { stroke: var(--other) }
 """
 BARS = ("raw", "ours", "bare", "SimpleCache", "RedisCache", "defaults")
 WIDTH, HEIGHT = 960, 330

@@ -1,5 +1,6 @@
 """The processes that are measured: started with the same settings, stopped by their pid."""
 
+import itertools
 import json
 import os
 import secrets
@@ -24,22 +25,28 @@ class Stage:
     """A Redis, and what is started beside it."""
 
     def __init__(self, project: Path, folder: Path, stack: ExitStack) -> None:
-        """Start the Redis; `stack` stops all that is started."""
+        """Start the Redis; `stack` stops all that is started, and shows what went wrong."""
+        self.log = stack.enter_context((folder / "log").open("w+", encoding="utf-8"))
+        stack.push(self.tell)
         sys.path.insert(0, str(project / "tests"))
         self.servers = import_module("servers")
         self.project, self.folder, self.stack = project, folder, stack
         self.redis: int | None = stack.enter_context(self.servers.redis_server(folder))
         if self.redis is None:
             sys.exit("benchmark: there is no Redis and no Valkey on this machine")
-        self.started = 0
+        self.secret_key, self.prefixes = secrets.token_urlsafe(32), itertools.count()
         self.ports: dict[str, int] = {}
         self.requests: dict[tuple[str, str], bytes] = {}
         self.workers: dict[str, subprocess.Popen[str]] = {}
-        self.secret_key = secrets.token_urlsafe(32)
+
+    def tell(self, failure: type[BaseException] | None, *_: object) -> None:
+        """Show the last of what the processes said, if there was a failure."""
+        if failure is not None:
+            self.log.seek(0)
+            sys.stderr.writelines(self.log.readlines()[-30:])
 
     def environ(self, **more: str) -> dict[str, str]:
         """Return the settings of production, with keys in Redis that no other process has."""
-        self.started += 1
         return {
             **{name: os.environ[name] for name in KEPT if name in os.environ},
             "PYTHONPATH": f"{HERE}{os.pathsep}{self.project / 'src'}",
@@ -48,7 +55,7 @@ class Stage:
             "SECRET_KEY": self.secret_key,
             "DATABASE_URL": f"sqlite:///{self.folder}/app.db",
             "CACHE_REDIS_URL": f"redis://127.0.0.1:{self.redis}/0",
-            "CACHE_KEY_PREFIX": f"benchmark{self.started}",
+            "CACHE_KEY_PREFIX": f"benchmark{next(self.prefixes)}",
             "GUNICORN_MAX_REQUESTS": "0",
             "BENCHMARK_PROJECT": str(self.project),
             "BENCHMARK_ANSWERS": str(self.folder / "answers.json"),
@@ -62,14 +69,11 @@ class Stage:
             cwd=self.folder,
             env=self.environ(**more),
             stdout=subprocess.PIPE,
+            stderr=self.log,
             text=True,
             check=True,
         )
         return result.stdout.splitlines()[-1]
-
-    def start(self, *command: str, **more: str) -> subprocess.Popen[str]:
-        """Start Python, to be stopped at the end."""
-        return self.stack.enter_context(self.running(*command, **more))
 
     @contextmanager
     def running(self, *command: str, **more: str) -> Iterator[subprocess.Popen[str]]:
@@ -80,6 +84,7 @@ class Stage:
             env=self.environ(**more),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self.log,
             text=True,
         )
         try:
@@ -95,12 +100,12 @@ class Stage:
     def serve(self, subject: str) -> None:
         """Serve a subject: as the project is served, or by gunicorn's defaults."""
         port = self.ports[subject] = self.servers.free_port()
-        options = ["--config", str(self.project / "gunicorn.conf.py")]
-        name = subject
+        name, options = subject, ["--config", str(self.project / "gunicorn.conf.py")]
         if subject == "defaults":
-            options, name = ["--no-control-socket", "--bind", f"127.0.0.1:{port}"], "RedisCache"
+            name, options = "RedisCache", ["--no-control-socket", "--bind", f"127.0.0.1:{port}"]
         command = ["-m", "gunicorn", *options, f"subjects:make({name!r})"]
-        process = self.start(*command, GUNICORN_BIND=f"127.0.0.1:{port}")
+        running = self.running(*command, GUNICORN_BIND=f"127.0.0.1:{port}")
+        process = self.stack.enter_context(running)
         self.servers.wait_until(lambda: process.poll() is not None or accepts(port), 30)
         headers: dict[str, dict[str, str]] = {path: {} for path in PATHS}
         if subject != "raw":

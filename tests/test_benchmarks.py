@@ -1,0 +1,75 @@
+"""The benchmarks run from end to end. What they measure is for people to judge."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from baking import ROOT, Project
+
+BENCH = ROOT / "benchmarks" / "bench.py"
+
+
+@pytest.fixture(scope="module")
+def outcome(project: Project, environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of all that a quick run leaves."""
+    folder = tmp_path_factory.mktemp("benchmarks")
+    figures, picture = folder / "results.json", folder / "benchmark.svg"
+    files = ("--figures", figures, "--picture", picture)
+    result = project.run(
+        environment / "python", BENCH, project.path, "--quick", *files, check=False
+    )
+    if "there is no Redis" in result.stderr:
+        pytest.skip("there is no Redis and no Valkey on this machine")
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+    (folder / "table.md").write_text(result.stdout, encoding="utf-8")
+    return folder
+
+
+def rows(table: Path) -> list[list[str]]:
+    """Return the cells of each row, the head left out."""
+    lines = [line for line in table.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        *("page hit", "private page", "304", "page hit in-process", "page miss in-process"),
+        *("memoize hit, 0 arguments", "memoize hit, 2 arguments", "memoize hit, 10 arguments"),
+        *("memoize miss", "fragment hit", "invalidation", "stampede", "latency in an expiry, 99%"),
+        *("Redis commands a page hit", "import and create_app", "memory of a worker"),
+        *("growth as the near cache fills, over its bound",),
+    ],
+)
+def test_the_table_names_each_measure(outcome: Path, measure: str) -> None:
+    assert any(row[0].startswith(measure) for row in rows(outcome / "table.md"))
+
+
+def test_the_table_says_of_each_bar_whether_it_was_reached(outcome: Path) -> None:
+    table = rows(outcome / "table.md")
+    assert sum(bool(bar) for *_, bar, _ in table) == 9
+    assert {(bool(bar), reached in ("yes", "no")) for *_, bar, reached in table} == {
+        (True, True),
+        (False, False),
+    }
+
+
+def test_the_figures_are_those_of_every_round(outcome: Path) -> None:
+    raw = json.loads((outcome / "results.json").read_text(encoding="utf-8"))
+    rounds = {len(runs) for runs in raw["figures"]["page hit"].values()}
+    assert rounds == {2}
+    assert {"ours", "raw", "bare", "RedisCache", "defaults"} < set(raw["figures"]["page hit"])
+    every = [figure for runs in raw["figures"].values() for run in runs.values() for figure in run]
+    assert min(every) >= 0
+
+
+def test_the_picture_is_well_formed_and_names_who_is_compared(outcome: Path) -> None:
+    picture = ElementTree.parse(outcome / "benchmark.svg")  # noqa: S314 - our own
+    words = {element.text for element in picture.iter() if element.text}
+    assert {"this template", "bare Flask", "Flask-Caching, Redis"} <= words
+
+
+def test_what_is_left_names_no_path_of_this_machine(outcome: Path) -> None:
+    for path in outcome.iterdir():
+        assert str(ROOT) not in path.read_text(encoding="utf-8")
