@@ -158,6 +158,10 @@ class NearCache:
         self._asking = self._outdated = False
         self._pinged_at = 0.0
 
+    def __len__(self) -> int:
+        """Return the number of copies."""
+        return len(self._copies)
+
     # -- lookups -------------------------------------------------------------------------
 
     def find(self, key: str, reads: Reads) -> Copy | None:
