@@ -662,9 +662,11 @@ cache_memoize_signals = (cache_memoize_miss, cache_memoize_hit)
 
 def _near_cache(store: Any, settings: dict[str, Any]) -> Any:
     """Make the near cache, where the store's server tells of writes and this system can poll."""
-    if not settings["CACHE_NEAR_BYTES"] or not hasattr(store, "subscribe"):
+    if not settings["CACHE_NEAR_BYTES"] or not hasattr(store, "track"):
         return None
-    from .near import NearCache, is_supported  # noqa: PLC0415 - only where there is such a store
+    # Only where there is such a store are these imported.
+    from .near import NearCache  # noqa: PLC0415
+    from .tracking import is_supported  # noqa: PLC0415
 
     if not is_supported:
         return None
