@@ -6,6 +6,7 @@ everything else goes on to Flask.
 """
 
 import gzip
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -27,6 +28,8 @@ Headers = list[tuple[str, str]]
 #: Adds what every response has by its scheme to the headers of one.
 Complete = Callable[[str, Headers], Headers]
 
+#: Any other condition is evaluated by Flask: a list, a weak one, or ``*``.
+_ONE_ETAG = re.compile(r'"[^",]*"')
 _NO_BODY = frozenset({None, "", "0"})
 #: Conditions of which only ``If-None-Match`` is evaluated here.
 _OTHER_CONDITIONS = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
@@ -39,7 +42,7 @@ class _Prepared:
     status: str
     headers: Headers
     not_modified_headers: Headers
-    etag: str | None
+    etag: str
     body_start: int
     inflate: bool
     second: int = 0
@@ -91,11 +94,11 @@ class PageMiddleware:
         if page.second != int(now):
             page.changing, page.second = per_response_headers(entry, self._app.config), int(now)
         condition = environ.get("HTTP_IF_NONE_MATCH")
-        if condition is not None and page.etag is not None:
+        if condition is not None:
             if condition in (page.etag, f"W/{page.etag}"):
                 start_response("304 NOT MODIFIED", page.not_modified_headers + page.changing)
                 return ()
-            if "," in condition or "*" in condition:
+            if not _ONE_ETAG.fullmatch(condition) or not _ONE_ETAG.fullmatch(page.etag):
                 return None
         start_response(page.status, page.headers + page.changing)
         if environ["REQUEST_METHOD"] == "HEAD":
@@ -142,7 +145,7 @@ class PageMiddleware:
         """Have Flask's response class write the headers once."""
         page = Page.decode(entry.value)
         response = page.representation(gzipped).response(self._app.response_class)
-        status, etag = response.status, response.headers.get("ETag")
+        status, etag = response.status, response.headers.get("ETag", "")
         full = self._complete(environ["wsgi.url_scheme"], list(response.get_wsgi_headers(environ)))
         response.status_code = 304
         short = self._complete(environ["wsgi.url_scheme"], list(response.get_wsgi_headers(environ)))
