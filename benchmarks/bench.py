@@ -11,7 +11,9 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
+import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable
@@ -39,13 +41,14 @@ class Sizes(NamedTuple):
     long_rounds: int = 3
     served: float = 1.5
     inside: float = 0.3
+    starts: int = 3
     expiry: float = 6.0
     rate: float = 200.0
     near_bytes: int = 32 * 2**20
     entries: int = 20_000
 
 
-QUICK = Sizes(2, 1, 0.1, 0.02, 1.5, 100.0, 2**20, 200)
+QUICK = Sizes(2, 1, 0.1, 0.02, 1, 1.5, 100.0, 2**20, 200)
 
 
 class Bench:
@@ -57,6 +60,8 @@ class Bench:
         self.figures: report.Figures = defaultdict(lambda: defaultdict(list))
         self.latencies: dict[str, list[float]] = defaultdict(list)
         self.client_microseconds: list[float] = []
+        told = stage.info("server")
+        self.server = {name: told[name] for name in told if name.endswith("_version")}
         for subject in report.SERVED[0].subjects:
             stage.serve(subject)
             if subject == "ours":
@@ -78,7 +83,8 @@ class Bench:
             self.take(measure, number, self.rate)
         for measure in [*report.INSIDE, report.STAMPEDE]:
             self.take(measure, number, self.inside)
-        self.take(report.START, number, self.start)
+        for start in range(self.sizes.starts):
+            self.take(report.START, number + start, self.start)
         if number < self.sizes.long_rounds:
             self.take(report.EXPIRY[0], number, self.expire)
             self.take(report.REACH, number, self.reach)
@@ -111,7 +117,7 @@ class Bench:
         """Ask at a steady rate for a page that expires each second; return and note latencies."""
         port, request = self.stage.ports[subject], self.stage.requests[subject, "/expires"]
         loaded = load(port, request, self.sizes.expiry, self.sizes.rate)
-        latencies = sorted(seconds * 1000 for seconds in loaded.latencies)
+        latencies = sorted(round(seconds * 1000, 3) for seconds in loaded.latencies)
         self.latencies[subject] += latencies
         self.figures[report.EXPIRY[1].name][subject].append(latencies[len(latencies) * 99 // 100])
         self.figures[report.EXPIRY[2].name][subject].append(latencies[-1])
@@ -130,9 +136,23 @@ class Bench:
         with self.stage.worker(subject, CACHE_NEAR_BYTES=str(bound)) as worker:
             return ask(worker, measure.order, 1.25 * bound / PAGE_BYTES) / bound
 
+    def raw(self) -> dict[str, object]:
+        """Return all figures, and what they were measured with."""
+        return {
+            "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+            "python": platform.python_version(),
+            "packages": {name: version(name) for name in PACKAGES},
+            "server": self.server,
+            "sizes": self.sizes._asdict(),
+            "client_microseconds_a_request": self.client_microseconds,
+            "latencies_in_an_expiry_ms": self.latencies,
+            **self.figures,
+        }
+
 
 def measure(project: Path, sizes: Sizes) -> Bench:
-    """Run all rounds."""
+    """Run all rounds; whoever is told to stop stops what was started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("benchmark: stopped"))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         bench = Bench(Stage(project, Path(folder), stack), sizes)
         for number in range(sizes.rounds):
@@ -151,22 +171,8 @@ def main() -> None:
     options = parser.parse_args()
     bench = measure(options.project.resolve(), QUICK if options.quick else Sizes())
     print(report.table(bench.figures))
-    raw = {
-        "machine": {
-            "cores": os.cpu_count(),
-            "system": platform.system(),
-            "processor": platform.machine(),
-        },
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
-        "client_microseconds_a_request": statistics.median(bench.client_microseconds),
-        "figures": bench.figures,
-        "latencies_in_an_expiry_ms": {
-            subject: [round(value, 3) for value in values]
-            for subject, values in bench.latencies.items()
-        },
-    }
-    options.figures.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
+    lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in bench.raw().items())
+    options.figures.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     options.picture.write_text(draw(bench.figures, bench.latencies), encoding="utf-8")
 
 

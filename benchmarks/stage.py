@@ -125,16 +125,18 @@ class Stage:
             answers[path] = answer.status, headers, answer.body.decode()
         (self.folder / "answers.json").write_text(json.dumps(answers), encoding="utf-8")
 
-    def commands(self) -> int:
-        """Count the commands that Redis has run, but for pings and this question."""
+    def info(self, section: str) -> dict[str, str]:
+        """Ask the Redis about itself."""
         with socket.create_connection(("127.0.0.1", self.redis or 0), 10) as connection:
-            connection.sendall(b"INFO commandstats\r\nQUIT\r\n")
+            connection.sendall(f"INFO {section}\r\nQUIT\r\n".encode())
             with connection.makefile() as lines:
-                calls = dict(
-                    line[8:].split(":calls=", 1) for line in lines if line[:8] == "cmdstat_"
-                )
-        ours = {"info", "ping", "quit"}
-        return sum(int(rest.split(",")[0]) for name, rest in calls.items() if name not in ours)
+                return dict(line.strip().split(":", 1) for line in lines if ":" in line)
+
+    def commands(self) -> int:
+        """Count the commands that the Redis has run, but for pings and these questions."""
+        own = ("cmdstat_info", "cmdstat_ping", "cmdstat_quit")
+        calls = {name: said for name, said in self.info("commandstats").items() if name not in own}
+        return sum(int(said.partition("calls=")[2].split(",")[0]) for said in calls.values())
 
 
 def accepts(port: int) -> bool:

@@ -1,8 +1,8 @@
 """Starts the generated application once; prints seconds of import and `create_app`, and bytes.
 
-Usage: python benchmarks/starting.py ours|stock
+Usage: python benchmarks/starting.py ours|same
 
-"stock" is the same application with Flask-Caching's own cache in the place of its package
+"same" is the same application with Flask-Caching's own cache in the place of its package
 `caching`: what else the application takes from that package does nothing.
 """
 
@@ -25,6 +25,12 @@ def resident_bytes() -> int:
         return int(statistics.read_text().split()[1]) * resource.getpagesize()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def package() -> str:
+    """Name the generated project's package."""
+    (found,) = Path(os.environ["BENCHMARK_PROJECT"]).glob("src/*/__init__.py")
+    return found.parent.name
 
 
 class Stock(MetaPathFinder, Loader):
@@ -73,12 +79,10 @@ def stock_cache() -> type:
 
 def main(subject: str) -> None:
     """Start it."""
-    (found,) = Path(os.environ["BENCHMARK_PROJECT"]).glob("src/*/__init__.py")
-    package = found.parent.name
-    if subject == "stock":
-        sys.meta_path.insert(0, Stock(package))
+    if subject == "same":
+        sys.meta_path.insert(0, Stock(package()))
     began = time.perf_counter()
-    import_module(package).create_app()
+    import_module(package()).create_app()
     print(time.perf_counter() - began, resident_bytes())
 
 

@@ -8,6 +8,7 @@ import functools
 import itertools
 import json
 import os
+import random
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -17,6 +18,7 @@ from typing import Any
 import flask_caching
 from dogpile.cache import make_region
 from flask import Flask, make_response, request, session
+from starting import package
 
 View = Callable[..., Any]
 
@@ -24,7 +26,8 @@ HELLO = "<!doctype html><title>Hello</title><p>Hello, World!</p>\n"
 LIFE_SECONDS = 3600
 #: Of the page that expires under load, and how long a computation of it takes.
 SHORT_LIFE_SECONDS, FILL_SECONDS = 1, 0.1
-PAGE_BYTES = 4096
+#: Pages by number are turns of it: no compression makes them smaller.
+NOISE = random.Random(0).randbytes(4096)  # noqa: S311 - any would do
 FRAGMENT = "{% cache 3600, 'fragment' %}" + "<p>Hello, World!</p>" * 20 + "{% endcache %}"
 TWO = (7, "seven")
 TEN = (1, 2, 3, 4, 5, "f", "g", "h", "i", "j")
@@ -56,12 +59,6 @@ def slow(number: int) -> int:
     return next(computed) + number
 
 
-def package() -> str:
-    """Name the generated project's package."""
-    (found,) = Path(os.environ["BENCHMARK_PROJECT"]).glob("src/*/__init__.py")
-    return found.parent.name
-
-
 def conditional(view: View) -> View:
     """Answer conditions by hand, as those do whose cache does not."""
 
@@ -83,8 +80,9 @@ def add_views(app: Flask, cached: View, private: View, expiring: View, by_hand: 
     def mine() -> str:
         return f"<!doctype html><title>Hello</title><p>Hello, {session['user']}!</p>\n"
 
-    def page(number: int) -> str:
-        return f"{number:<{PAGE_BYTES}}"
+    def page(number: int) -> bytes:
+        turn = number % len(NOISE)
+        return NOISE[turn:] + NOISE[:turn]
 
     def expires() -> str:
         time.sleep(FILL_SECONDS)
@@ -119,10 +117,8 @@ def ours() -> tuple[Flask, Any]:
 def stock(kind: str) -> tuple[Flask, Any]:
     """Make a plain application with Flask-Caching's own cache."""
     app = plain()
-    app.config["CACHE_TYPE"] = kind
-    app.config["CACHE_REDIS_URL"] = os.environ["CACHE_REDIS_URL"]
-    app.config["CACHE_KEY_PREFIX"] = os.environ["CACHE_KEY_PREFIX"]
-    cache = flask_caching.Cache(app)
+    settings = {name: os.environ[name] for name in ("CACHE_REDIS_URL", "CACHE_KEY_PREFIX")}
+    cache = flask_caching.Cache(app, {"CACHE_TYPE": kind, **settings})
     by_user = cache.cached(LIFE_SECONDS, make_cache_key=lambda: f"private/{session['user']}")
     add_views(
         app, cache.cached(LIFE_SECONDS), by_user, cache.cached(SHORT_LIFE_SECONDS), conditional
