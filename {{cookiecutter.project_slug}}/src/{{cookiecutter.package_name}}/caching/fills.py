@@ -351,6 +351,8 @@ class Entries:
         if entry.tags != known:
             values = self._tag_values(entry.tags)
             self._keep(self._tags_of, key, entry.tags)
+        else:
+            entry = replace(entry, tags=known)  # One tuple in this process, not two.
         now = time.time()
         tags = zip(entry.tags, values, strict=True)
         if overdue := [tag for tag, value in tags if is_overdue(value, now)]:

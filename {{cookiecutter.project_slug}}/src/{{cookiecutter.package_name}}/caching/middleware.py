@@ -30,6 +30,9 @@ Complete = Callable[[str, Headers], Headers]
 
 #: Any other condition is evaluated by Flask: a list, a weak one, or ``*``.
 _ONE_ETAG = re.compile(r'"[^",]*"')
+#: What a prepared page takes beside headers that no other page has.
+_PREPARED_BYTES = 1200
+_MOST_SHARED = 1000
 _NO_BODY = frozenset({None, "", "0"})
 #: Conditions of which only ``If-None-Match`` is evaluated here.
 _OTHER_CONDITIONS = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
@@ -48,10 +51,6 @@ class _Prepared:
     second: int = 0
     changing: Headers = field(default_factory=list)
 
-    def bytes(self) -> int:
-        parts = [*self.headers, *self.not_modified_headers]
-        return sum(sys.getsizeof(part) + sum(map(sys.getsizeof, part)) for part in parts)
-
 
 class PageMiddleware:
     """Serves pages from the near cache.
@@ -66,6 +65,8 @@ class PageMiddleware:
         self._complete = complete
         #: Headers that are in the key of any page that was seen, as the environment spells them.
         self._names: tuple[str, ...] = ()
+        #: Equal headers of many pages are one here.
+        self._shared: dict[tuple[str, str], tuple[str, str]] = {}
         self._session_cookie = _renewed_cookie(app)
 
     def __call__(
@@ -138,7 +139,7 @@ class PageMiddleware:
         page: _Prepared | None = copy.decoded.get(gzipped)
         if page is None:
             page = copy.decoded[gzipped] = self._prepare(copy.entry, gzipped, environ)
-            self._near.grow(copy, page.bytes())
+            self._near.grow(copy, _PREPARED_BYTES + self._own_bytes(page))
         return page
 
     def _prepare(self, entry: Entry, gzipped: bool, environ: "WSGIEnvironment") -> _Prepared:
@@ -149,8 +150,19 @@ class PageMiddleware:
         full = self._complete(environ["wsgi.url_scheme"], list(response.get_wsgi_headers(environ)))
         response.status_code = 304
         short = self._complete(environ["wsgi.url_scheme"], list(response.get_wsgi_headers(environ)))
-        start = len(entry.value) - len(page.body)
-        return _Prepared(status, full, short, etag, start, page.gzipped and not gzipped)
+        start, inflate = len(entry.value) - len(page.body), page.gzipped and not gzipped
+        return _Prepared(status, self._share(full), self._share(short), etag, start, inflate)
+
+    def _share(self, headers: Headers) -> Headers:
+        for header in headers:
+            if len(self._shared) < _MOST_SHARED:
+                self._shared.setdefault(header, header)
+        return [self._shared.get(header, header) for header in headers]
+
+    def _own_bytes(self, page: _Prepared) -> int:
+        headers = page.headers + page.not_modified_headers
+        own = [header for header in headers if header not in self._shared]
+        return sum(sys.getsizeof(header) + sum(map(sys.getsizeof, header)) for header in own)
 
     def _remember(self, environ: "WSGIEnvironment", key: str, names: frozenset[str]) -> None:
         if not names <= set(self._names):

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 Alias = tuple[object, ...]
 
-#: What a copy takes beside its value, its key and its tags, as measured.
-_COPY_BYTES = 700
-_TAG_BYTES = 48
+#: What a copy, a tag that no other copy has, and an alias take beside their texts, as measured.
+_COPY_BYTES = 800
+_TAG_BYTES = 450
 _ALIAS_BYTES = 500
 #: More requests than these for one page, as by made-up parameters, are answered through Flask.
 _MOST_ALIASES = 8
@@ -148,12 +148,12 @@ class NearCache:
         :param epoch: what ``epoch`` was before: if something was written since, nothing is kept.
         """
         size = _COPY_BYTES + len(key) + len(entry.value)
-        size += sum(_TAG_BYTES + len(tag) for tag in entry.tags)
+        if size > self._max_bytes // _LARGEST_SHARE:
+            return
         with self._tracker.lock:
             if epoch != self._tracker.epoch or entry.generation != self._tracker.generation:
                 return
-            if size > self._max_bytes // _LARGEST_SHARE:
-                return
+            size += sum(_TAG_BYTES + len(tag) for tag in entry.tags if tag not in self._names)
             names = tuple(self._name(encodable(tag)) for tag in entry.tags)
             for name, value in zip(names, values, strict=True):
                 name.reading = int(value or 0)
