@@ -47,7 +47,15 @@ def median(batch: Callable[[], float], seconds: float) -> float:
     return statistics.median(means)
 
 
-def pages(app: Callable[..., Any]) -> Measures:
+def hits(batch: Callable[[], float], seconds: float) -> float:
+    """Return the median of batches, in which nothing may be computed."""
+    batch()
+    before = len(subjects.computed)
+    found = median(batch, seconds)
+    return found if len(subjects.computed) == before else sys.exit("benchmark: these are no hits")
+
+
+def pages(app: Callable[..., Any], measure: Callable[..., float]) -> Measures:
     """Ask for pages as a server does: by a call of the whole application."""
     headers = {"Accept": "*/*", "User-Agent": "benchmark"}
     build = functools.partial(EnvironBuilder, base_url="http://127.0.0.1", headers=headers)
@@ -70,7 +78,7 @@ def pages(app: Callable[..., Any]) -> Measures:
         return timed(lambda: read(next(environs)), len(paths))
 
     def hit(seconds: float) -> float:
-        return median(lambda: batch(["/hello"] * BATCH), seconds)
+        return measure(lambda: batch(["/hello"] * BATCH), seconds)
 
     def miss(seconds: float) -> float:
         return median(lambda: batch([*itertools.islice(new_paths, BATCH)]), seconds)
@@ -95,16 +103,20 @@ def functions(
 ) -> Measures:
     """Call memoized functions; `forget` drops what one returned for `TWO`."""
     two, slow = memoize(subjects.two_arguments), memoize(subjects.slow)
-    hits = {
+    known = {
         "memoize 0": memoize(subjects.no_argument),
         "memoize 2": functools.partial(two, *subjects.TWO),
         "memoize 10": functools.partial(memoize(subjects.ten_arguments), *subjects.TEN),
     }
     numbers = itertools.count(100)
 
-    def hit(call: Callable[[], object], seconds: float) -> float:
+    def call(function: Callable[[], object], seconds: float) -> float:
         with context():
-            return median(lambda: timed(call), seconds)
+            return hits(lambda: timed(function), seconds)
+
+    def miss(seconds: float) -> float:
+        with context():
+            return median(lambda: timed(lambda: two(next(numbers), "new")), seconds)
 
     def drop() -> float:
         with context():
@@ -112,20 +124,20 @@ def functions(
             return timed(lambda: forget(two), 1)
 
     def stampede(_: float) -> float:
-        number, barrier, before = next(numbers), Barrier(THREADS), next(subjects.computed)
+        number, barrier, before = next(numbers), Barrier(THREADS), len(subjects.computed)
 
-        def call(_: int) -> None:
+        def ask(_: int) -> None:
             with context():
                 barrier.wait(10)
                 slow(number)
 
         with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(call, range(THREADS)))
-        return next(subjects.computed) - before - 1
+            list(pool.map(ask, range(THREADS)))
+        return len(subjects.computed) - before
 
     return {
-        **{name: functools.partial(hit, call) for name, call in hits.items()},
-        "memoize miss": functools.partial(hit, lambda: two(next(numbers), "new")),
+        **{name: functools.partial(call, function) for name, function in known.items()},
+        "memoize miss": miss,
         "invalidation": functools.partial(median, drop),
         "stampede": stampede,
     }
@@ -138,15 +150,15 @@ def measures_of(subject: str) -> Measures:
         return functions(memoize, lambda two: two.invalidate(*subjects.TWO), contextlib.nullcontext)
     app, cache = subjects.application(subject)
     if cache is None:
-        return pages(app)
-    render = app.jinja_env.from_string(subjects.FRAGMENT).render
+        return pages(app, median)
+    render = app.jinja_env.from_string(subjects.FRAGMENT, {"hello": subjects.hello}).render
 
     def fragment(seconds: float) -> float:
         with app.app_context():
-            return median(lambda: timed(render), seconds)
+            return hits(lambda: timed(render), seconds)
 
     called = functions(cache.memoize(subjects.LIFE_SECONDS), cache.delete_memoized, app.app_context)
-    return {**pages(app), **called, "fragment": fragment}
+    return {**pages(app, hits), **called, "fragment": fragment}
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ BARS: dict[tuple[str, str], float] = {
     ("page hit", "defaults"): 3.5,
     ("page hit in-process", "RedisCache"): 40,
     ("memoize hit, 2 arguments", "RedisCache"): 50,
-    (COMMANDS.name, ""): 0,
+    (COMMANDS.name, "RedisCache"): 0,
     (START.name, "same"): 1.15,
     (GROWTH.name, ""): 1.15,
 }
@@ -81,10 +81,11 @@ def ratios(measure: Measure, other: str, figures: Figures) -> list[float]:
 
 
 def row(measure: Measure, other: str, figures: Figures) -> tuple[str, ...]:
-    """Return one row; without another subject, its figure itself stands for the ratio."""
+    """Return one row; where there is no ratio, the figure itself stands for it."""
     found = figures[measure.name]
-    at_most = measure in COSTS or not other
-    compared = ratios(measure, other, figures) if other else found["ours"]
+    alone = measure is COMMANDS or not other
+    at_most = measure in COSTS or alone
+    compared = found["ours"] if alone else ratios(measure, other, figures)
     middle, bar, reached = statistics.median(compared), BARS.get((measure.name, other)), ""
     if bar is not None:
         reached = "yes" if (middle <= bar if at_most else middle >= bar) else "no"
@@ -110,8 +111,7 @@ def table(figures: Figures) -> str:
     head = ("measure", "ours", "beside", "theirs", "ratio", "spread", "bar", "reached")
     rows = []
     for measure in MEASURES:
-        others = ("",) if measure is COMMANDS else measure.subjects[1:] or ("",)
-        rows += [row(measure, other, figures) for other in others]
+        rows += [row(measure, other, figures) for other in measure.subjects[1:] or ("",)]
     widths = [max(len(line[column]) for line in [head, *rows]) for column in range(len(head))]
     lines = [head, tuple("-" * width for width in widths), *rows]
     return "\n".join(
