@@ -69,6 +69,13 @@ class Bench:
         for subject in dict.fromkeys((*report.FLASK, *report.FUNCTIONS)):
             stage.workers[subject] = stage.stack.enter_context(stage.worker(subject))
 
+    def warm_up(self) -> None:
+        """Load each server and start each application once; the workers warm up by themselves."""
+        for subject, path in self.stage.requests:
+            load(self.stage.ports[subject], self.stage.requests[subject, path], self.sizes.served)
+        for subject in report.START.subjects:
+            self.stage.run("starting.py", subject)
+
     def take(
         self, measure: report.Measure, number: int, figure: Callable[[report.Measure, str], float]
     ) -> None:
@@ -155,6 +162,7 @@ def measure(project: Path, sizes: Sizes) -> Bench:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("benchmark: stopped"))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         bench = Bench(Stage(project, Path(folder), stack), sizes)
+        bench.warm_up()
         for number in range(sizes.rounds):
             print(f"round {number + 1} of {sizes.rounds}", flush=True)
             bench.round(number)

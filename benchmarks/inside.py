@@ -163,6 +163,7 @@ def measures_of(subject: str) -> Measures:
 
 if __name__ == "__main__":
     measures = measures_of(sys.argv[1])
+    print("ready", flush=True)
     for line in sys.stdin:
         measure, amount = json.loads(line)
         gc.collect()

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -93,9 +93,14 @@ class Stage:
             process.terminate()
             process.wait(30)
 
-    def worker(self, subject: str, **more: str) -> AbstractContextManager[subprocess.Popen[str]]:
-        """Start a process that measures a subject without a server."""
-        return self.running(str(HERE / "inside.py"), subject, GUNICORN_THREADS="32", **more)
+    @contextmanager
+    def worker(self, subject: str, **more: str) -> Iterator[subprocess.Popen[str]]:
+        """Start a process that measures a subject without a server, and wait until it is ready."""
+        program = str(HERE / "inside.py")
+        with self.running(program, subject, GUNICORN_THREADS="32", **more) as process:
+            if process.stdout is None or not process.stdout.readline():
+                sys.exit(f"benchmark: {subject} did not start")
+            yield process
 
     def serve(self, subject: str) -> None:
         """Serve a subject: as the project is served, or by gunicorn's defaults."""
