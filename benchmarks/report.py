@@ -80,6 +80,14 @@ def ratios(measure: Measure, other: str, figures: Figures) -> list[float]:
     return [ours / theirs if upright else theirs / ours for ours, theirs in pairs]
 
 
+def quartiles(values: list[float]) -> tuple[float, float]:
+    """Return the bounds of the middle half."""
+    low, _, high = statistics.quantiles(
+        values * 2 if len(values) < 2 else values, method="inclusive"
+    )
+    return low, high
+
+
 def row(measure: Measure, other: str, figures: Figures) -> tuple[str, ...]:
     """Return one row; where there is no ratio, the figure itself stands for it."""
     found = figures[measure.name]
@@ -95,7 +103,7 @@ def row(measure: Measure, other: str, figures: Figures) -> tuple[str, ...]:
         NAMES.get(other, ""),
         number(statistics.median(found[other])) if other else "",
         number(middle),
-        f"{number(min(compared))} to {number(max(compared))}",
+        " to ".join(map(number, quartiles(compared))),
         "" if bar is None else f"{'≤' if at_most else '≥'} {bar:g}",
         reached,
     )
