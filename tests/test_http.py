@@ -278,7 +278,6 @@ def test_a_bad_header_would_be_seen(shop: Shop) -> None:
         assert notes([replace(good, headers=[*good.headers, header])], levels.BAD)
 
 
-@pytest.mark.xfail(strict=True, reason="a page that goes past the cache has no Cache-Control")
 def test_what_goes_past_the_cache_is_not_kept_by_guess(shop: Shop) -> None:
     asked = [shop.ask("GET", "/", {"Authorization": "Bearer none"})]
     asked.append(shop.ask("HEAD", "/products?page=2"))
