@@ -24,12 +24,19 @@ def every_project(tmp_path_factory: pytest.TempPathFactory) -> list[Project]:
 
 @pytest.fixture(scope="session")
 def environment() -> Path:
-    """Return the programs of an environment made from the lock that all projects share.
+    """Return the programs of an environment made from the lock that all projects share."""
+    return environment_of(TEMPLATE / "requirements" / "dev.txt")
 
-    What the benchmarks compare with is there too. It stays in build/ for as long as the locks and
-    the interpreter are the same.
-    """
-    locks = [TEMPLATE / "requirements" / "dev.txt", ROOT / "requirements" / "bench.txt"]
+
+@pytest.fixture(scope="session")
+def bench_environment() -> Path:
+    """Return the programs of an environment that has what the benchmarks compare with, too."""
+    bench = ROOT / "requirements" / "bench.txt"
+    return environment_of(TEMPLATE / "requirements" / "dev.txt", bench)
+
+
+def environment_of(*locks: Path) -> Path:
+    """Make an environment, which stays in build/ while locks and interpreter are the same."""
     made_of = b"".join(lock.read_bytes() for lock in locks) + sys.version.encode()
     folder = ROOT / "build" / f"environment-{hashlib.sha256(made_of).hexdigest()[:12]}"
     done = folder / "done"

@@ -11,13 +11,15 @@ BENCH = ROOT / "benchmarks" / "bench.py"
 
 
 @pytest.fixture(scope="module")
-def outcome(project: Project, environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def outcome(
+    project: Project, bench_environment: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Return the folder of all that a quick run leaves."""
     folder = tmp_path_factory.mktemp("benchmarks")
     figures, picture = folder / "results.json", folder / "benchmark.svg"
     files = ("--figures", figures, "--picture", picture)
     result = project.run(
-        environment / "python", BENCH, project.path, "--quick", *files, check=False
+        bench_environment / "python", BENCH, project.path, "--quick", *files, check=False
     )
     if "there is no Redis" in result.stderr:
         pytest.skip("there is no Redis and no Valkey on this machine")
