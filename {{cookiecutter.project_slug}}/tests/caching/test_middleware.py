@@ -9,6 +9,7 @@ from flask import Flask, request, session
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from caching.test_near import MakeApp, backend, ready  # noqa: F401 - a fixture is used by name
+from package import load
 
 Headers = list[tuple[str, str]]
 
@@ -246,3 +247,27 @@ def test_made_up_parameters_do_not_fill_the_near_cache(site: Site) -> None:
     assert near.bytes == before
     assert len(near) == 1
     assert site.filled == 1
+
+
+def test_headers_in_a_key_are_known_by_their_names() -> None:
+    alias = load("caching.middleware")._alias
+    environ = EnvironBuilder(headers={"X-A": "1", "X-B": "1"}).get_environ()
+    assert alias(environ, ("HTTP_X_A",)) != alias(environ, ("HTTP_X_B",))
+
+
+def test_a_declared_type_of_a_body_is_in_the_key(site: Site) -> None:
+    @site.view("/typed", vary=("Content-Type",))
+    def typed() -> str:
+        return str(request.content_type)
+
+    for kind in ("text/plain", "text/csv"):
+        assert site.passed("/typed", headers={"Content-Type": kind})
+        assert site.ask("/typed", headers={"Content-Type": kind}).text == kind
+
+
+def test_a_session_interface_of_ones_own_is_asked_each_time(site: Site) -> None:
+    class Renewing(type(site.app.session_interface)):  # type: ignore[misc]
+        pass
+
+    site.app.session_interface = Renewing()
+    assert not site.passed()

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import flask_caching
 from flask import Flask, Response, current_app, has_app_context, has_request_context, request
+from flask.sessions import SecureCookieSessionInterface
 from flask_caching import CachedResponse
 from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME
 from flask_caching.signals import (
@@ -468,6 +469,8 @@ class Cache(flask_caching.Cache):
             or app.config["CACHE_ENABLE_SIGNALS"]
             or self._name_tenant is not str
         ):
+            return False
+        if type(app.session_interface) is not SecureCookieSessionInterface:
             return False
         if app.view_functions.get(request.endpoint or "") is not view:
             return False

@@ -8,13 +8,13 @@ everything else goes on to Flask.
 import gzip
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flask import Flask
-from flask.sessions import SecureCookieSessionInterface
 
 from .entries import Entry
 from .near import Copy, NearCache
@@ -65,6 +65,7 @@ class PageMiddleware:
         self._complete = complete
         #: Headers that are in the key of any page that was seen, as the environment spells them.
         self._names: tuple[str, ...] = ()
+        self._lock = threading.Lock()
         #: Equal headers of many pages are one here.
         self._shared: dict[tuple[str, str], tuple[str, str]] = {}
         self._session_cookie = _renewed_cookie(app)
@@ -85,7 +86,7 @@ class PageMiddleware:
     def _serve(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes] | None:
-        copy = self._near.find_alias(self._alias(environ))
+        copy = self._near.find_alias(_alias(environ, self._names))
         if copy is None or self._is_for_flask(environ):
             return None
         entry, now = copy.entry, time.time()
@@ -106,19 +107,6 @@ class PageMiddleware:
             return ()
         body = entry.value[page.body_start :]
         return (gzip.decompress(body) if page.inflate else body,)
-
-    def _alias(self, environ: "WSGIEnvironment") -> tuple[object, ...]:
-        """All of a request that any page's key is made of."""
-        get = environ.get
-        alias = (
-            environ["wsgi.url_scheme"],
-            get("HTTP_HOST"),
-            get("SCRIPT_NAME"),
-            get("PATH_INFO"),
-            get("QUERY_STRING"),
-            prefers_json(get("HTTP_ACCEPT", "")),
-        )
-        return (*alias, *map(get, self._names)) if self._names else alias
 
     def _is_for_flask(self, environ: "WSGIEnvironment") -> bool:
         return (
@@ -165,15 +153,30 @@ class PageMiddleware:
         return sum(sys.getsizeof(header) + sum(map(sys.getsizeof, header)) for header in own)
 
     def _remember(self, environ: "WSGIEnvironment", key: str, names: frozenset[str]) -> None:
-        if not names <= set(self._names):
-            self._names = tuple(sorted(names | set(self._names)))
+        with self._lock:
+            if not names <= set(self._names):
+                self._names = tuple(sorted(names | set(self._names)))
+            known = self._names
         if environ.get("HTTP_HOST") and not self._is_for_flask(environ):
-            self._near.add_alias(self._alias(environ), key)
+            self._near.add_alias(_alias(environ, known), key)
 
 
 def _renewed_cookie(app: Flask) -> str | None:
     """The session cookie's name where a response to it may have to renew it, else ``None``."""
-    by_flask = type(app.session_interface) is SecureCookieSessionInterface
-    if by_flask and not app.config["SESSION_REFRESH_EACH_REQUEST"]:
+    if not app.config["SESSION_REFRESH_EACH_REQUEST"]:
         return None
     return f"{app.config['SESSION_COOKIE_NAME']}="
+
+
+def _alias(environ: "WSGIEnvironment", names: tuple[str, ...]) -> tuple[object, ...]:
+    """All of a request that the key of a page is made of, which may hold the headers ``names``."""
+    get = environ.get
+    alias = (
+        environ["wsgi.url_scheme"],
+        get("HTTP_HOST"),
+        get("SCRIPT_NAME"),
+        get("PATH_INFO"),
+        get("QUERY_STRING"),
+        prefers_json(get("HTTP_ACCEPT", "")),
+    )
+    return (*alias, names, *map(get, names)) if names else alias

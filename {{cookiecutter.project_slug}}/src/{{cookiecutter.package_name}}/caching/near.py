@@ -8,7 +8,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 from .entries import Entry
 from .keys import encodable
@@ -20,9 +19,10 @@ if TYPE_CHECKING:
 
 Alias = tuple[object, ...]
 
-#: What a copy, a tag that no other copy has, and an alias take beside their texts, as measured.
+#: What a copy, a tag of it, a tag as such, and an alias take beside their texts, as measured.
 _COPY_BYTES = 800
-_TAG_BYTES = 450
+_POINTER_BYTES = 16
+_TAG_BYTES = 300
 _ALIAS_BYTES = 500
 #: More requests than these for one page, as by made-up parameters, are answered through Flask.
 _MOST_ALIASES = 8
@@ -30,14 +30,13 @@ _MOST_ALIASES = 8
 _LARGEST_SHARE = 4
 
 
+@dataclass(slots=True)
 class _Name:
-    """A tag, and its reading as far as it is known."""
+    """A tag, its reading as far as it is known, and how many copies carry it."""
 
-    __slots__ = ("__weakref__", "reading", "tag")
-
-    def __init__(self, tag: str) -> None:
-        self.tag = tag
-        self.reading: int | None = None
+    tag: str
+    reading: int | None = None
+    copies: int = 0
 
 
 @dataclass(slots=True)
@@ -75,7 +74,7 @@ class NearCache:
         self._max_entries = max_entries
         self._copies: OrderedDict[str, Copy] = OrderedDict()
         self._aliases: dict[Alias, Copy] = {}
-        self._names: WeakValueDictionary[str, _Name] = WeakValueDictionary()
+        self._names: dict[str, _Name] = {}
         self.bytes = 0
         self._tracker = Tracker(store, prefix, self._remove_all, self._written)
 
@@ -153,19 +152,18 @@ class NearCache:
         with self._tracker.lock:
             if epoch != self._tracker.epoch or entry.generation != self._tracker.generation:
                 return
-            size += sum(_TAG_BYTES + len(tag) for tag in entry.tags if tag not in self._names)
+            former = self._copies.get(key)
+            self._remove(key)
             names = tuple(self._name(encodable(tag)) for tag in entry.tags)
             for name, value in zip(names, values, strict=True):
                 name.reading = int(value or 0)
             # Equal tags of many entries are one string here.
             entry = replace(entry, tags=tuple(name.tag for name in names))
-            copy = Copy(key, entry, names, 0, epoch)
-            if former := self._copies.get(key):
-                self._remove(key)
+            copy = self._copies[key] = Copy(key, entry, names, 0, epoch)
+            if former is not None:
                 copy.aliases = former.aliases
                 self._aliases.update(dict.fromkeys(copy.aliases, copy))
-                size += _ALIAS_BYTES * len(copy.aliases)
-            self._copies[key] = copy
+            size += _POINTER_BYTES * len(names) + _ALIAS_BYTES * len(copy.aliases)
             self._grow(copy, size)
 
     def add_alias(self, alias: Alias, key: str) -> None:
@@ -197,6 +195,8 @@ class NearCache:
         name = self._names.get(tag)
         if name is None:
             name = self._names[tag] = _Name(tag)
+            self.bytes += _TAG_BYTES + len(tag)
+        name.copies += 1
         return name
 
     # -- dropping ------------------------------------------------------------------------
@@ -212,6 +212,11 @@ class NearCache:
             self.bytes -= copy.bytes
             for alias in copy.aliases:
                 del self._aliases[alias]
+            for name in copy.names:
+                name.copies -= 1
+                if not name.copies:
+                    del self._names[name.tag]
+                    self.bytes -= _TAG_BYTES + len(name.tag)
 
     def _remove_all(self) -> None:
         self._copies.clear()

@@ -15,7 +15,7 @@ from werkzeug.http import parse_accept_header
 
 from .entries import Entry
 from .inputs import Declared
-from .keys import bounded
+from .keys import bounded, encodable
 
 #: Statuses that are heuristically cacheable and say the same to everybody (RFC 9110, 15.1);
 #: 404 only by choice, and no 206, which is part of a page.
@@ -232,8 +232,14 @@ def surrogate_keys(entry: Entry, config: Mapping[str, Any]) -> list[tuple[str, s
     """Name the tags of a page, for a cache in front that can purge by them."""
     if not config["CACHE_SURROGATE_KEYS"]:
         return []
-    return [("Surrogate-Key", " ".join(quote(tag, safe=":/*?=&@,;+$!~") for tag in entry.tags))]
+    return [
+        (
+            "Surrogate-Key",
+            " ".join(quote(encodable(tag), safe=":/*?=&@,;+$!~") for tag in entry.tags),
+        )
+    ]
 
 
 def environ_name(header: str) -> str:
-    return "HTTP_" + header.upper().replace("-", "_")
+    name = header.upper().replace("-", "_")
+    return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"

@@ -63,7 +63,8 @@ class Tracker:
 
     def begin(self) -> None:
         """Be as new: nothing of it may be shared with the process from which this one forked."""
-        self.lock = threading.Lock()
+        # Reentrant, for a log handler or a destructor may look something up.
+        self.lock = threading.RLock()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
         self._connection: Tracking | None = None
@@ -128,6 +129,8 @@ class Tracker:
 
     def _apply(self, message: Any) -> None:
         if not isinstance(message, PushNotification):
+            if not self._replies:
+                raise OSError(f"the server replied without a command: {message!r}")
             self._replies.popleft()(message)
         elif message[0] == b"invalidate":
             if message[1] is None:  # The server was emptied.
@@ -186,7 +189,7 @@ class Tracker:
     # -- the connection ------------------------------------------------------------------
 
     def _start(self) -> None:
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._watch, name="cache-near", daemon=True)
             self._thread.start()
 

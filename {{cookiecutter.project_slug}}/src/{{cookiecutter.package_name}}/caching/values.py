@@ -46,18 +46,23 @@ def decode(data: bytes) -> Any:
 
 def shared_bytes(value: Any) -> int | None:
     """Return the bytes of a value that cannot be changed, or ``None`` for one that can be."""
-    kind = type(value)
-    if kind in _UNCHANGEABLE:
-        return sys.getsizeof(value)
-    if isinstance(value, enum.Enum):
-        return 0
-    if kind in (tuple, frozenset):
-        parts = list(value)
-    elif getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
-        parts = [getattr(value, field.name) for field in fields(value)]
-    else:
-        return None
-    sizes = [shared_bytes(part) for part in parts]
-    if None in sizes:
-        return None
-    return sys.getsizeof(value) + sum(size or 0 for size in sizes)
+    size, seen, parts = 0, set(), [value]
+    while parts:
+        part = parts.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if type(part) in (tuple, frozenset):
+            parts.extend(part)
+        elif _is_frozen(part):
+            parts.extend(getattr(part, field.name) for field in fields(part))
+        elif type(part) not in _UNCHANGEABLE and not isinstance(part, enum.Enum):
+            return None
+        size += sys.getsizeof(part)
+    return size
+
+
+def _is_frozen(value: Any) -> bool:
+    """Tell whether a value is of a frozen dataclass that can hold nothing but its fields."""
+    parameters = vars(type(value)).get("__dataclass_params__")
+    return parameters is not None and parameters.frozen and not hasattr(value, "__dict__")

@@ -191,9 +191,10 @@ class Tracking:
             "BCAST",
             *(word for prefix in prefixes for word in ("PREFIX", prefix)),
         )
-        while (reply := self._reader.gets()) is False:
+        while (reply := self._next()) is False:
             self._feed()
         if reply != b"OK":
+            self.close()
             raise redis.ResponseError(f"CLIENT TRACKING: {reply}")
         self._socket.setblocking(False)
 
@@ -209,12 +210,19 @@ class Tracking:
         try:
             while True:
                 size += self._feed()
-                while (message := self._reader.gets()) is not False:
+                while (message := self._next()) is not False:
                     if isinstance(message, hiredis.ReplyError):
                         raise OSError(f"Redis: {message}")
                     messages.append(message)
         except (BlockingIOError, ssl.SSLWantReadError):
             return size, messages, not self._reader.has_data()
+
+    def _next(self) -> Any:
+        """Return the next complete message, or ``False``."""
+        try:
+            return self._reader.gets()
+        except hiredis.HiredisError as error:
+            raise OSError(f"Redis: {error}") from error
 
     def _feed(self) -> int:
         data = self._socket.recv(65_536)
