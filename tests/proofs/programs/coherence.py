@@ -3,8 +3,9 @@
 A read is stale when it returns a version older than the last one whose commit was acknowledged
 before the read began. The writer tells of each commit in shared memory, once it has returned.
 
-Usage: coherence.py ours|stock BACKEND READS PAUSE DROPS
-Commits once in PAUSE reads, and drops a key of the server once in DROPS reads (0: never).
+Usage: coherence.py ours|stock BACKEND READS PAUSE [drops|kills|stops=READS]...
+Commits once in PAUSE reads, and disturbs once in so many reads: keys of the server are dropped,
+tracking connections are killed, or the server stops for seconds.
 """
 
 import random
@@ -18,12 +19,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from counting import Server
 from dropping import Dropper
 from harness import finish, processes, run_at_once, server
+from killing import Killer, Stopper
 from shop import ROWS, Shop, done
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 READERS, THREADS = 4, 2
+DISTURBERS = {"drops": Dropper, "kills": Killer, "stops": Stopper}
 #: The slowest machine that is waited for.
 READS_PER_SECOND = 100
 
@@ -31,14 +35,14 @@ READS_PER_SECOND = 100
 class Board:
     """What the processes know of each other: acknowledged versions and counts."""
 
-    def __init__(self, readers: int, pause: int, drops: int) -> None:
+    def __init__(self, readers: int, pause: int) -> None:
         self.versions = processes.RawArray("Q", ROWS + 1)
         self.reads = processes.RawArray("Q", readers * THREADS)
         self.reading = processes.Value("i", readers * THREADS)
         self.commits = processes.RawValue("Q", 0)
         self.writing = processes.RawValue("i", 1)
         self.counted = processes.SimpleQueue()
-        self.pause, self.drops = pause, drops
+        self.pause = pause
 
     def wait_for_writer(self) -> None:
         """Let the writer, which has one process only, keep its share of a busy machine."""
@@ -145,12 +149,12 @@ def write(shop: Shop, reads: Reads, board: Board) -> None:
         board.writing.value = 0
 
 
-def drop(settings: dict[str, Any], board: Board) -> None:
-    """Drop keys of the server, as if it had lost them."""
-    dropper = Dropper(settings)
-    while board.is_due(dropper.tried, board.drops):
-        dropper.drop()
-    board.counted.put({"dropped": dropper.dropped})
+def disturb(settings: dict[str, Any], board: Board, what: str, every: int) -> None:
+    """Do once in so many reads what happens to servers and connections."""
+    disturber = DISTURBERS[what](settings)
+    while board.is_due(disturber.tried, every):
+        disturber.act()
+    board.counted.put({"disturbed": disturber.done})
 
 
 def reader(start: Callable[[], Shop], subject: str, board: Board, first: int, count: int) -> None:
@@ -192,13 +196,13 @@ def summary(board: Board, participants: int) -> dict[str, Any]:
         "stale": stale,
         "stale_by_kind": total["stale"],
         "commits": board.commits.value,
-        "dropped": total["dropped"],
+        "disturbed": total["disturbed"],
     }
 
 
-def main(subject: str, backend: str, total: str, pause: str, drops: str) -> None:
+def main(subject: str, backend: str, total: str, pause: str, *disturbances: str) -> None:
     readers = 1 if backend == "SimpleCache" else READERS
-    board = Board(readers, int(pause), int(drops))
+    board = Board(readers, int(pause))
     count = -(-int(total) // (readers * THREADS))
     began = time.monotonic()
     with server(backend) as settings, tempfile.TemporaryDirectory() as folder:
@@ -211,10 +215,12 @@ def main(subject: str, backend: str, total: str, pause: str, drops: str) -> None
                 partial(reader, start, subject, board, n * THREADS, count) for n in range(readers)
             ]
             targets.append(partial(writer, start, subject, board))
-            targets += [partial(drop, settings, board)] if board.drops else []
+            for what, _, every in (disturbance.partition("=") for disturbance in disturbances):
+                targets.append(partial(disturb, settings, board, what, int(every)))
             run_at_once(targets, 120 + int(total) / READS_PER_SECOND)
-    participants = readers * THREADS + 1 + bool(board.drops)
-    finish(**summary(board, participants), seconds=round(time.monotonic() - began))
+        asked = Server(url).asked() if (url := settings.get("CACHE_REDIS_URL")) else None
+    participants = readers * THREADS + 1 + len(disturbances)
+    finish(**summary(board, participants), asked=asked, seconds=round(time.monotonic() - began))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,87 @@
+"""The near caches of several processes never show what is older than an acknowledged write.
+
+`PROOF_WRITES=20000 make test` writes as often as that.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from baking import Project
+from running import run_program
+
+WRITES = int(os.environ.get("PROOF_WRITES", "1000"))
+READS = int(os.environ.get("PROOF_READS", "20000"))
+PAUSE = 50
+#: The processes, and the places of the shop that say where they come from.
+PROCESSES, PAGES = 4, 4
+
+
+def write_then_read(
+    project: Project, environment: Path, writes: int, *options: object
+) -> dict[str, Any]:
+    return run_program(project, environment, "write_then_read.py", writes, *options)
+
+
+def check_nothing_stale(counted: dict[str, Any], writes: int) -> None:
+    """Check that nothing was stale, and that it was the near caches that answered."""
+    assert counted["stale_by_kind"] == {}
+    assert counted["complaints"] == []
+    assert counted["writes"] == counted["reads"]["first look"] == writes
+    assert counted["hits"]["look between writes"] > counted["reads"]["look between writes"] / 2
+    quiet = {"asked": 0, "hits": PROCESSES * PAGES, "stale": 0, "connections": PROCESSES}
+    assert counted["quiet"] == quiet
+
+
+def test_a_write_is_seen_at_once_by_every_process(project: Project, environment: Path) -> None:
+    check_nothing_stale(write_then_read(project, environment, WRITES), WRITES)
+
+
+def test_a_write_is_seen_at_once_with_io_threads(project: Project, environment: Path) -> None:
+    counted = write_then_read(project, environment, WRITES // 2, "--io-threads")
+    check_nothing_stale(counted, WRITES // 2)
+    assert counted["threaded"] > WRITES // 2, "the threads had nothing to do"
+
+
+def test_a_write_is_seen_at_once_while_tracking_connections_are_killed(
+    project: Project, environment: Path
+) -> None:
+    counted = write_then_read(project, environment, WRITES // 2, "--load", "--kills", 5)
+    check_nothing_stale(counted, WRITES // 2)
+    assert counted["kills"] > WRITES // 10
+
+
+def test_late_near_caches_are_found_out(project: Project, environment: Path) -> None:
+    counted = write_then_read(project, environment, WRITES, "--load", "--sabotage")
+    assert counted["stale"] > 0
+
+
+def coherence(project: Project, environment: Path, reads: int, *more: str) -> dict[str, Any]:
+    arguments = ("ours", "RedisCache", reads, PAUSE, *more)
+    counted = run_program(project, environment, "coherence.py", *arguments)
+    assert counted["stale_by_kind"] == {}
+    assert counted["reads"] >= reads
+    return counted
+
+
+def test_no_read_is_stale_while_tracking_connections_are_killed(
+    project: Project, environment: Path
+) -> None:
+    counted = coherence(project, environment, READS // 2, "kills=50", "drops=200")
+    assert counted["disturbed"]["tracking connection"] > READS // 200
+
+
+def test_no_read_is_stale_while_the_server_stops(project: Project, environment: Path) -> None:
+    counted = coherence(project, environment, READS // 4, f"stops={READS // 8 + 1}")
+    assert counted["disturbed"] == {"stop": 1}
+
+
+def test_a_half_open_link_is_not_trusted_for_longer_than_it_may_be(
+    project: Project, environment: Path
+) -> None:
+    counted = run_program(project, environment, "half_open.py")
+    assert counted["frozen"] == 1
+    assert counted["stale"]["before"] == counted["stale"]["afterwards"] == 0
+    assert counted["stale"]["while trusted"] > 0, "the link was not frozen"
+    assert counted["reads"]["afterwards"] > 100
+    assert counted["asked_when_quiet"] == 0
