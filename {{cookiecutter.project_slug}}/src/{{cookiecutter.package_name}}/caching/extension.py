@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import unquote
 
 import flask_caching
-from flask import Flask, Response, current_app, has_request_context, request
+from flask import Flask, Response, current_app, has_app_context, has_request_context, request
 from flask_caching import CachedResponse
 from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME
 from flask_caching.signals import (
@@ -24,7 +24,7 @@ from werkzeug.routing import BuildError
 from .entries import Sealer
 from .fills import Entries, key_tag
 from .fragments import FragmentExtension
-from .functions import fetch_value
+from .functions import copied_value, fetch_value
 from .inputs import Declared, begin_request, report_once, routed_arguments
 from .keys import CallKey, bounded, refuse_nameless
 from .options import Options, Timeout, check_tags, checked
@@ -61,6 +61,8 @@ _DEFAULTS: dict[str, Any] = {
     "CACHE_CONNECT_TIMEOUT_SECONDS": 0.25,
     "CACHE_SOCKET_TIMEOUT_SECONDS": 0.25,
     "CACHE_POOL_SIZE": 16,
+    "CACHE_NEAR_BYTES": 32 * 1024 * 1024,
+    "CACHE_NEAR_ENTRIES": 10_000,
     "CACHE_SOURCE_CHECK": False,
     "CACHE_ENABLE_SIGNALS": False,
 }
@@ -112,6 +114,7 @@ class Cache(flask_caching.Cache):
             release=settings["RELEASE"],
             lease_seconds=settings["CACHE_LEASE_SECONDS"],
             wait_seconds=settings["CACHE_WAIT_SECONDS"],
+            near=_near_cache(store, settings),
         )
 
     @property
@@ -121,7 +124,7 @@ class Cache(flask_caching.Cache):
         return found
 
     def _app(self) -> Flask:
-        app: Flask = current_app._get_current_object() if current_app else self.app  # type: ignore[attr-defined]
+        app: Flask = current_app._get_current_object() if has_app_context() else self.app  # type: ignore[attr-defined]
         return app
 
     # -- tags ----------------------------------------------------------------------------
@@ -251,7 +254,7 @@ class Cache(flask_caching.Cache):
                     return self._page(entries, decorated, options, chosen, args, kwargs)
                 key = function_key(args, kwargs)
                 return self._value(
-                    entries, decorated, options, key, (), args, kwargs, cache_view_signals
+                    entries, decorated, options, key, None, args, kwargs, cache_view_signals
                 )
 
             def page_options(args: Any, kwargs: Any) -> PageOptions:
@@ -343,15 +346,20 @@ class Cache(flask_caching.Cache):
             @functools.wraps(function)
             def decorated(*args: Any, **kwargs: Any) -> Any:
                 entries = self.entries
-                if entries is None or self._bypass_cache(unless, function, *args, **kwargs):
+                if entries is None or (
+                    unless is not None and self._bypass_cache(unless, function, *args, **kwargs)
+                ):
                     return function(*args, **kwargs)
                 key = make_cache_key(function, *args, **kwargs)
+                return self._value(
+                    entries, decorated, options, key, names_of, args, kwargs, cache_memoize_signals
+                )
+
+            def names_of(*args: Any, **_: Any) -> list[str]:
                 names = [f"fn:{call_key.name}"]
                 if call_key.is_method and args and "self" not in (args_to_ignore or ()):
                     names.append(f"fn:{call_key.instance(args[0])}")
-                return self._value(
-                    entries, decorated, options, key, names, args, kwargs, cache_memoize_signals
-                )
+                return names
 
             def make_cache_key(_: Any, *args: Any, **kwargs: Any) -> str:
                 return bounded(f"fn:{call_key(*args, **kwargs)}{source}")
@@ -368,12 +376,13 @@ class Cache(flask_caching.Cache):
     def fragment(self, key: str, timeout: Any, caller: Callable[[], str]) -> Any:
         """Cache a part of a template, as ``{% cache %}`` does."""
         options = Options(f"The fragment {key}", None, None, None, None, (), None, 0.0)
-        if self.entries is None:
+        entries, own_key = self.entries, self._own(key)
+        if entries is None:
             return caller()
+        for value in copied_value(entries, own_key):
+            return value
         policy = options.policy(normalize_timeout(timeout), self._app().config)
-        return fetch_value(
-            self.entries, self._own(key), caller, policy, options, in_background=False
-        )[0]
+        return fetch_value(entries, own_key, caller, policy, options, in_background=False)[0]
 
     def _page(
         self,
@@ -408,17 +417,22 @@ class Cache(flask_caching.Cache):
         decorated: Any,
         options: Options,
         key: str,
-        tags: Iterable[str],
+        tags_of: Callable[..., list[str]] | None,
         args: Any,
         kwargs: Any,
         signals: Any,
     ) -> Any:
+        own_key, config = self._own(key), self._app().config
+        if options.is_plain and not config["CACHE_ENABLE_SIGNALS"]:
+            for value in copied_value(entries, own_key):
+                return value
+        tags = tags_of(*args, **kwargs) if tags_of is not None else []
         fetch = functools.partial(
             fetch_value,
             entries,
-            self._own(key),
+            own_key,
             functools.partial(decorated.uncached, *args, **kwargs),
-            options.policy(decorated.cache_timeout, self._app().config, *tags),
+            options.policy(decorated.cache_timeout, config, *tags),
             options,
             # In the background nobody names the tenant any more.
             in_background=not self._name_tenant(),
@@ -562,6 +576,22 @@ class Cache(flask_caching.Cache):
 #: The signals of Flask-Caching for a miss and for a hit.
 cache_view_signals = (cache_view_miss, cache_view_hit)
 cache_memoize_signals = (cache_memoize_miss, cache_memoize_hit)
+
+
+def _near_cache(store: Any, settings: dict[str, Any]) -> Any:
+    """Make the near cache, where the store's server tells of writes and this system can poll."""
+    if not settings["CACHE_NEAR_BYTES"] or not hasattr(store, "subscribe"):
+        return None
+    from .near import NearCache, is_supported  # noqa: PLC0415 - only where there is such a store
+
+    if not is_supported:
+        return None
+    return NearCache(
+        store,
+        prefix=settings["CACHE_KEY_PREFIX"],
+        max_bytes=settings["CACHE_NEAR_BYTES"],
+        max_entries=settings["CACHE_NEAR_ENTRIES"],
+    )
 
 
 def _as_routed(app: Flask, endpoint: str, values: dict[str, Any]) -> dict[str, Any]:

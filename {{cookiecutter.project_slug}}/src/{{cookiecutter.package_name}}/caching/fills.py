@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .entries import Entry, Sealer
+from .keys import encodable
 from .reads import Reads, current_reads
 from .stores import Store, StoreError, is_overdue, is_reading
+
+if TYPE_CHECKING:
+    from .near import Copy, NearCache
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +115,7 @@ class Entries:
         shared by the releases, or a rolling deploy would split invalidation.
     :param lease_seconds: how long a fill keeps others from filling the same key.
     :param wait_seconds: how long others wait for it.
+    :param near: the copies in this process, where the store can keep them right.
     """
 
     def __init__(
@@ -122,8 +127,10 @@ class Entries:
         release: str,
         lease_seconds: float = 10,
         wait_seconds: float = 5,
+        near: "NearCache | None" = None,
     ) -> None:
         self.store = store
+        self.near = near
         self.sealer = sealer
         self._prefix = prefix
         self._release = release
@@ -143,6 +150,20 @@ class Entries:
 
     # -- fetching ------------------------------------------------------------------------
 
+    def fetch_copy(self, key: str) -> "Copy | None":
+        """Answer from a fresh copy in this process, if there is one; the context depends on it."""
+        if self.near is None:
+            return None
+        reads = current_reads()
+        self.before_fetch(reads)
+        if reads.bypass or reads.uncommitted or key in reads.filling:
+            return None
+        copy = self.near.find(key, reads)
+        if copy is None or not copy.entry.is_fresh():
+            return None
+        reads.tags.update(copy.entry.tags)
+        return copy
+
     def fetch(
         self,
         key: str,
@@ -159,6 +180,8 @@ class Entries:
         :param refill: starts a fill in another context; where it is given, a stale entry is
             served while that runs in the background.
         """
+        if not renew and (copy := self.fetch_copy(key)):
+            return Outcome("hit", entry=copy.entry)
         reads = current_reads()
         self.before_fetch(reads)
         if reads.bypass or reads.uncommitted or key in reads.filling:
@@ -203,7 +226,7 @@ class Entries:
                         return _answer(stale, reads)
                     dead_on_arrival = found.sealed != seen and found.is_dead_since(reads)
                     if held and not dead_on_arrival:
-                        return self._fill(key, fill, policy, reads, stale, lease)
+                        return self._fill(key, fill, policy, reads, stale, lease, renew)
                 except StoreError as error:
                     return self._go_without(error, fill, reads)
                 finally:
@@ -213,7 +236,7 @@ class Entries:
                 break
             time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
             pause = min(pause * 2, 0.05)
-        return self._fill(key, fill, policy, reads, stale, None)
+        return self._fill(key, fill, policy, reads, stale, None, renew)
 
     def _go_without(self, error: StoreError, fill: Callable[[], Filled], reads: Reads) -> Outcome:
         self._failed(error)
@@ -228,6 +251,7 @@ class Entries:
         reads: Reads,
         stale: Entry | None,
         lease: _Lease | None,
+        renew: bool,
     ) -> Outcome:
         reads.filling.append(key)
         try:
@@ -240,7 +264,7 @@ class Entries:
             return _answer(stale, reads)
         finally:
             reads.filling.pop()
-        entry = self._store(key, filled, policy, reads, lease)
+        entry = self._store(key, filled, policy, reads, lease, renew)
         return Outcome("miss", entry, filled.result, entry is not None, filled.refused)
 
     def _refuse(self, key: str, seconds: float) -> None:
@@ -251,7 +275,13 @@ class Entries:
         return time.monotonic() < self._refused.get(key, 0)
 
     def _store(
-        self, key: str, filled: Filled, policy: Policy, reads: Reads, lease: _Lease | None
+        self,
+        key: str,
+        filled: Filled,
+        policy: Policy,
+        reads: Reads,
+        lease: _Lease | None,
+        renew: bool,
     ) -> Entry | None:
         timeout = policy.timeout if filled.timeout is None else filled.timeout
         reads.tags.update(policy.tags, [key_tag(key)])
@@ -280,6 +310,8 @@ class Entries:
                 [self._tag_key(tag) for tag in tags],
                 (lease.key, lease.token) if lease is not None and lease.held else None,
             )
+            if renew:
+                self._drop_copies(key)
         except StoreError as error:
             self._failed(error)
             return None
@@ -300,6 +332,7 @@ class Entries:
         known = self._tags_of.get(key, ())
         names = [self._clock, self._generation, self._entry_key(key)]
         names += [self._tag_key(tag) for tag in known]
+        epoch = self.near.epoch if self.near is not None else 0
         if lease is None:
             clock, generation, sealed, *values = self.store.get_many(names)
         else:
@@ -320,12 +353,18 @@ class Entries:
         tags = zip(entry.tags, values, strict=True)
         if overdue := [tag for tag, value in tags if is_overdue(value, now)]:
             self.invalidate(overdue)
-        return _Found(entry, entry.is_valid(current, values), sealed)
+        valid = entry.is_valid(current, values)
+        # A plain value has no beginning, so a copy of it could not be told from a later one.
+        if valid and self.near is not None and entry.started is not None:
+            self.near.keep(key, entry, values, epoch)
+        return _Found(entry, valid, sealed)
 
     def observe(self) -> Reads:
         """Take the context's first reading, before it reads anything."""
         reads = current_reads()
         if reads.started is None and not reads.bypass:
+            if self.near is not None and self.near.observe(reads):
+                return reads
             try:
                 self._note(reads, *self.store.get_many([self._clock, self._generation]))
             except StoreError as error:
@@ -415,8 +454,14 @@ class Entries:
                 entry = replace(found.entry, fresh_until=min(now, found.entry.fresh_until))
                 left = max(1, found.entry.kept_until - now)
                 self.store.put(self._entry_key(key), self.sealer.seal(key, entry), left)
+                self._drop_copies(key)
         except StoreError as error:
             self._failed(error)
+
+    def _drop_copies(self, key: str) -> None:
+        """Have every process look into the store again: an entry was replaced before its time."""
+        if self.near is not None:
+            self.store.put(encodable(f"{self._prefix}:renewed:{key}"), b"", 1)
 
     def clear(self) -> None:
         """Make every entry invalid, at the same cost however many there are."""
@@ -490,7 +535,7 @@ class Entries:
     # -- leases and flights --------------------------------------------------------------
 
     def _new_lease(self, key: str) -> _Lease:
-        name = _encodable(f"{self._prefix}:{self._release}:lease:{key}")
+        name = encodable(f"{self._prefix}:{self._release}:lease:{key}")
         return _Lease(name, secrets.token_hex(8).encode())
 
     def _release_lease(self, lease: _Lease | None) -> None:
@@ -540,15 +585,17 @@ class Entries:
         """Let the running refills end, and drop the store's connections."""
         if self._pool is not None:
             self._pool.shutdown()
+        if self.near is not None:
+            self.near.close()
         self.store.close()
 
     # -- names and states ----------------------------------------------------------------
 
     def _entry_key(self, key: str) -> str:
-        return _encodable(f"{self._prefix}:{self._release}:entry:{key}")
+        return encodable(f"{self._prefix}:{self._release}:entry:{key}")
 
     def _tag_key(self, tag: str) -> str:
-        return _encodable(f"{self._prefix}:tag:{tag}")
+        return encodable(f"{self._prefix}:tag:{tag}")
 
     def _failed(self, error: StoreError) -> None:
         if not self._failing:
@@ -559,14 +606,6 @@ class Entries:
         if self._failing:
             self._failing = False
             logger.warning("The cache's store answers again.")
-
-
-def _encodable(name: str) -> str:
-    """Write half a surrogate pair, which a client may have sent, as text that a server takes.
-
-    Two names that become one by it share a place, not a value: an entry is sealed with its key.
-    """
-    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
 
 
 def key_tag(key: str) -> str:

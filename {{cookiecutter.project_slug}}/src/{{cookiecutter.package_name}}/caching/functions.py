@@ -10,9 +10,34 @@ from flask_caching.utils import join_generator
 from .fills import Entries, Filled, Policy
 from .inputs import Declared, report_once, watched
 from .options import Options
-from .values import decode, encode
+from .values import decode, encode, shared_bytes
 
 _REMEDY = "pass it as an argument."
+#: What a copy's ``decoded`` is where each caller must get a value of its own.
+_NOT_SHARED: tuple[Any, ...] = ()
+
+
+def copied_value(entries: Entries, key: str) -> tuple[Any, ...]:
+    """Return the value of a fresh copy in this process, in a tuple that is empty without one.
+
+    A value that cannot be changed is decoded once, and shared.
+    """
+    copy = entries.fetch_copy(key)
+    if copy is None:
+        return ()
+    if copy.decoded:
+        found: tuple[Any, ...] = copy.decoded
+        return found
+    try:
+        value = decode(copy.entry.value)
+    except Exception:
+        return ()  # The way by the store heals it.
+    if copy.decoded is None:
+        size = shared_bytes(value)
+        copy.decoded = _NOT_SHARED if size is None else (value,)
+        if size is not None and entries.near is not None:
+            entries.near.grow(key, size)
+    return (value,)
 
 
 def fetch_value(

@@ -33,6 +33,11 @@ class Options:
     grace: float | None
     jitter: float
 
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether nothing of a call can ask for more than the entry that there is."""
+        return self.forced_update is None and self.is_stale is None
+
     def policy(self, timeout: Timeout, config: dict[str, Any], *tags: str) -> Policy:
         """Resolve the defaults of the application."""
         seconds = normalize_timeout(timeout)

@@ -1,8 +1,21 @@
 """The encoding of memoized values: pickle, which is only ever read once it is authenticated."""
 
+import enum
 import io
 import pickle
+import sys
+from dataclasses import fields
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
+
+from markupsafe import Markup
+
+_UNCHANGEABLE = frozenset(
+    {str, Markup, bytes, int, float, complex, bool, type(None)}
+    | {Decimal, UUID, date, datetime, time, timedelta}
+)
 
 
 class _Pickler(pickle.Pickler):
@@ -29,3 +42,22 @@ def encode(value: Any) -> bytes:
 def decode(data: bytes) -> Any:
     """Decode a value into a new object. The bytes must have been authenticated."""
     return pickle.loads(data)  # noqa: S301 - entries are authenticated before they are decoded
+
+
+def shared_bytes(value: Any) -> int | None:
+    """Return the bytes of a value that cannot be changed, or ``None`` for one that can be."""
+    kind = type(value)
+    if kind in _UNCHANGEABLE:
+        return sys.getsizeof(value)
+    if isinstance(value, enum.Enum):
+        return 0
+    if kind in (tuple, frozenset):
+        parts = list(value)
+    elif getattr(getattr(kind, "__dataclass_params__", None), "frozen", False):
+        parts = [getattr(value, field.name) for field in fields(value)]
+    else:
+        return None
+    sizes = [shared_bytes(part) for part in parts]
+    if None in sizes:
+        return None
+    return sys.getsizeof(value) + sum(size or 0 for size in sizes)

@@ -1,9 +1,11 @@
 """The store on Redis or Valkey."""
 
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
+import hiredis
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -71,6 +73,7 @@ class RedisStore:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._server = ""
+        self._has_followers = bool(config["CACHE_NEAR_BYTES"])
         self._client = redis.Redis(connection_pool=_pool(config, self._connected))
         self._mark = self._client.register_script(_MARK)
         self._invalidate = self._client.register_script(_INVALIDATE)
@@ -119,7 +122,12 @@ class RedisStore:
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         arguments: list[Any] = [token, TAG_SECONDS, FIRST_READING]
         with _store_errors():
-            return cast("int | None", self._invalidate(keys=[clock, *tags], args=arguments))
+            reading = cast("int | None", self._invalidate(keys=[clock, *tags], args=arguments))
+            if self._has_followers:
+                # With io-threads the reply can overtake what the followers are told; the reply
+                # to one more command cannot.
+                self._client.ping()
+        return reading
 
     def store_entry(
         self,
@@ -134,6 +142,17 @@ class RedisStore:
         arguments: list[Any] = [value, _milliseconds(seconds), TAG_SECONDS, token]
         with _store_errors():
             self._store_entry(keys=[key, clock, lease_key, *tags], args=arguments)
+
+    def server(self) -> str:
+        """Name the server that was reached last; nothing before the first time."""
+        return self._server
+
+    def subscribe(self, name: str, prefixes: Sequence[str]) -> "Tracking":
+        """Open a connection that is told of each write to keys with these prefixes."""
+        pool = self._client.connection_pool
+        options = {**pool.connection_kwargs, "protocol": 3, "client_name": name}
+        with _store_errors():
+            return Tracking(pool.connection_class(**options), prefixes, self)
 
     def close(self) -> None:
         self._client.close()
@@ -150,6 +169,55 @@ class RedisStore:
         for line in connection.read_response().splitlines():
             if line.startswith(b"run_id:"):
                 self._server = line[7:].decode()
+
+
+class Tracking:
+    """A connection on which the server tells which keys were written.
+
+    It is broadcasting mode of client-side caching (``CLIENT TRACKING``) by RESP3. redis-py makes
+    the connection, with TLS and user; from then on nothing but this class reads from it.
+    """
+
+    def __init__(self, connection: Any, prefixes: Sequence[str], store: RedisStore) -> None:
+        connection.connect()
+        self.server = store.server()
+        self._connection = connection
+        self._socket = connection._sock
+        self._reader = hiredis.Reader()
+        self.send("CLIENT", "TRACKING", "ON", "BCAST", *(word for prefix in prefixes for word in ("PREFIX", prefix)))
+        while (reply := self._reader.gets()) is False:
+            self._feed()
+        if reply != b"OK":
+            raise redis.ResponseError(f"CLIENT TRACKING: {reply}")
+        self._socket.setblocking(False)
+
+    def fileno(self) -> int:
+        return cast("int", self._socket.fileno())
+
+    def send(self, *command: str) -> None:
+        self._socket.sendall(hiredis.pack_command(command))
+
+    def receive(self) -> tuple[int, list[Any]]:
+        size, messages = 0, []
+        try:
+            while True:
+                size += self._feed()
+                while (message := self._reader.gets()) is not False:
+                    if isinstance(message, hiredis.ReplyError):
+                        raise OSError(f"Redis: {message}")
+                    messages.append(message)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return size, messages
+
+    def _feed(self) -> int:
+        data = self._socket.recv(65_536)
+        if not data:
+            raise ConnectionError("Redis closed the connection")
+        self._reader.feed(data)
+        return len(data)
+
+    def close(self) -> None:
+        self._connection.disconnect()
 
 
 def _pool(config: Mapping[str, Any], connected: Any) -> redis.BlockingConnectionPool:
