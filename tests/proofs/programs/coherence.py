@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from counting import Server
 from dropping import Dropper
 from harness import finish, processes, run_at_once, server
 from killing import Killer, Stopper
@@ -111,17 +110,20 @@ def read(reads: Reads, board: Board, slot: int, count: int) -> None:
     chance = random.Random(slot)
     kinds = list(reads.kinds)
     read, hits, stale = Counter[str](), Counter[str](), Counter[str]()
+    near = Counter[str]()
     try:
         for _ in range(count):
             board.wait_for_writer()
             kind = chance.choice(kinds)
             filled = getattr(done, "count", 0)
+            copies = getattr(done, "copies", 0)
             right = reads.kinds[kind](chance.choice(rows()))
             read[kind] += 1
             hits[kind] += getattr(done, "count", 0) == filled
+            near[kind] += getattr(done, "copies", 0) > copies
             stale[kind] += not right
             board.reads[slot] += 1
-        board.counted.put({"reads": read, "hits": hits, "stale": stale})
+        board.counted.put({"reads": read, "hits": hits, "near": near, "stale": stale})
     finally:
         with board.reading.get_lock():
             board.reading.value -= 1
@@ -189,10 +191,12 @@ def summary(board: Board, participants: int) -> dict[str, Any]:
     for _ in range(participants):
         for name, counter in board.counted.get().items():
             total[name] += counter
-    reads, hits, stale = (total[name].total() for name in ("reads", "hits", "stale"))
+    names = ("reads", "hits", "near", "stale")
+    reads, hits, near, stale = (total[name].total() for name in names)
     return {
         "reads": reads,
         "hits": round(hits / reads, 2),
+        "near": round(near / reads, 2),
         "stale": stale,
         "stale_by_kind": total["stale"],
         "commits": board.commits.value,
@@ -218,9 +222,8 @@ def main(subject: str, backend: str, total: str, pause: str, *disturbances: str)
             for what, _, every in (disturbance.partition("=") for disturbance in disturbances):
                 targets.append(partial(disturb, settings, board, what, int(every)))
             run_at_once(targets, 120 + int(total) / READS_PER_SECOND)
-        asked = Server(url).asked() if (url := settings.get("CACHE_REDIS_URL")) else None
     participants = readers * THREADS + 1 + len(disturbances)
-    finish(**summary(board, participants), asked=asked, seconds=round(time.monotonic() - began))
+    finish(**summary(board, participants), seconds=round(time.monotonic() - began))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -71,7 +71,7 @@ class Link:
     def more(self, received: bytes) -> bytes:
         """Add what has arrived."""
         if not (arrived := self.socket.recv(65536)):
-            raise RuntimeError("a process closed its connection")
+            raise ConnectionError("a process closed its connection")
         return received + arrived
 
 
@@ -125,46 +125,49 @@ def gunicorns(
         **settings,
     }
     environ = {**os.environ, **{name: str(value) for name, value in given.items()}}
+    environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     command = [sys.executable, "-m", "gunicorn", application or f"{name()}:create_app()"]
-    ports = [free_port() for _ in range(count)]
     with ExitStack() as stack:
-        for port in ports:
-            stack.enter_context(gunicorn(command, folder, environ, port))
-        for port in ports:
-            wait_until(lambda port=port: answers(port), START_SECONDS)
-        yield ports
+        starting = [stack.enter_context(gunicorn(command, folder, environ)) for _ in range(count)]
+        yield [wait() for wait in starting]
 
 
 @contextmanager
 def gunicorn(
-    command: list[str], folder: Path, environ: dict[str, str], port: int
-) -> Iterator[None]:
-    """Start one process with the project's gunicorn.conf.py, and stop it by its pid."""
-    with (folder / f"gunicorn-{port}.log").open("wb") as log:
+    command: list[str], folder: Path, environ: dict[str, str]
+) -> Iterator[Callable[[], int]]:
+    """Start one process with the project's gunicorn.conf.py; yield what waits for its port."""
+    port = free_port()
+    log = folder / f"gunicorn-{port}.log"
+    with log.open("wb") as output:
         process = subprocess.Popen(
             command,
             cwd=SOURCES.parent,
             env={**environ, "GUNICORN_BIND": f"127.0.0.1:{port}"},
             stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdout=output,
             stderr=subprocess.STDOUT,
         )
+
+    def served_port() -> int:
+        wait_until(lambda: process.poll() is not None or answers(port), START_SECONDS)
+        if process.poll() is not None:
+            sys.exit(log.read_text(errors="replace"))
+        return port
+
     try:
-        yield
+        yield served_port
     finally:
         process.terminate()
         process.wait(START_SECONDS)
-        if process.returncode:
-            sys.stderr.write((folder / f"gunicorn-{port}.log").read_text(errors="replace"))
 
 
 def answers(port: int) -> bool:
     """Tell whether a process serves."""
     try:
-        link = Link(port)
+        return bool(Link(port).ask(get("/healthz")))
     except OSError:
         return False
-    return bool(link.ask(get("/healthz")))
 
 
 def complaints(folder: Path) -> list[str]:
