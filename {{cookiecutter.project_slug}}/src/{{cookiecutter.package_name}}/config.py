@@ -144,6 +144,9 @@ def load(given: Mapping[str, Any], environment: Mapping[str, str] = environ) -> 
         "WTF_CSRF_ENABLED": app_env != "testing",
         "SESSION_COOKIE_HTTPONLY": True,
         "SESSION_COOKIE_SAMESITE": "Lax",
+        # Else every response to who is signed in for good would set the cookie anew, and none
+        # could be served before Flask.
+        "SESSION_REFRESH_EACH_REQUEST": False,
         # Browsers send cookies to every port of a host: a name of its own keeps projects apart.
         "SESSION_COOKIE_NAME": f"{PACKAGE.name}_session",
         "MAX_CONTENT_LENGTH": 1024 * 1024,
@@ -242,6 +245,9 @@ def _read_cache(read: Settings, production: bool) -> None:
     read.whole("CACHE_POOL_SIZE", (read.found["GUNICORN_THREADS"] or 0) + 4, 1, 1024)
     read.whole("CACHE_THRESHOLD", 5000, 1, 10_000_000)
     read.whole("CACHE_MAX_BYTES", 64 * 2**20, 1024, 2**40)
+    read.whole("CACHE_NEAR_BYTES", 32 * 2**20, 0, 2**40)
+    read.whole("CACHE_NEAR_ENTRIES", 10_000, 1, 10_000_000)
+    read.flag("CACHE_SURROGATE_KEYS", False)
     read.seconds("CACHE_GRACE", 0, 0, YEAR)
     read.seconds("CACHE_LEASE_SECONDS", 10, 0.1, 3600)
     read.seconds("CACHE_WAIT_SECONDS", 5, 0, 3600)

@@ -49,6 +49,10 @@ def init_app(app: Flask) -> None:
             event.listen(db.engine, "connect", _prepare_sqlite)
     migrate.init_app(app, db)
     csrf.init_app(app)
+    for hook in app.before_request_funcs.get(None, []):
+        # It looks at no request that writes nothing, which one for a cached page is.
+        if hook.__module__ == CSRFProtect.__module__:
+            cache.skip_on_hit(hook)
     cache.init_app(app)
     with app.app_context():
         # What a query reads becomes the tags of what is cached, and a commit raises them.

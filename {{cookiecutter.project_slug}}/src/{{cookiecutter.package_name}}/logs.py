@@ -1,8 +1,8 @@
 """Logs: readable lines for people, JSON for machines, and a request id that ties them together."""
 
 import logging
+import random
 import re
-import secrets
 import time
 from collections.abc import Iterable
 from contextvars import ContextVar
@@ -67,8 +67,11 @@ class AccessLog:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer a request; the line is written when the response has been sent."""
-        given = environ.get("HTTP_X_REQUEST_ID", "")
-        identity = given if SANE_ID.fullmatch(given) else secrets.token_hex(8)
+        given = environ.get("HTTP_X_REQUEST_ID")
+        identity = given if given and SANE_ID.fullmatch(given) else None
+        identity = identity or f"{random.getrandbits(64):016x}"
+        if not self.logger.isEnabledFor(logging.INFO):
+            return self.without_line(environ, start_response, identity)
         before = _request_id.get()
         _request_id.set(identity)
         started = time.perf_counter()
@@ -91,6 +94,17 @@ class AccessLog:
             finish()
             raise
         return ClosingIterator(body, finish)
+
+    def without_line(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse", identity: str
+    ) -> Iterable[bytes]:
+        """Answer a request of which no line will be written."""
+        _request_id.set(identity)
+
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            return start_response(status, [*headers, ("X-Request-ID", identity)], *exc_info)
+
+        return self.wsgi_app(environ, start)
 
     def write(self, environ: "WSGIEnvironment", answer: dict[str, Any], ms: float) -> None:
         """Write the line. The query is left out, for it may hold what is nobody's business."""

@@ -1,7 +1,7 @@
 """Security headers on every response, and whom of the proxies to believe.
 
-As WSGI middleware it also covers pages that the cache serves and requests that Flask refuses. It
-looks at no session: that would make each page a personal one.
+As WSGI middleware it also covers requests that Flask refuses, and pages that the cache serves
+before Flask. It looks at no session: that would make each page a personal one.
 """
 
 from collections.abc import Iterable
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
+
+from .extensions import cache
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -32,8 +34,10 @@ HSTS = "Strict-Transport-Security"
 
 
 def init_app(app: Flask) -> None:
-    """Add the headers to what `app` answers."""
-    app.wsgi_app = SecurityHeaders(app.wsgi_app, app.config["HSTS_SECONDS"])  # type: ignore[method-assign]
+    """Add the headers to what `app` answers, also to pages that are served before Flask."""
+    headers = SecurityHeaders(app.wsgi_app, app.config["HSTS_SECONDS"])
+    app.wsgi_app = headers  # type: ignore[method-assign]
+    cache.serve_before_flask(app, headers.complete)
 
 
 def trust_proxies(app: Flask) -> None:
@@ -58,11 +62,15 @@ class SecurityHeaders:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer a request."""
-        wanted = self.secure if environ["wsgi.url_scheme"] == "https" else self.plain
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
-            present = {name.lower() for name, _ in headers}
-            added = [header for header in wanted if header[0].lower() not in present]
-            return start_response(status, headers + added, *exc_info)
+            complete = self.complete(environ["wsgi.url_scheme"], headers)
+            return start_response(status, complete, *exc_info)
 
         return self.wsgi_app(environ, start)
+
+    def complete(self, scheme: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Return the headers of a response, and those that it lacks."""
+        wanted = self.secure if scheme == "https" else self.plain
+        present = {name.lower() for name, _ in headers}
+        return headers + [header for header in wanted if header[0].lower() not in present]

@@ -415,11 +415,8 @@ def test_a_class_based_view(app: Flask, cache: Any, client: FlaskClient) -> None
     assert client.get("/things").json == client.get("/things").json == 1
 
 
-def test_what_a_client_would_rather_have(app: Flask) -> None:
-    def prefers_json(accept: str) -> bool:
-        with app.test_request_context(headers={"Accept": accept}):
-            return bool(pages.prefers_json(request))
-
+def test_what_a_client_would_rather_have() -> None:
+    prefers_json = pages.prefers_json
     assert prefers_json("application/json")
     assert prefers_json("application/problem+json, text/html;q=0.5")
     assert not prefers_json("")

@@ -27,7 +27,7 @@ from .fragments import FragmentExtension
 from .functions import copied_value, fetch_value
 from .inputs import Declared, begin_request, report_once, routed_arguments
 from .keys import CallKey, bounded, refuse_nameless
-from .options import Options, Timeout, check_tags, checked
+from .options import Options, Timeout, cache_control_of, check_tags, checked
 from .reads import current_reads
 from .stores import connect
 from .values import decode, encode
@@ -37,11 +37,14 @@ if TYPE_CHECKING:
     # Flask-Caching's own types of what its decorators return.
     from flask_caching import _CachedFunction, _MemoizedFunction
 
+    from .middleware import Complete
+
 __all__ = ["Cache", "CachedResponse"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 _DEFAULTS: dict[str, Any] = {
     "CACHE_TYPE": "SimpleCache",
@@ -64,6 +67,7 @@ _DEFAULTS: dict[str, Any] = {
     "CACHE_NEAR_BYTES": 32 * 1024 * 1024,
     "CACHE_NEAR_ENTRIES": 10_000,
     "CACHE_SOURCE_CHECK": False,
+    "CACHE_SURROGATE_KEYS": False,
     "CACHE_ENABLE_SIGNALS": False,
 }
 
@@ -76,6 +80,10 @@ class Cache(flask_caching.Cache):
     """
 
     _name_tenant: Callable[[], object] = str
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._skipped_hooks: set[Callable[..., Any]] = {begin_request}
+        super().__init__(*args, **kwargs)
 
     def tenant(self, function: Callable[[], T]) -> Callable[[], T]:
         """Register a function that names the current tenant, for all that is cached.
@@ -203,6 +211,9 @@ class Cache(flask_caching.Cache):
         private: bool | Callable[[], object] = False,
         jitter: float = 0.0,
         not_found_timeout: int | None = None,
+        max_age: int | None = None,
+        stale_while_revalidate: int | None = None,
+        stale_if_error: int | None = None,
     ) -> "Callable[[Callable[P, R]], _CachedFunction[P, R]]":
         """Cache a view's pages, or what a function without arguments returns.
 
@@ -217,12 +228,17 @@ class Cache(flask_caching.Cache):
         :param private: ``True``: an entry for each session; or a callable that names the user.
         :param jitter: the share of the timeout, 0 to 1, by which it is shortened at random.
         :param not_found_timeout: seconds for which a 404 is stored; ``None`` is not at all.
+        :param max_age: seconds for which browsers and caches in front may keep it without
+            asking, and an invalidation does not reach them; ``None`` has them ask each time.
+        :param stale_while_revalidate: seconds past it in which they may serve it while they ask.
+        :param stale_if_error: seconds past it in which they may serve it where asking fails.
         :raises TypeError: for an ``async def``.
         :raises ValueError: for a time or a share out of range.
         """
         check_tags(tags, "@cache.cached")
         check_tags(query, "@cache.cached(query=…)")
         check_tags(vary, "@cache.cached(vary=…)")
+        cache_control = cache_control_of(max_age, stale_while_revalidate, stale_if_error)
         # A key of the view's own making says by itself what of the query it holds.
         own_key = make_cache_key is not None or callable(key_prefix)
         declared = Declared(
@@ -230,6 +246,9 @@ class Cache(flask_caching.Cache):
             headers=frozenset(name.lower() for name in vary),
             host=True,
         )
+
+        asks = (unless, forced_update, response_hit_indication, private)
+        stands_alone = not own_key and not any(asks)
 
         def decorate(function: Callable[P, R]) -> "_CachedFunction[P, R]":
             options = checked(
@@ -272,6 +291,8 @@ class Cache(flask_caching.Cache):
                     custom,
                     whole_key=own_key,
                     hit_indication=bool(response_hit_indication),
+                    cache_control=cache_control,
+                    stands_alone=stands_alone and self._nothing_runs_around(decorated),
                 )
 
             def function_key(args: Any, kwargs: Any) -> str:
@@ -410,6 +431,44 @@ class Cache(flask_caching.Cache):
         hit = "; hit" in response.headers["Cache-Status"]
         self._signal(cache_view_signals, hit, request.path, decorated.uncached, args, kwargs)
         return response
+
+    def skip_on_hit(self, hook: F) -> F:
+        """Say that a ``before_request``, ``after_request`` or like function does nothing for a
+        GET of a cached page, so that the page can be served without it, before Flask.
+
+        A page around whose view any other such function would run is served through Flask.
+        """
+        self._skipped_hooks.add(hook)
+        return hook
+
+    def _nothing_runs_around(self, view: Callable[..., Any]) -> bool:
+        """Tell whether a page of this request's view is the same without Flask's dispatch."""
+        app = self._app()
+        if app.debug or app.config["CACHE_ENABLE_SIGNALS"] or self._name_tenant is not str:
+            return False
+        if app.view_functions.get(request.endpoint or "") is not view:
+            return False
+        kinds: tuple[dict[Any, list[Callable[..., Any]]], ...] = (
+            app.url_value_preprocessors,
+            app.before_request_funcs,
+            app.after_request_funcs,
+            app.teardown_request_funcs,
+        )
+        scopes = (None, *request.blueprints)
+        hooks = {hook for kind in kinds for scope in scopes for hook in kind.get(scope, ())}
+        return hooks <= self._skipped_hooks
+
+    def serve_before_flask(self, app: Flask, complete: "Complete") -> None:
+        """Serve pages that lie in this process by WSGI middleware, where there is a near cache.
+
+        :param complete: adds the headers that middleware beneath it adds to a response; it is
+            called with the URL's scheme and the headers, and returns them all.
+        """
+        entries: Entries | None = app.extensions["cache"][self]
+        if entries is not None and entries.near is not None:
+            from .middleware import PageMiddleware  # noqa: PLC0415 - only where it is used
+
+            app.wsgi_app = PageMiddleware(app, entries.near, complete)  # type: ignore[method-assign]
 
     def _value(
         self,

@@ -36,7 +36,7 @@ def copied_value(entries: Entries, key: str) -> tuple[Any, ...]:
         size = shared_bytes(value)
         copy.decoded = _NOT_SHARED if size is None else (value,)
         if size is not None and entries.near is not None:
-            entries.near.grow(key, size)
+            entries.near.grow(copy, size)
     return (value,)
 
 

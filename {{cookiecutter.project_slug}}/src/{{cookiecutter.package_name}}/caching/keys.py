@@ -157,6 +157,8 @@ class CallKey:
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[tuple[str, Any]]:
         """Name every argument, as ``inspect`` does, which costs more than the rest of a hit."""
+        if self._is_plain and not kwargs and len(args) == len(self._names):
+            return zip(self._names, args, strict=True)
         if self._is_plain and len(args) <= len(self._names):
             given = self._defaults | kwargs if kwargs else self._defaults
             rest = self._names[len(args) :]

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 from weakref import WeakSet, WeakValueDictionary
 
@@ -40,6 +40,9 @@ _BACKLOG_BYTES = 65_536
 #: What a copy takes beside its value, its key and its tags, as measured.
 _COPY_BYTES = 700
 _TAG_BYTES = 48
+_ALIAS_BYTES = 500
+#: More requests than these for one page, as by made-up parameters, are answered through Flask.
+_MOST_ALIASES = 8
 
 
 class Subscription(Protocol):
@@ -90,15 +93,19 @@ class _Name:
 class Copy:
     """An entry in this process.
 
+    :param key: of the entry.
     :param bytes: the memory that it takes, about.
     :param epoch: the epoch of the near cache in which it was last checked against its tags.
+    :param aliases: the requests that it answers.
     :param decoded: what its readers made of the value and share, if anything.
     """
 
+    key: str
     entry: Entry
     names: tuple[_Name, ...]
     bytes: int
     epoch: int
+    aliases: list[tuple[object, ...]] = field(default_factory=list)
     decoded: Any = None
 
 
@@ -131,6 +138,7 @@ class NearCache:
         self._poll: Any = None
         self._waiting: Any = None
         self._copies: OrderedDict[str, Copy] = OrderedDict()
+        self._aliases: dict[tuple[object, ...], Copy] = {}
         self._names: WeakValueDictionary[str, _Name] = WeakValueDictionary()
         self.bytes = 0
         self.epoch = 0
@@ -138,9 +146,7 @@ class NearCache:
 
     def _forget(self) -> None:
         """Trust nothing until the server has told clock and generation again."""
-        self._copies.clear()
-        self._names.clear()
-        self.bytes = 0
+        self._remove_all()
         self.epoch += 1
         self._trusted_until = self._doubted_at = 0.0
         #: All invalidations up to this reading have been applied.
@@ -154,22 +160,45 @@ class NearCache:
 
     # -- lookups -------------------------------------------------------------------------
 
-    def find(self, key: str, reads: Reads | None) -> Copy | None:
+    def find(self, key: str, reads: Reads) -> Copy | None:
         """Return a copy that is valid now; it may be past its soft expiry.
 
         :param reads: the context that uses it; it takes its first reading here if it has none.
-            ``None`` is somebody who builds nothing of it, and needs no reading.
         """
         with self._lock:
             if not self._is_current():
                 return None
             copy = self._copies.get(key)
-            if copy is None or (copy.epoch != self.epoch and not self._stands(copy)):
-                return None
-            if reads is not None and not self._observe(reads):
+            if copy is None or not self._stands(copy) or not self._observe(reads):
                 return None
             self._copies.move_to_end(key)
             return copy
+
+    def find_alias(self, alias: tuple[object, ...]) -> Copy | None:
+        """Return the copy that answers a request, for somebody who builds nothing of it."""
+        if alias not in self._aliases:
+            return None
+        with self._lock:
+            if not self._is_current():
+                return None
+            copy = self._aliases.get(alias)
+            if copy is None or not self._stands(copy):
+                return None
+            self._copies.move_to_end(copy.key)
+            return copy
+
+    def add_alias(self, alias: tuple[object, ...], key: str) -> None:
+        """Remember which copy answers a request."""
+        with self._lock:
+            copy = self._copies.get(key)
+            if copy is None or alias in self._aliases:
+                return
+            if len(copy.aliases) >= _MOST_ALIASES:
+                del self._aliases[copy.aliases.pop(0)]
+                self._grow(copy, -_ALIAS_BYTES)
+            copy.aliases.append(alias)
+            self._aliases[alias] = copy
+            self._grow(copy, _ALIAS_BYTES)
 
     def observe(self, reads: Reads) -> bool:
         """Give a context its first reading; say whether it could be given."""
@@ -189,6 +218,8 @@ class NearCache:
         return reads.started <= self._applied and reads.generation == self._generation
 
     def _stands(self, copy: Copy) -> bool:
+        if copy.epoch == self.epoch:
+            return True
         entry = copy.entry
         if entry.generation != self._generation:
             return False
@@ -206,27 +237,36 @@ class NearCache:
         """
         size = _COPY_BYTES + len(key) + len(entry.value)
         size += sum(_TAG_BYTES + len(tag) for tag in entry.tags)
+        if size > self._max_bytes // 4:
+            return
         with self._lock:
             if epoch != self.epoch or entry.generation != self._generation:
                 return
             names = tuple(self._name(encodable(tag)) for tag in entry.tags)
             for name, value in zip(names, values, strict=True):
                 name.reading = int(value or 0)
-            self._remove(key)
+            # Equal tags of many entries are one string here.
             entry = replace(entry, tags=tuple(name.tag for name in names))
-            self._copies[key] = Copy(entry, names, 0, epoch)
-        self.grow(key, size)
+            copy = Copy(key, entry, names, 0, epoch)
+            if former := self._copies.get(key):
+                self._remove(key)
+                copy.aliases = former.aliases
+                self._aliases.update(dict.fromkeys(copy.aliases, copy))
+                size += _ALIAS_BYTES * len(copy.aliases)
+            self._copies[key] = copy
+            self._grow(copy, size)
 
-    def grow(self, key: str, size: int) -> None:
-        """Count bytes that a copy takes, and let others go where that is too much."""
+    def grow(self, copy: Copy, size: int) -> None:
+        """Count bytes that a copy has come to take beside its entry."""
         with self._lock:
-            copy = self._copies.get(key)
-            if copy is None:
-                return
-            copy.bytes += size
-            self.bytes += size
-            while self.bytes > self._max_bytes or len(self._copies) > self._max_entries:
-                self._remove(next(iter(self._copies)))
+            if self._copies.get(copy.key) is copy:
+                self._grow(copy, size)
+
+    def _grow(self, copy: Copy, size: int) -> None:
+        copy.bytes += size
+        self.bytes += size
+        while self.bytes > self._max_bytes or len(self._copies) > self._max_entries:
+            self._remove(next(iter(self._copies)))
 
     def _name(self, tag: str) -> _Name:
         name = self._names.get(tag)
@@ -237,6 +277,14 @@ class NearCache:
     def _remove(self, key: str) -> None:
         if copy := self._copies.pop(key, None):
             self.bytes -= copy.bytes
+            for alias in copy.aliases:
+                del self._aliases[alias]
+
+    def _remove_all(self) -> None:
+        self._copies.clear()
+        self._aliases.clear()
+        self._names.clear()
+        self.bytes = 0
 
     # -- what the server tells -----------------------------------------------------------
 
@@ -271,9 +319,7 @@ class NearCache:
             return
         names = rest[0]
         if names is None:  # The server was emptied.
-            self._copies.clear()
-            self._names.clear()
-            self.bytes = 0
+            self._remove_all()
             names = [key.encode() for key in self._state_keys]
         for name in names:
             self._written(name.decode("utf-8", "replace"))

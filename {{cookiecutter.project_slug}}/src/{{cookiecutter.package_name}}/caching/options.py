@@ -83,3 +83,29 @@ def check_tags(tags: Iterable[str], name: str) -> None:
     for tag in tags:
         if not isinstance(tag, str) or not tag:
             raise ValueError(f"{name}: the tag {tag!r} must be a string that is not empty.")
+
+
+def cache_control_of(
+    max_age: int | None, stale_while_revalidate: int | None, stale_if_error: int | None
+) -> str:
+    """Write what caches outside may do with a page (RFC 9111, 5.2.2; RFC 5861).
+
+    :raises ValueError: for a negative time, and for a staleness that follows no freshness.
+    """
+    seconds = {
+        "max_age": max_age,
+        "stale_while_revalidate": stale_while_revalidate,
+        "stale_if_error": stale_if_error,
+    }
+    given = {name: value for name, value in seconds.items() if value is not None}
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(
+                f"@cache.cached: {name} is {value!r}; it must be a whole number of seconds from 0."
+            )
+    if given and max_age is None:
+        raise ValueError(
+            f"@cache.cached: {', '.join(given)} without max_age says for how long a page may be "
+            "stale, and not from when: add max_age=…."
+        )
+    return ", ".join(f"{k.replace('_', '-')}={v}" for k, v in given.items()) or "no-cache"

@@ -1,11 +1,17 @@
 """Pages: which responses may be stored, under which key, and in which form."""
 
+import gzip
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 from urllib.parse import quote
 
 from flask import Request, Response
+from werkzeug.datastructures import Accept
+from werkzeug.http import parse_accept_header
 
 from .entries import Entry
 from .inputs import Declared
@@ -19,50 +25,96 @@ _OF_ONE_RESPONSE = frozenset(
     {"age", "cache-status", "connection", "content-length", "date", "keep-alive", "server"}
     | {"transfer-encoding", "upgrade", "x-request-id"}
 )
+#: Types beside ``text/…`` that become smaller by compression.
+_COMPRESSIBLE = frozenset({"application/javascript", "application/json", "application/xml"})
+_COMPRESSIBLE_SUFFIXES = ("+json", "+xml")
+_LEAST_COMPRESSED_BYTES = 1000
 #: What every page's key holds, so that it need not be declared.
 _ALWAYS_IN_KEY = frozenset({"host", "accept", "accept-encoding"})
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A whole response: status, headers and the body's bytes."""
+    """A whole response: status, headers and the body's bytes.
+
+    :param gzipped: whether the body is compressed; the headers are those without compression.
+    """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    gzipped: bool = False
 
     def encode(self) -> bytes:
         """Write it as bytes: a JSON head and the body. No code can hide in it."""
-        head = json.dumps([self.status, self.headers]).encode()
+        head = json.dumps([self.status, self.headers, self.gzipped]).encode()
         return len(head).to_bytes(4, "big") + head + self.body
 
     @classmethod
     def decode(cls, data: bytes) -> "Page":
         """Read what :meth:`encode` wrote."""
         size = int.from_bytes(data[:4], "big")
-        status, headers = json.loads(data[4 : 4 + size])
-        return cls(status, tuple((name, value) for name, value in headers), data[4 + size :])
+        status, headers, gzipped = json.loads(data[4 : 4 + size])
+        pairs = tuple((name, value) for name, value in headers)
+        return cls(status, pairs, data[4 + size :], gzipped)
 
     @classmethod
-    def of(cls, response: Response, *, private: bool) -> "Page":
+    def of(cls, response: Response, *, private: bool, cache_control: str = "no-cache") -> "Page":
         """Take the page from a response, with a strong ETag of its bytes (RFC 9110, 8.8.3).
 
         Without a ``Cache-Control`` of its own it says ``no-cache``: browsers keep it and ask
-        each time, so that an invalidation reaches them at once.
+        each time, so that an invalidation reaches them at once. A private page is not
+        compressed: its length could tell what secret stands beside a visitor's text (BREACH).
         """
         if "Cache-Control" not in response.headers:
-            response.headers["Cache-Control"] = f"{'private' if private else 'public'}, no-cache"
+            whose = "private" if private else "public"
+            response.headers["Cache-Control"] = f"{whose}, {cache_control}"
         response.add_etag()
+        body = response.get_data()
+        compressed = None if private else _compressed(response, body)
+        if compressed is not None:
+            response.vary.add("Accept-Encoding")
         headers = tuple(
             (name, value)
             for name, value in response.headers
             if name.lower() not in _OF_ONE_RESPONSE
         )
-        return cls(response.status_code, headers, response.get_data())
+        return cls(response.status_code, headers, compressed or body, compressed is not None)
+
+    def representation(self, gzipped: bool) -> "Page":
+        """Choose the bytes that go out, with headers that say which (RFC 9110, 8.4 and 8.8.3)."""
+        if not self.gzipped:
+            return self
+        if not gzipped:
+            return replace(self, body=gzip.decompress(self.body), gzipped=False)
+        headers = [("Content-Encoding", "gzip")]
+        for name, value in self.headers:
+            strong = name.lower() == "etag" and value.startswith('"')
+            headers.append((name, value[:-1] + '-gzip"' if strong else value))
+        return replace(self, headers=tuple(headers))
 
     def response(self, response_class: type[Response]) -> Response:
         """Make a response of it."""
         return response_class(self.body, self.status, list(self.headers))
+
+
+def _compressed(response: Response, body: bytes) -> bytes | None:
+    """Compress a body where it saves a tenth at least."""
+    kind = response.mimetype or ""
+    compressible = kind.startswith("text/") or kind in _COMPRESSIBLE
+    if not compressible and not kind.endswith(_COMPRESSIBLE_SUFFIXES):
+        return None
+    if len(body) < _LEAST_COMPRESSED_BYTES or "Content-Encoding" in response.headers:
+        return None
+    compressed = gzip.compress(body, 6, mtime=0)
+    return compressed if len(compressed) <= 0.9 * len(body) else None
+
+
+@lru_cache(maxsize=256)
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Tell whether a client would rather have gzip than no compression (RFC 9110, 12.5.3)."""
+    accepted = parse_accept_header(accept_encoding, Accept)
+    return 0 < accepted.quality("gzip") >= accepted.quality("identity")
 
 
 def page_key(
@@ -85,10 +137,10 @@ def page_key(
     parts = [f"page:{request.scheme}://{host}{quote(request.root_path)}{path}"]
     if query and with_query:
         parts.append("?" + quote(query, "=&%+"))
-    if prefers_json(request):
+    if prefers_json(request.environ.get("HTTP_ACCEPT", "")):
         parts.append(" json")
     for name in sorted(declared.headers):
-        value = request.environ.get(_environ_name(name), "")
+        value = request.environ.get(environ_name(name), "")
         parts.append(f" {name}={quote(value)}")
     if user:
         parts.append(f" user={quote(user)}")
@@ -98,7 +150,7 @@ def page_key(
 def refill_environ(request: Request, declared: Declared) -> dict[str, str]:
     """What a GET for the same page says: the parts of the request that its key holds."""
     names = ["SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "SCRIPT_NAME", "PATH_INFO"]
-    names += ["HTTP_HOST", "HTTP_ACCEPT", *(_environ_name(name) for name in declared.headers)]
+    names += ["HTTP_HOST", "HTTP_ACCEPT", *(environ_name(name) for name in declared.headers)]
     environ = {name: request.environ[name] for name in names if name in request.environ}
     environ["REQUEST_METHOD"] = "GET"
     environ["QUERY_STRING"] = declared.query_string(request.query_string)
@@ -127,12 +179,12 @@ def unstorable(
     return None
 
 
-def prefers_json(request: Request) -> bool:
-    """Tell whether a client would rather have JSON than HTML (RFC 9110, 12.5.1).
+@lru_cache(maxsize=256)
+def prefers_json(accept: str) -> bool:
+    """Tell by ``Accept`` whether a client would rather have JSON than HTML (RFC 9110, 12.5.1).
 
     Every page's key holds the answer, so a view and the error pages may ask for it unasked.
     """
-    accept = request.environ.get("HTTP_ACCEPT", "")
     if "json" not in accept:
         return False
     best = Request({"HTTP_ACCEPT": accept}).accept_mimetypes.best_match(
@@ -141,8 +193,13 @@ def prefers_json(request: Request) -> bool:
     return best != "text/html"
 
 
-def cache_status(status: str, entry: Entry | None, stored: bool, detail: str | None) -> str:
-    """Write the ``Cache-Status`` field (RFC 9211): what the page cache did, and why."""
+def cache_status(
+    status: str, entry: Entry | None, stored: bool, detail: str | None, key: str | None = None
+) -> str:
+    """Write the ``Cache-Status`` field (RFC 9211): what the page cache did, and why.
+
+    :param key: shown in development only, for it can name a user.
+    """
     parts = ["page-cache"]
     if status in ("hit", "stale") and entry is not None:
         parts += ["hit", f"ttl={round(entry.fresh_until - time.time())}"]
@@ -151,10 +208,32 @@ def cache_status(status: str, entry: Entry | None, stored: bool, detail: str | N
         parts.append(f"fwd={status}")
     if stored and entry is not None:
         parts += ["stored", f"ttl={round(entry.fresh_until - time.time())}"]
+    if key is not None:
+        parts.append(f'key="{_quoted(key)}"')
     if detail:
         parts.append(f"detail={detail}")
     return "; ".join(parts)
 
 
-def _environ_name(header: str) -> str:
+def _quoted(text: str) -> str:
+    """Write a text as the inside of a string of structured fields (RFC 9651, 3.3.3)."""
+    visible = "".join(c if " " <= c <= "~" else f"%{ord(c):02X}" for c in text)
+    return visible.replace("\\", "\\\\").replace('"', '\\"')
+
+
+def per_response_headers(entry: Entry, config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Write what a fresh hit says beside the page: its age, and what the cache did."""
+    age = max(0, int(time.time() - entry.stored_at))
+    headers = [("Age", str(age)), ("Cache-Status", cache_status("hit", entry, False, None))]
+    return headers + surrogate_keys(entry, config)
+
+
+def surrogate_keys(entry: Entry, config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name the tags of a page, for a cache in front that can purge by them."""
+    if not config["CACHE_SURROGATE_KEYS"]:
+        return []
+    return [("Surrogate-Key", " ".join(quote(tag, safe=":/*?=&@,;+$!~") for tag in entry.tags))]
+
+
+def environ_name(header: str) -> str:
     return "HTTP_" + header.upper().replace("-", "_")

@@ -82,8 +82,9 @@ def current_reads() -> Reads:
             reads = environ[_NAME] = Reads()
         return reads
     if has_app_context():
-        if _NAME not in g:
-            setattr(g, _NAME, Reads())
-        collected: Reads = g.get(_NAME)
+        kept = g._get_current_object().__dict__
+        collected: Reads | None = kept.get(_NAME)
+        if collected is None:
+            collected = kept[_NAME] = Reads()
         return collected
     return Reads()

@@ -19,9 +19,19 @@ from werkzeug.test import run_wsgi_app
 from .fills import Entries, Filled, Outcome, Policy
 from .inputs import Declared, has_read_cookies, report_once, watched
 from .options import Options
-from .pages import Page, cache_status, page_key, refill_environ, unstorable
+from .pages import (
+    Page,
+    accepts_gzip,
+    cache_status,
+    environ_name,
+    page_key,
+    refill_environ,
+    surrogate_keys,
+    unstorable,
+)
 
 _REFILL = "caching.refill"
+_ANSWERED = "caching.answered_with"
 _REMEDY = "declare it, {option}=({name!r},), or do not read it."
 
 
@@ -34,6 +44,9 @@ class PageOptions:
         names the user.
     :param not_found_timeout: seconds for which a 404 is stored; ``None`` is not at all.
     :param custom_key: replaces the path in the key, and with ``whole_key`` the query, too.
+    :param cache_control: what caches outside may do, where the view does not say it.
+    :param stands_alone: whether the key is all that such a page depends on, and nothing of the
+        application runs around its view.
     """
 
     declared: Declared
@@ -42,6 +55,8 @@ class PageOptions:
     custom_key: str | None
     whole_key: bool
     hit_indication: bool
+    cache_control: str
+    stands_alone: bool
 
 
 def is_current_view(function: Callable[..., Any]) -> bool:
@@ -101,13 +116,27 @@ def serve_page(
         renew=renew,
         refill=None if in_foreground else _refill(declared),
     )
+    if page_options.stands_alone:
+        names = frozenset(environ_name(name) for name in declared.headers)
+        request.environ[_ANSWERED] = key, names
     if isinstance(outcome.result, HTTPException):
-        after_this_request(lambda response: _with_status(response, outcome))
+        after_this_request(lambda response: _with_status(response, outcome, key))
         raise outcome.result
     response = _response(outcome)
+    if outcome.entry is not None:
+        response.headers.extend(surrogate_keys(outcome.entry, current_app.config))
     if page_options.hit_indication and outcome.status == "hit":
         response.headers["hit_cache"] = "True"
-    return _with_status(response, outcome)
+    return _with_status(response, outcome, key)
+
+
+def answered_with(environ: dict[str, Any]) -> tuple[str, frozenset[str]] | None:
+    """Return the key of the page that a request was answered with, where it stands alone.
+
+    With it come the headers that the key holds, as the environment spells them.
+    """
+    answered: tuple[str, frozenset[str]] | None = environ.get(_ANSWERED)
+    return answered
 
 
 def _identity(entries: Entries, page_options: PageOptions) -> tuple[str, str | None]:
@@ -185,22 +214,34 @@ def _fill_page(call: Callable[[], Any], options: Options, page_options: PageOpti
         refused = "method"
     if refused is not None:
         return Filled(response, None, refused=refused)
-    return Filled(response, Page.of(response, private=private).encode(), timeout)
+    control = page_options.cache_control
+    return Filled(
+        response, Page.of(response, private=private, cache_control=control).encode(), timeout
+    )
 
 
 def _response(outcome: Outcome) -> Response:
     """Make the response, and answer a condition after the cache (RFC 9110, 13), never before."""
-    if outcome.status in ("miss", "bypass") or outcome.entry is None:
-        response: Response = outcome.result
-        return response.make_conditional(request) if outcome.stored else response  # type: ignore[return-value]
-    response = Page.decode(outcome.entry.value).response(current_app.response_class)
-    response.headers["Age"] = str(max(0, int(time.time() - outcome.entry.stored_at)))
+    answer: Response | None = outcome.result
+    if outcome.entry is None:
+        return answer  # type: ignore[return-value]
+    gzipped = accepts_gzip(request.environ.get("HTTP_ACCEPT_ENCODING", ""))
+    page = Page.decode(outcome.entry.value).representation(gzipped)
+    response = page.response(current_app.response_class)
+    if answer is not None:
+        response.call_on_close(answer.close)
+    else:
+        response.headers["Age"] = str(max(0, int(time.time() - outcome.entry.stored_at)))
     return response.make_conditional(request)  # type: ignore[return-value]
 
 
-def _with_status(response: Response, outcome: Outcome) -> Response:
+def _with_status(response: Response, outcome: Outcome, key: str | None = None) -> Response:
     response.headers["Cache-Status"] = cache_status(
-        outcome.status, outcome.entry, outcome.stored, outcome.refused
+        outcome.status,
+        outcome.entry,
+        outcome.stored,
+        outcome.refused,
+        key if current_app.debug else None,
     )
     return response
 

@@ -184,7 +184,13 @@ class Tracking:
         self._connection = connection
         self._socket = connection._sock
         self._reader = hiredis.Reader()
-        self.send("CLIENT", "TRACKING", "ON", "BCAST", *(word for prefix in prefixes for word in ("PREFIX", prefix)))
+        self.send(
+            "CLIENT",
+            "TRACKING",
+            "ON",
+            "BCAST",
+            *(word for prefix in prefixes for word in ("PREFIX", prefix)),
+        )
         while (reply := self._reader.gets()) is False:
             self._feed()
         if reply != b"OK":
@@ -195,7 +201,7 @@ class Tracking:
         return cast("int", self._socket.fileno())
 
     def send(self, *command: str) -> None:
-        self._socket.sendall(hiredis.pack_command(command))
+        self._socket.sendall(hiredis.pack_command(command))  # type: ignore[arg-type]
 
     def receive(self) -> tuple[int, list[Any]]:
         size, messages = 0, []

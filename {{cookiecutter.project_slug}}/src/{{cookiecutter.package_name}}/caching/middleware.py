@@ -1,0 +1,164 @@
+"""Page middleware: serves a page that lies in this process before Flask builds a request.
+
+It computes no key. It remembers, by all that a key can be made of, which page Flask answered a
+request with, and only where nothing of the application would have run around the cached view;
+everything else goes on to Flask.
+"""
+
+import gzip
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flask import Flask
+from flask.sessions import SecureCookieSessionInterface
+
+from .entries import Entry
+from .near import Copy, NearCache
+from .pages import Page, accepts_gzip, per_response_headers, prefers_json
+from .views import answered_with
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+Headers = list[tuple[str, str]]
+#: Adds what every response has by its scheme to the headers of one.
+Complete = Callable[[str, Headers], Headers]
+
+_NO_BODY = frozenset({None, "", "0"})
+#: Conditions of which only ``If-None-Match`` is evaluated here.
+_OTHER_CONDITIONS = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """A page as it goes out, but for what changes by the second."""
+
+    status: str
+    headers: Headers
+    not_modified_headers: Headers
+    etag: str | None
+    body_start: int
+    inflate: bool
+    second: int = 0
+    changing: Headers = field(default_factory=list)
+
+    def bytes(self) -> int:
+        parts = [*self.headers, *self.not_modified_headers]
+        return sum(sys.getsizeof(part) + sum(map(sys.getsizeof, part)) for part in parts)
+
+
+class PageMiddleware:
+    """Serves pages from the near cache.
+
+    :param complete: adds the headers that the middleware beneath would have added.
+    """
+
+    def __init__(self, app: Flask, near: NearCache, complete: Complete) -> None:
+        self._wsgi_app: WSGIApplication = app.wsgi_app
+        self._app = app
+        self._near = near
+        self._complete = complete
+        #: Headers that are in the key of any page that was seen, as the environment spells them.
+        self._names: tuple[str, ...] = ()
+        self._session_cookie = _renewed_cookie(app)
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer a request."""
+        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            body = self._serve(environ, start_response)
+            if body is not None:
+                return body
+        body = self._wsgi_app(environ, start_response)
+        if answered := answered_with(environ):
+            self._remember(environ, *answered)
+        return body
+
+    def _serve(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes] | None:
+        copy = self._near.find_alias(self._alias(environ))
+        if copy is None or self._is_for_flask(environ):
+            return None
+        entry, now = copy.entry, time.time()
+        if now >= entry.fresh_until:
+            return None
+        page = self._prepared(copy, environ)
+        if page.second != int(now):
+            page.changing, page.second = per_response_headers(entry, self._app.config), int(now)
+        condition = environ.get("HTTP_IF_NONE_MATCH")
+        if condition is not None and page.etag is not None:
+            if condition in (page.etag, f"W/{page.etag}"):
+                start_response("304 NOT MODIFIED", page.not_modified_headers + page.changing)
+                return ()
+            if "," in condition or "*" in condition:
+                return None
+        start_response(page.status, page.headers + page.changing)
+        if environ["REQUEST_METHOD"] == "HEAD":
+            return ()
+        body = entry.value[page.body_start :]
+        return (gzip.decompress(body) if page.inflate else body,)
+
+    def _alias(self, environ: "WSGIEnvironment") -> tuple[object, ...]:
+        """All of a request that any page's key is made of."""
+        get = environ.get
+        alias = (
+            environ["wsgi.url_scheme"],
+            get("HTTP_HOST"),
+            get("SCRIPT_NAME"),
+            get("PATH_INFO"),
+            get("QUERY_STRING"),
+            prefers_json(get("HTTP_ACCEPT", "")),
+        )
+        return (*alias, *map(get, self._names)) if self._names else alias
+
+    def _is_for_flask(self, environ: "WSGIEnvironment") -> bool:
+        return (
+            "HTTP_AUTHORIZATION" in environ
+            or environ.get("CONTENT_LENGTH") not in _NO_BODY
+            or "HTTP_TRANSFER_ENCODING" in environ
+            or any(name in environ for name in _OTHER_CONDITIONS)
+            or (
+                self._session_cookie is not None
+                and self._session_cookie in environ.get("HTTP_COOKIE", "")
+            )
+        )
+
+    def _prepared(self, copy: Copy, environ: "WSGIEnvironment") -> _Prepared:
+        gzipped = accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
+        if copy.decoded is None:
+            copy.decoded = {}
+        page: _Prepared | None = copy.decoded.get(gzipped)
+        if page is None:
+            page = copy.decoded[gzipped] = self._prepare(copy.entry, gzipped, environ)
+            self._near.grow(copy, page.bytes())
+        return page
+
+    def _prepare(self, entry: Entry, gzipped: bool, environ: "WSGIEnvironment") -> _Prepared:
+        """Have Flask's response class write the headers once."""
+        page = Page.decode(entry.value)
+        response = page.representation(gzipped).response(self._app.response_class)
+        status, etag = response.status, response.headers.get("ETag")
+        full = self._complete(environ["wsgi.url_scheme"], list(response.get_wsgi_headers(environ)))
+        response.status_code = 304
+        short = self._complete(environ["wsgi.url_scheme"], list(response.get_wsgi_headers(environ)))
+        start = len(entry.value) - len(page.body)
+        return _Prepared(status, full, short, etag, start, page.gzipped and not gzipped)
+
+    def _remember(self, environ: "WSGIEnvironment", key: str, names: frozenset[str]) -> None:
+        if not names <= set(self._names):
+            self._names = tuple(sorted(names | set(self._names)))
+        if environ.get("HTTP_HOST") and not self._is_for_flask(environ):
+            self._near.add_alias(self._alias(environ), key)
+
+
+def _renewed_cookie(app: Flask) -> str | None:
+    """The session cookie's name where a response to it may have to renew it, else ``None``."""
+    by_flask = type(app.session_interface) is SecureCookieSessionInterface
+    if by_flask and not app.config["SESSION_REFRESH_EACH_REQUEST"]:
+        return None
+    return f"{app.config['SESSION_COOKIE_NAME']}="
