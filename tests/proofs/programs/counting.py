@@ -4,6 +4,8 @@ from typing import Any
 
 import redis
 
+#: Options of a server that reads and writes in several threads.
+IO_THREADS = ("--io-threads", "4", "--io-threads-do-reads", "yes")
 #: By these commands applications look up, fill and write; a near cache's own upkeep uses others.
 ASKING = ("get", "mget", "set", "unlink", "incr", "eval", "evalsha")
 

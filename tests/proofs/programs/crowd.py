@@ -7,14 +7,15 @@ told, go out by several threads at once, and either can be the first.
 
 import selectors
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 CLIENTS = 8
 
 
-def crowd(port: int, prefix: str, goes_on: Callable[[], bool]) -> None:
+def crowd(port: int, prefixes: Iterable[str], goes_on: Callable[[], bool]) -> None:
     """Listen, with many clients, to the writes of keys for as long as it goes on."""
-    subscribe = f"HELLO 3\r\nCLIENT TRACKING ON BCAST PREFIX {prefix}\r\n".encode()
+    wanted = " ".join(f"PREFIX {prefix}" for prefix in prefixes)
+    subscribe = f"HELLO 3\r\nCLIENT TRACKING ON BCAST {wanted}\r\n".encode()
     with selectors.DefaultSelector() as listening:
         for _ in range(CLIENTS):
             client = socket.create_connection(("127.0.0.1", port), 60)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from counting import Server
+from counting import IO_THREADS, Server
 from crowd import crowd
 from harness import finish, processes, run_at_once, server
 from killing import Killer, tracking
@@ -34,7 +34,6 @@ PLACES = {
     "API, all products": ("/api/products?sort=-price", False),
     "API, one product": ("/api/products/{}", True),
 }
-IO_THREADS = ("--io-threads", "4", "--io-threads-do-reads", "yes")
 #: The slowest machine that is waited for.
 WRITES_PER_SECOND = 5
 #: How long it may take until the server is not asked any more for what nobody writes.
@@ -136,7 +135,7 @@ def kill(board: Board, settings: dict[str, Any], every: int) -> None:
 
 def press(board: Board, port: int) -> None:
     """Give the server's I/O threads something to do at each write."""
-    crowd(port, f"{name()}:tag:", lambda: bool(board.running.value))
+    crowd(port, [f"{name()}:tag:"], lambda: bool(board.running.value))
     board.counted.put({})
 
 
