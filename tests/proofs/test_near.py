@@ -7,12 +7,17 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from baking import Project
 from running import run_program
 
 WRITES = int(os.environ.get("PROOF_WRITES", "1000"))
 READS = int(os.environ.get("PROOF_READS", "20000"))
-PAUSE = 50
+#: A sabotaged near cache is found out long before.
+MOST_SABOTAGED_WRITES = 20_000
+DROPS = 300
+#: A commit in so many reads: often enough that copies are used, and that they are dropped.
+PAUSE = 200
 #: The processes, and the places of the shop that say where they come from.
 PROCESSES, PAGES = 4, 4
 
@@ -52,8 +57,17 @@ def test_a_write_is_seen_at_once_while_tracking_connections_are_killed(
 
 
 def test_late_near_caches_are_found_out(project: Project, environment: Path) -> None:
-    counted = write_then_read(project, environment, WRITES, "--load", "--sabotage")
+    counted = write_then_read(project, environment, MOST_SABOTAGED_WRITES, "--sabotage")
     assert counted["stale"] > 0
+
+
+@pytest.mark.parametrize("options", [(), ("--io-threads",)], ids=["plain", "io-threads"])
+def test_no_drop_is_lost_elsewhere(
+    project: Project, environment: Path, options: tuple[str, ...]
+) -> None:
+    counted = run_program(project, environment, "drop_then_look.py", DROPS, *options)
+    assert counted["drops"] == DROPS
+    assert counted["lost_by_way"] == dict.fromkeys(counted["lost_by_way"], 0)
 
 
 def coherence(project: Project, environment: Path, reads: int, *more: str) -> dict[str, Any]:
@@ -61,6 +75,7 @@ def coherence(project: Project, environment: Path, reads: int, *more: str) -> di
     counted = run_program(project, environment, "coherence.py", *arguments)
     assert counted["stale_by_kind"] == {}
     assert counted["reads"] >= reads
+    assert counted["near"] > 0.1, "so few copies used prove little"
     return counted
 
 

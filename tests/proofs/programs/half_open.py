@@ -7,8 +7,6 @@ until then they are, for nothing tells the reader, and that they are shows that 
 Usage: half_open.py
 """
 
-import selectors
-import socket
 import tempfile
 import time
 from functools import partial
@@ -17,7 +15,7 @@ from typing import Any
 
 from counting import Server
 from harness import finish, processes, run_at_once, server
-from killing import SUFFIX
+from relay import Relay
 from servers import free_port
 from shop import Shop
 
@@ -41,58 +39,6 @@ class Board:
         self.writing = processes.RawValue("i", 1)
         self.relaying = processes.RawValue("i", 1)
         self.counted = processes.SimpleQueue()
-
-
-class Relay:
-    """Hands bytes over between clients and a server, until a link is frozen."""
-
-    def __init__(self, port: int, target: int) -> None:
-        self.target = target
-        self.listening = socket.create_server(("127.0.0.1", port))
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(self.listening, selectors.EVENT_READ)
-        self.others: dict[socket.socket, socket.socket] = {}
-        self.tracking: set[socket.socket] = set()
-
-    def accept(self) -> None:
-        client, _ = self.listening.accept()
-        there = socket.create_connection(("127.0.0.1", self.target))
-        self.others |= {client: there, there: client}
-        for end in (client, there):
-            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.selector.register(end, selectors.EVENT_READ)
-
-    def hand_over(self, end: socket.socket) -> None:
-        """Hand over what has arrived at one end; note what gives itself a tracking link's name."""
-        arrived = end.recv(65536)
-        other = self.others[end]
-        if SUFFIX.encode() in arrived:
-            self.tracking |= {end, other}
-        if arrived:
-            other.sendall(arrived)
-        else:
-            self.close(end, other)
-
-    def close(self, *ends: socket.socket) -> None:
-        for end in ends:
-            self.tracking.discard(end)
-            del self.others[end]
-            if end in self.selector.get_map():
-                self.selector.unregister(end)
-            end.close()
-
-    def freeze(self) -> int:
-        """Hand nothing over any more on the tracking links that there are; say how many."""
-        for end in self.tracking:
-            self.selector.unregister(end)
-        return len(self.tracking) // 2
-
-    def serve(self, seconds: float = 0.01) -> None:
-        for key, _ in self.selector.select(seconds):
-            if key.fileobj is self.listening:
-                self.accept()
-            elif key.fileobj in self.others:
-                self.hand_over(key.fileobj)  # type: ignore[arg-type]
 
 
 def relay(board: Board, port: int, target: int) -> None:

@@ -5,6 +5,8 @@ older price than a write whose HTTP answer arrived before the read was sent.
 
 Usage: write_then_read.py WRITES [--near BYTES] [--io-threads] [--load] [--kills WRITES]
        [--sabotage]
+--load reads in all processes besides, --kills kills tracking connections once in so many writes,
+and --sabotage keeps lookups from seeing what the server told, until something is stale.
 """
 
 import argparse
@@ -90,8 +92,11 @@ class Reader:
         return answer.is_hit
 
 
-def write_and_read(board: Board, ports: list[int], writes: int) -> None:
-    """Write in each process in turn, look at once in each other one in turn, then in all."""
+def write_and_read(board: Board, ports: list[int], writes: int, until_stale: bool) -> None:
+    """Write in each process in turn, look at once in each other one in turn, then in all.
+
+    :param until_stale: end as soon as something is stale.
+    """
     reader = Reader(board, ports)
     try:
         for number in range(writes):
@@ -105,6 +110,8 @@ def write_and_read(board: Board, ports: list[int], writes: int) -> None:
             for process in range(PROCESSES):
                 reader.read(process, place, product, "look between writes")
             board.writes.value += 1
+            if until_stale and reader.stale.total():
+                break
     finally:
         board.running.value = 0
     board.counted.put(counted(reader))
@@ -183,7 +190,7 @@ def run(options: argparse.Namespace, settings: dict[str, Any], folder: Path) -> 
     near = {} if options.near is None else {"CACHE_NEAR_BYTES": options.near}
     application = "sabotaged:create_app()" if options.sabotage else ""
     with gunicorns(PROCESSES, folder, {**settings, **near}, application) as ports:
-        targets = [partial(write_and_read, board, ports, options.writes)]
+        targets = [partial(write_and_read, board, ports, options.writes, options.sabotage)]
         targets += [partial(read_all_the_time, board, ports)] if options.load else []
         targets += [partial(kill, board, settings, options.kills)] if options.kills else []
         targets += [partial(press, board, asked.port)] if options.io_threads else []
