@@ -19,6 +19,9 @@ from harness import finish, make_app, processes, run_at_once, server
 
 PROCESSES = 3
 TAG, KEY = "thing", "thing by key"
+#: What the server tells of them takes more than a socket holds. The one that is looked for comes
+#: last, for the server sorts them.
+MANY = [f"of many {number:060}" for number in range(6000)]
 #: What drops write.
 WRITTEN = ("app:tag:", "app:generation")
 
@@ -44,6 +47,7 @@ class Cached:
         self.ways: dict[str, tuple[Callable[[], object], Callable[[], int]]] = {
             "clear": (self.cache.clear, self.page),
             "invalidate": (lambda: self.cache.invalidate(TAG), self.page),
+            "invalidate many": (lambda: self.cache.invalidate(*MANY, TAG), self.page),
             "invalidate_view": (lambda: self.cache.invalidate_view("<lambda>"), self.page),
             "delete_memoized": (lambda: self.cache.delete_memoized(self.function), self.memoized),
             "delete": (lambda: self.cache.delete(KEY), self.keyed),
