@@ -77,6 +77,8 @@ def test_clear_is_constant_work(on_redis: Subject, server: Any) -> None:
         commands(server)
         on_redis.run(on_redis.cache.clear)
         done = commands(server)
+        # The near caches of all processes ask for the new generation when it is there.
+        del done["mget"]
         arguments = 0 if done.keys() & SWEEPS else 1
         work.append((done, arguments))
     (few, plain), (many, _) = work

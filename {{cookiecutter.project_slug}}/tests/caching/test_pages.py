@@ -1,5 +1,8 @@
 """Pages: what is stored, for whom, under which key, and what the response says."""
 
+import gzip
+import re
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -820,3 +823,183 @@ def test_a_refusal_is_not_covered_by_grace(
     expired = time.time() + 1
     wait_until(lambda: time.time() > expired)
     assert client.get("/page").status_code == status
+
+
+def gzipped(client: FlaskClient, path: str = "/page", accept: str = "gzip", **options: Any) -> Any:
+    return client.get(path, headers={"Accept-Encoding": accept, **options})
+
+
+@pytest.fixture
+def _long_page(app: Flask, cache: Any) -> None:
+    @app.get("/page")
+    @cache.cached(60)
+    def page() -> str:
+        seen["page"] += 1
+        return "<p>many words</p>" * 200
+
+
+@pytest.mark.usefixtures("_long_page")
+@pytest.mark.parametrize(
+    ("accept", "encoding"),
+    [
+        ("gzip", "gzip"),
+        ("br, gzip;q=0.8", "gzip"),
+        ("*", "gzip"),
+        ("gzip, identity;q=0.5", "gzip"),
+        ("", None),
+        ("br", None),
+        ("gzip;q=0", None),
+        ("*;q=0", None),
+        ("gzip;q=0, *", None),
+        ("gzip;q=0.5, identity", None),
+        ("gzip;q=0.5, identity;q=0.6, *;q=0.1", None),
+    ],
+)
+def test_compression_is_what_the_client_would_rather_have(
+    client: FlaskClient, accept: str, encoding: str | None
+) -> None:
+    for _ in range(2):
+        response = gzipped(client, accept=accept)
+        body = gzip.decompress(response.data) if encoding else response.data
+        assert response.headers.get("Content-Encoding") == encoding
+        assert body == b"<p>many words</p>" * 200
+        assert response.headers["Content-Length"] == str(len(response.data))
+        assert response.headers["Vary"] == "Accept-Encoding"
+    assert seen["page"] == 1
+
+
+@pytest.mark.usefixtures("_long_page")
+def test_each_representation_has_an_etag_of_its_own(client: FlaskClient) -> None:
+    plain, compressed = client.get("/page"), gzipped(client)
+    assert plain.headers["ETag"] != compressed.headers["ETag"]
+    same = {"If-None-Match": compressed.headers["ETag"]}
+    assert gzipped(client, **same).status_code == 304
+    assert "Content-Encoding" not in gzipped(client, **same).headers
+    assert client.get("/page", headers=same).status_code == 200
+
+
+def test_a_body_that_gains_nothing_is_not_compressed(
+    app: Flask, cache: Any, client: FlaskClient
+) -> None:
+    long = "<p>many words</p>" * 200
+
+    def image() -> Response:
+        return Response(b"\0" * 5000, mimetype="image/png")
+
+    def encoded() -> Response:
+        return Response(gzip.compress(long.encode()), headers={"Content-Encoding": "gzip"})
+
+    def random() -> Response:
+        return Response(secrets.token_bytes(5000), mimetype="text/plain")
+
+    bodies: dict[str, Callable[[], Any]] = {"/short": lambda: "<p>few words</p>"}
+    bodies |= {"/image": image, "/encoded": encoded, "/random": random}
+    for path, function in bodies.items():
+        app.add_url_rule(path, path, cache.cached(60, key_prefix=path)(function))
+    app.add_url_rule("/private", "private", cache.cached(60, private=True)(lambda: long))
+    for path in (*bodies, "/private"):
+        first, second = gzipped(client, path), gzipped(client, path)
+        assert first.data == second.data
+        assert "Accept-Encoding" not in second.headers.get("Vary", "")
+        assert ("Content-Encoding" in second.headers) == (path == "/encoded")
+
+
+@pytest.mark.parametrize(
+    ("options", "control"),
+    [
+        ({}, "public, no-cache"),
+        ({"max_age": 0}, "public, max-age=0"),
+        ({"max_age": 60}, "public, max-age=60"),
+        ({"max_age": 60, "private": True}, "private, max-age=60"),
+        (
+            {"max_age": 60, "stale_while_revalidate": 30, "stale_if_error": 600},
+            "public, max-age=60, stale-while-revalidate=30, stale-if-error=600",
+        ),
+    ],
+)
+def test_caches_outside_are_told_what_the_view_asks_for(
+    app: Flask, cache: Any, client: FlaskClient, options: dict[str, Any], control: str
+) -> None:
+    @app.get("/page")
+    @cache.cached(60, **options)
+    def page() -> str:
+        return "text"
+
+    for _ in range(2):
+        assert client.get("/page").headers["Cache-Control"] == control
+
+
+def test_the_views_own_cache_control_stands(app: Flask, cache: Any, client: FlaskClient) -> None:
+    @app.get("/page")
+    @cache.cached(60, max_age=60)
+    def page() -> Response:
+        return Response("text", headers={"Cache-Control": "max-age=5"})
+
+    assert client.get("/page").headers["Cache-Control"] == "max-age=5"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"stale_if_error": 60}, "stale_if_error without max_age"),
+        ({"max_age": -1}, "max_age is -1"),
+        ({"max_age": 1.5}, "max_age is 1.5"),
+        ({"max_age": 60, "stale_while_revalidate": "x"}, "stale_while_revalidate is 'x'"),
+    ],
+)
+def test_what_caches_outside_could_not_follow_is_refused(
+    cache: Any, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        cache.cached(60, **options)
+
+
+def test_the_key_is_shown_in_development_only(app: Flask, cache: Any, client: FlaskClient) -> None:
+    @app.get('/pa"ge')
+    @cache.cached(60)
+    def page() -> str:
+        return "text"
+
+    assert "key=" not in status_of(client.get('/pa"ge'))
+    app.debug = True
+    assert '; key="page:http://localhost/pa%22ge"' in status_of(client.get('/pa"ge'))
+
+
+def test_a_key_is_shown_as_a_structured_field() -> None:
+    shown = pages.cache_status("miss", None, False, None, 'a "key" \\ of ü and \n')
+    assert shown == r'page-cache; fwd=miss; key="a \"key\" \\ of %FC and %0A"'
+
+
+def test_tags_are_named_to_a_cache_in_front(make_app: Callable[..., tuple[Flask, Any]]) -> None:
+    app, cache = make_app(CACHE_SURROGATE_KEYS=True)
+
+    @app.get("/page")
+    @cache.cached(60, tags=("product:7", "two words"))
+    def page() -> str:
+        return "text"
+
+    for _ in range(3):
+        keys = app.test_client().get("/page").headers["Surrogate-Key"].split(" ")
+        assert {"product:7", "two%20words", "view:page"} <= set(keys)
+
+
+def test_who_listens_is_told_what_was_invalidated(app: Flask, cache: Any) -> None:
+    told: list[frozenset[str] | None] = []
+
+    @cache.on_invalidate
+    def broken(tags: frozenset[str] | None) -> None:
+        raise RuntimeError("the CDN is away")
+
+    cache.on_invalidate(told.append)
+    with app.app_context():
+        cache.invalidate("product:7", "product")
+        cache.clear()
+        cache.invalidate()
+    assert told == [frozenset({"product:7", "product"}), None]
+
+
+@pytest.mark.usefixtures("_long_page")
+def test_the_date_is_the_servers(client: FlaskClient) -> None:
+    """Gunicorn adds one to every response, and two of them are none (RFC 9110, 6.6.1)."""
+    for _ in range(2):
+        assert "Date" not in client.get("/page").headers

@@ -83,6 +83,7 @@ class Cache(flask_caching.Cache):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._skipped_hooks: set[Callable[..., Any]] = {begin_request}
+        self._listeners: list[Callable[..., Any]] = []
         super().__init__(*args, **kwargs)
 
     def tenant(self, function: Callable[[], T]) -> Callable[[], T]:
@@ -91,6 +92,15 @@ class Cache(flask_caching.Cache):
         An entry of one tenant is never served to another. Tags are common to all.
         """
         self._name_tenant = function
+        return function
+
+    def on_invalidate(self, function: F) -> F:
+        """Register a function that is called after each invalidation, as to purge a CDN.
+
+        It gets the tags as a ``frozenset`` of strings, or ``None`` for all of ``clear()``. It
+        runs before the commit that invalidated returns; what it raises is logged.
+        """
+        self._listeners.append(function)
         return function
 
     def _own(self, key: str) -> str:
@@ -114,16 +124,23 @@ class Cache(flask_caching.Cache):
         app.url_value_preprocessors.setdefault(None, []).insert(0, begin_request)
         setattr(app.jinja_env, JINJA_CACHE_ATTR_NAME, self)
         app.jinja_env.add_extension(FragmentExtension)
+        app.extensions.setdefault("cache", {})[self] = self._connected(settings)
+
+    def _connected(self, settings: dict[str, Any]) -> Entries | None:
         store = connect(settings)
-        app.extensions.setdefault("cache", {})[self] = store and Entries(
+        if store is None:
+            return None
+        entries = Entries(
             store,
             Sealer([settings["SECRET_KEY"], *(settings.get("SECRET_KEY_FALLBACKS") or ())]),
-            prefix=prefix,
+            prefix=settings["CACHE_KEY_PREFIX"],
             release=settings["RELEASE"],
             lease_seconds=settings["CACHE_LEASE_SECONDS"],
             wait_seconds=settings["CACHE_WAIT_SECONDS"],
             near=_near_cache(store, settings),
         )
+        entries.listeners = self._listeners
+        return entries
 
     @property
     def entries(self) -> Entries | None:
@@ -444,7 +461,13 @@ class Cache(flask_caching.Cache):
     def _nothing_runs_around(self, view: Callable[..., Any]) -> bool:
         """Tell whether a page of this request's view is the same without Flask's dispatch."""
         app = self._app()
-        if app.debug or app.config["CACHE_ENABLE_SIGNALS"] or self._name_tenant is not str:
+        # Flask's own dispatch is known; that of a subclass may do more.
+        if (
+            type(app) is not Flask
+            or app.debug
+            or app.config["CACHE_ENABLE_SIGNALS"]
+            or self._name_tenant is not str
+        ):
             return False
         if app.view_functions.get(request.endpoint or "") is not view:
             return False
@@ -639,9 +662,11 @@ cache_memoize_signals = (cache_memoize_miss, cache_memoize_hit)
 
 def _near_cache(store: Any, settings: dict[str, Any]) -> Any:
     """Make the near cache, where the store's server tells of writes and this system can poll."""
-    if not settings["CACHE_NEAR_BYTES"] or not hasattr(store, "subscribe"):
+    if not settings["CACHE_NEAR_BYTES"] or not hasattr(store, "track"):
         return None
-    from .near import NearCache, is_supported  # noqa: PLC0415 - only where there is such a store
+    # Only where there is such a store are these imported.
+    from .near import NearCache  # noqa: PLC0415
+    from .tracking import is_supported  # noqa: PLC0415
 
     if not is_supported:
         return None

@@ -145,6 +145,8 @@ class Entries:
         self._refilling: set[str] = set()
         self._refused: dict[str, float] = {}
         self._failing = False
+        #: Called after each invalidation with its tags, and by ``clear`` with ``None``.
+        self.listeners: list[Callable[[frozenset[str] | None], object]] = []
         #: Tells the context what it holds beside what it read through the cache.
         self.before_fetch: Callable[[Reads], None] = lambda reads: None
 
@@ -349,6 +351,8 @@ class Entries:
         if entry.tags != known:
             values = self._tag_values(entry.tags)
             self._keep(self._tags_of, key, entry.tags)
+        else:
+            entry = replace(entry, tags=known)  # One tuple in this process, not two.
         now = time.time()
         tags = zip(entry.tags, values, strict=True)
         if overdue := [tag for tag, value in tags if is_overdue(value, now)]:
@@ -429,7 +433,8 @@ class Entries:
 
     def invalidate(self, tags: Iterable[str], token: str = "") -> None:
         """Make every entry that carries one of the tags invalid, before returning."""
-        names = [self._tag_key(tag) for tag in sorted(set(tags))]
+        dropped = frozenset(tags)
+        names = [self._tag_key(tag) for tag in sorted(dropped)]
         try:
             if names and self.store.invalidate(self._clock, names, token) is None:
                 self._start_generation()
@@ -437,6 +442,8 @@ class Entries:
         except StoreError as error:
             self._failed(error)
             logger.error("An invalidation was lost (%s): %s", error, ", ".join(names))
+        if names:
+            self._tell(dropped)
 
     def mark(self, tags: Iterable[str]) -> str:
         """Put tags in doubt before a COMMIT; returns the token that settles them."""
@@ -470,6 +477,14 @@ class Entries:
         except StoreError as error:
             self._failed(error)
             logger.error("Clearing the cache failed (%s).", error)
+        self._tell(None)
+
+    def _tell(self, tags: frozenset[str] | None) -> None:
+        for listener in self.listeners:
+            try:
+                listener(tags)
+            except Exception:
+                logger.exception("%r failed to follow an invalidation.", listener)
 
     # -- plain values --------------------------------------------------------------------
 

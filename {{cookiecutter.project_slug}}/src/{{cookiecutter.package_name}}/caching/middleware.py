@@ -6,6 +6,7 @@ everything else goes on to Flask.
 """
 
 import gzip
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -27,6 +28,11 @@ Headers = list[tuple[str, str]]
 #: Adds what every response has by its scheme to the headers of one.
 Complete = Callable[[str, Headers], Headers]
 
+#: Any other condition is evaluated by Flask: a list, a weak one, or ``*``.
+_ONE_ETAG = re.compile(r'"[^",]*"')
+#: What a prepared page takes beside headers that no other page has.
+_PREPARED_BYTES = 1200
+_MOST_SHARED = 1000
 _NO_BODY = frozenset({None, "", "0"})
 #: Conditions of which only ``If-None-Match`` is evaluated here.
 _OTHER_CONDITIONS = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
@@ -39,15 +45,11 @@ class _Prepared:
     status: str
     headers: Headers
     not_modified_headers: Headers
-    etag: str | None
+    etag: str
     body_start: int
     inflate: bool
     second: int = 0
     changing: Headers = field(default_factory=list)
-
-    def bytes(self) -> int:
-        parts = [*self.headers, *self.not_modified_headers]
-        return sum(sys.getsizeof(part) + sum(map(sys.getsizeof, part)) for part in parts)
 
 
 class PageMiddleware:
@@ -63,6 +65,8 @@ class PageMiddleware:
         self._complete = complete
         #: Headers that are in the key of any page that was seen, as the environment spells them.
         self._names: tuple[str, ...] = ()
+        #: Equal headers of many pages are one here.
+        self._shared: dict[tuple[str, str], tuple[str, str]] = {}
         self._session_cookie = _renewed_cookie(app)
 
     def __call__(
@@ -91,11 +95,11 @@ class PageMiddleware:
         if page.second != int(now):
             page.changing, page.second = per_response_headers(entry, self._app.config), int(now)
         condition = environ.get("HTTP_IF_NONE_MATCH")
-        if condition is not None and page.etag is not None:
+        if condition is not None:
             if condition in (page.etag, f"W/{page.etag}"):
                 start_response("304 NOT MODIFIED", page.not_modified_headers + page.changing)
                 return ()
-            if "," in condition or "*" in condition:
+            if not _ONE_ETAG.fullmatch(condition) or not _ONE_ETAG.fullmatch(page.etag):
                 return None
         start_response(page.status, page.headers + page.changing)
         if environ["REQUEST_METHOD"] == "HEAD":
@@ -135,19 +139,30 @@ class PageMiddleware:
         page: _Prepared | None = copy.decoded.get(gzipped)
         if page is None:
             page = copy.decoded[gzipped] = self._prepare(copy.entry, gzipped, environ)
-            self._near.grow(copy, page.bytes())
+            self._near.grow(copy, _PREPARED_BYTES + self._own_bytes(page))
         return page
 
     def _prepare(self, entry: Entry, gzipped: bool, environ: "WSGIEnvironment") -> _Prepared:
         """Have Flask's response class write the headers once."""
         page = Page.decode(entry.value)
         response = page.representation(gzipped).response(self._app.response_class)
-        status, etag = response.status, response.headers.get("ETag")
+        status, etag = response.status, response.headers.get("ETag", "")
         full = self._complete(environ["wsgi.url_scheme"], list(response.get_wsgi_headers(environ)))
         response.status_code = 304
         short = self._complete(environ["wsgi.url_scheme"], list(response.get_wsgi_headers(environ)))
-        start = len(entry.value) - len(page.body)
-        return _Prepared(status, full, short, etag, start, page.gzipped and not gzipped)
+        start, inflate = len(entry.value) - len(page.body), page.gzipped and not gzipped
+        return _Prepared(status, self._share(full), self._share(short), etag, start, inflate)
+
+    def _share(self, headers: Headers) -> Headers:
+        for header in headers:
+            if len(self._shared) < _MOST_SHARED:
+                self._shared.setdefault(header, header)
+        return [self._shared.get(header, header) for header in headers]
+
+    def _own_bytes(self, page: _Prepared) -> int:
+        headers = page.headers + page.not_modified_headers
+        own = [header for header in headers if header not in self._shared]
+        return sum(sys.getsizeof(header) + sum(map(sys.getsizeof, header)) for header in own)
 
     def _remember(self, environ: "WSGIEnvironment", key: str, names: frozenset[str]) -> None:
         if not names <= set(self._names):

@@ -232,7 +232,10 @@ def _response(outcome: Outcome) -> Response:
         response.call_on_close(answer.close)
     else:
         response.headers["Age"] = str(max(0, int(time.time() - outcome.entry.stored_at)))
-    return response.make_conditional(request)  # type: ignore[return-value]
+    response.make_conditional(request)
+    # It is Werkzeug's, and the server has one of its own.
+    response.headers.remove("Date")
+    return response
 
 
 def _with_status(response: Response, outcome: Outcome, key: str | None = None) -> Response:

@@ -147,7 +147,7 @@ class RedisStore:
         """Name the server that was reached last; nothing before the first time."""
         return self._server
 
-    def subscribe(self, name: str, prefixes: Sequence[str]) -> "Tracking":
+    def track(self, name: str, prefixes: Sequence[str]) -> "Tracking":
         """Open a connection that is told of each write to keys with these prefixes."""
         pool = self._client.connection_pool
         options = {**pool.connection_kwargs, "protocol": 3, "client_name": name}

@@ -1,0 +1,267 @@
+"""What the server tells a process: which tags were written, and that nothing of it is missing.
+
+One connection of each process is told of each write to the keys of tags, clock and generation
+(``CLIENT TRACKING`` in broadcasting mode). A lookup first applies what lies in it, without waiting;
+a thread does when no lookup does. Without a sign of life from the server for ``TRUST_SECONDS``, or
+while the connection is being made anew, nothing that was learned before counts.
+"""
+
+import logging
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from hiredis import PushNotification
+
+from .reads import Reads
+from .stores import StoreError, is_reading
+
+if TYPE_CHECKING:
+    from .stores.redis import RedisStore, Tracking
+
+logger = logging.getLogger(__name__)
+
+#: Windows has neither, and no gunicorn.
+is_supported = hasattr(select, "poll") and hasattr(os, "register_at_fork")
+
+PING_SECONDS = 1.0
+#: Counted from when the ping was sent that was answered.
+TRUST_SECONDS = 2.5
+_TICK_SECONDS = 0.1
+_RETRY_SECONDS = 0.2
+#: After so many bytes at once there may be more on their way than the link held.
+_BACKLOG_BYTES = 65_536
+
+
+class Tracker:
+    """Follows a server; ``lock`` guards it, and whatever is kept by what it says.
+
+    :param prefix: the application's part of every key.
+    :param forget: called, with the lock, when nothing that was learned before counts any more.
+    :param written: called, with the lock, with the kind and the name of what was written.
+    """
+
+    def __init__(
+        self,
+        store: "RedisStore",
+        prefix: str,
+        forget: Callable[[], None],
+        written: Callable[[str, str], None],
+    ) -> None:
+        self._store = store
+        self._prefix = prefix
+        self._state_keys = (f"{prefix}:clock", f"{prefix}:generation")
+        self._forget, self._written = forget, written
+        self.begin()
+        _trackers.add(self)
+
+    def begin(self) -> None:
+        """Be as new: nothing of it may be shared with the process from which this one forked."""
+        self.lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._connection: Tracking | None = None
+        #: Of the lookups, which hold the lock, and of the thread that waits without it.
+        self._poll: Any = None
+        self._waiting: Any = None
+        #: Rises with everything that the server tells, and with every new connection.
+        self.epoch = 0
+        self._reset()
+
+    def _reset(self) -> None:
+        self._forget()
+        self.epoch += 1
+        self._trusted_until = self._doubted_at = self._pinged_at = 0.0
+        #: All invalidations up to this reading have been applied.
+        self._applied = 0
+        #: The present ones; None from a message that they changed until they are known again.
+        self._clock: int | None = None
+        self.generation: str | None = None
+        self._replies: deque[Callable[[Any], None]] = deque()
+        self._asking = self._outdated = False
+
+    # -- what a lookup asks, with the lock -----------------------------------------------
+
+    def is_current(self) -> bool:
+        """Apply what the server has told, and say whether what was learned of it counts."""
+        if self._connection is None:
+            self._start()
+            return False
+        try:
+            self.drain()
+        except OSError as error:
+            self._lose(error)
+            return False
+        return time.monotonic() < self._trusted_until
+
+    def observe(self, reads: Reads) -> bool:
+        """Give a context its first reading; say whether what was learned is as new as it.
+
+        A context that took its reading elsewhere may be ahead: of an invalidation whose message
+        is on its way, it would store the old value under the new reading.
+        """
+        if reads.started is None:
+            if self._clock is None or self.generation is None:
+                return False
+            reads.started, reads.generation = self._clock, self.generation
+        return reads.started <= self._applied and reads.generation == self.generation
+
+    def drain(self) -> None:
+        """Read and apply what lies in the connection, without waiting."""
+        if self._poll.poll(0):
+            size, messages = self._connection.receive()  # type: ignore[union-attr]
+            if size > _BACKLOG_BYTES:
+                self._trusted_until, self._doubted_at = 0.0, time.monotonic()
+                self._ping()
+            for message in messages:
+                self._apply(message)
+
+    # -- what the server tells -----------------------------------------------------------
+
+    def _apply(self, message: Any) -> None:
+        if not isinstance(message, PushNotification):
+            self._replies.popleft()(message)
+        elif message[0] == b"invalidate":
+            if message[1] is None:  # The server was emptied.
+                self._forget()
+            for key in message[1] or [key.encode() for key in self._state_keys]:
+                self._apply_write(key.decode("utf-8", "replace"))
+            self.epoch += 1
+
+    def _apply_write(self, key: str) -> None:
+        if key not in self._state_keys:
+            kind, _, name = key[len(self._prefix) + 1 :].partition(":")
+            self._written(kind, name)
+            return
+        self._clock, self._outdated = None, True
+        if key == self._state_keys[1]:
+            self.generation = None
+        if not self._asking:
+            self._ask()
+
+    def _ask(self) -> None:
+        """Ask for clock and generation, and for a sign that the messages before came through.
+
+        What the server tells of writes before its answer can follow that, but not the reply to a
+        command that was sent after it.
+        """
+        self._asking, self._outdated = True, False
+
+        def answered(state: Any) -> None:
+            self._send(lambda _: told(*state), "PING")
+
+        def told(clock: bytes | None, generation: bytes | None) -> None:
+            self._asking = False
+            if is_reading(clock) and generation is not None:
+                self._applied = int(clock or 0)
+                if not self._outdated:
+                    self._clock, self.generation = self._applied, generation.decode("latin-1")
+            if self._outdated:
+                self._ask()
+
+        self._send(answered, "MGET", *self._state_keys)
+
+    def _ping(self) -> None:
+        sent = self._pinged_at = time.monotonic()
+
+        def ponged(_: Any) -> None:
+            if sent >= self._doubted_at:
+                self._trusted_until = sent + TRUST_SECONDS
+
+        self._send(ponged, "PING")
+
+    def _send(self, then: Callable[[Any], None], *command: str) -> None:
+        self._connection.send(*command)  # type: ignore[union-attr]
+        self._replies.append(then)
+
+    # -- the connection ------------------------------------------------------------------
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="cache-near", daemon=True)
+            self._thread.start()
+
+    def _watch(self) -> None:
+        """Make the connection, and drain it when no lookup does."""
+        while not self._closed.is_set():
+            connection = self._connection
+            if connection is None:
+                self._connect()
+                continue
+            self._waiting.poll(_TICK_SECONDS * 1000)
+            with self.lock:
+                if self._connection is connection:
+                    self._attend(connection)
+
+    def _attend(self, connection: "Tracking") -> None:
+        try:
+            self.drain()
+            now = time.monotonic()
+            if self._store.server() != connection.server:
+                raise OSError("the store has reached another server")
+            if now > max(self._trusted_until, self._doubted_at) + TRUST_SECONDS:
+                raise OSError("the server does not answer")
+            if now >= self._pinged_at + PING_SECONDS:
+                self._ping()
+        except OSError as error:
+            self._lose(error)
+
+    def _connect(self) -> None:
+        kinds = ("clock", "generation", "tag:", "renewed:")
+        prefixes = [f"{self._prefix}:{kind}" for kind in kinds]
+        try:
+            connection = self._store.track(f"{self._prefix}-near", prefixes)
+        except StoreError as error:
+            logger.debug("The near cache cannot follow the server: %s", error)
+            self._closed.wait(_RETRY_SECONDS)
+            return
+        with self.lock:
+            self._reset()
+            self._connection = connection
+            self._poll, self._waiting = _poll(connection), _poll(connection)
+            self._doubted_at = time.monotonic()
+            try:
+                self._ask()
+                self._ping()
+            except OSError as error:
+                self._lose(error)
+            if self._closed.is_set():
+                self._lose(OSError("closed"))
+
+    def _lose(self, error: OSError) -> None:
+        logger.info("The near cache lost its connection, and makes it anew: %s", error)
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        self._reset()
+
+    def close(self) -> None:
+        """Drop the connection, for good."""
+        self._closed.set()
+        with self.lock:
+            if self._connection is not None:
+                self._lose(OSError("closed"))
+
+
+def _poll(connection: "Tracking") -> Any:
+    """Make what tells whether something lies in a connection; two threads cannot share one."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return poll
+
+
+_trackers: WeakSet[Tracker] = WeakSet()
+
+
+def _begin_all() -> None:
+    for tracker in _trackers:
+        tracker.begin()
+
+
+if is_supported:
+    os.register_at_fork(after_in_child=_begin_all)
