@@ -57,7 +57,7 @@ def test_a_write_is_seen_at_once_while_tracking_connections_are_killed(
 
 
 def test_late_near_caches_are_found_out(project: Project, environment: Path) -> None:
-    counted = write_then_read(project, environment, MOST_SABOTAGED_WRITES, "--sabotage")
+    counted = write_then_read(project, environment, MOST_SABOTAGED_WRITES, "--load", "--sabotage")
     assert counted["stale"] > 0
 
 

@@ -9,21 +9,21 @@ from typing import Any
 from flask import Flask
 from package import load
 
-#: The near cache's method that each lookup calls first, and the thread that may still do so.
-MODULE, CLASS, METHOD = "caching.near", "NearCache", "drain"
-THREAD = "near"
+#: What each lookup calls first, and the thread that may still do so.
+MODULE, CLASS, METHOD = "caching.tracking", "Tracker", "drain"
+THREAD = "cache-near"
 
 
 def create_app() -> Flask:
     """Build the application, without that look."""
-    near = getattr(load(MODULE), CLASS)
-    drain = getattr(near, METHOD)
+    tracker = getattr(load(MODULE), CLASS)
+    drain = getattr(tracker, METHOD)
 
     def late(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if THREAD in threading.current_thread().name:
+        if threading.current_thread().name == THREAD:
             return drain(self, *args, **kwargs)
         return None
 
-    setattr(near, METHOD, late)
+    setattr(tracker, METHOD, late)
     app: Flask = load().create_app()
     return app
