@@ -34,8 +34,9 @@ PING_SECONDS = 1.0
 TRUST_SECONDS = 2.5
 _TICK_SECONDS = 0.1
 _RETRY_SECONDS = 0.2
-#: After so many bytes at once there may be more on their way than the link held.
-_BACKLOG_BYTES = 65_536
+#: The server writes 64 KiB to a connection and then serves others, also who wrote last: after so
+#: many bytes there may be more to come of what it has told the writer that it has done.
+_BACKLOG_BYTES = 32_768
 
 
 class Tracker:
@@ -77,6 +78,7 @@ class Tracker:
         self._forget()
         self.epoch += 1
         self._trusted_until = self._doubted_at = self._pinged_at = 0.0
+        self._received = 0
         #: All invalidations up to this reading have been applied.
         self._applied = 0
         #: The present ones; None from a message that they changed until they are known again.
@@ -114,12 +116,13 @@ class Tracker:
     def drain(self) -> None:
         """Read and apply what lies in the connection, without waiting."""
         if self._poll.poll(0):
-            size, messages = self._connection.receive()  # type: ignore[union-attr]
-            if size > _BACKLOG_BYTES:
-                self._trusted_until, self._doubted_at = 0.0, time.monotonic()
-                self._ping()
+            size, messages, is_whole = self._connection.receive()  # type: ignore[union-attr]
+            self._received += size
             for message in messages:
                 self._apply(message)
+            if self._received > _BACKLOG_BYTES or not is_whole:
+                self._trusted_until, self._doubted_at = 0.0, time.monotonic()
+                self._ping()
 
     # -- what the server tells -----------------------------------------------------------
 
@@ -168,6 +171,7 @@ class Tracker:
 
     def _ping(self) -> None:
         sent = self._pinged_at = time.monotonic()
+        self._received = 0
 
         def ponged(_: Any) -> None:
             if sent >= self._doubted_at:

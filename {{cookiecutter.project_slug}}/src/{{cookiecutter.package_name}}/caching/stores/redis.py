@@ -203,7 +203,8 @@ class Tracking:
     def send(self, *command: str) -> None:
         self._socket.sendall(hiredis.pack_command(command))  # type: ignore[arg-type]
 
-    def receive(self) -> tuple[int, list[Any]]:
+    def receive(self) -> tuple[int, list[Any], bool]:
+        """Return the bytes and the messages that were there, and whether the last is complete."""
         size, messages = 0, []
         try:
             while True:
@@ -213,7 +214,7 @@ class Tracking:
                         raise OSError(f"Redis: {message}")
                     messages.append(message)
         except (BlockingIOError, ssl.SSLWantReadError):
-            return size, messages
+            return size, messages, not self._reader.has_data()
 
     def _feed(self) -> int:
         data = self._socket.recv(65_536)
