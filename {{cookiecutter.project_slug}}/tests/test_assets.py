@@ -1,6 +1,9 @@
-"""Static files: hashed names that browsers keep, plain names that they ask about."""
+"""Static files: hashed names that browsers keep, plain names that they ask about, gzip."""
 
+import gzip
+import os
 import re
+from pathlib import Path
 
 import pytest
 from flask import render_template_string, url_for
@@ -9,6 +12,7 @@ from package import load
 
 assets = load("assets")
 PLAIN = "/static/css/site.css"
+GZIP = {"Accept-Encoding": "gzip"}
 
 
 @pytest.fixture
@@ -103,3 +107,123 @@ def test_a_developer_gets_the_new_contents_by_the_former_name(make_app):
     response = make_app(DEBUG=True).test_client().get("/static/css/site.00000000.css")
     assert response.status_code == 200
     assert response.headers["Cache-Control"] == "no-cache"
+
+
+@pytest.fixture
+def folder(app, tmp_path) -> Path:
+    """A static folder of one's own."""
+    app.static_folder = str(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("method", ["get", "head"])
+@pytest.mark.parametrize("path", ["hashed", "plain"])
+def test_who_accepts_gzip_gets_it(app, client, hashed, path, method):
+    url = hashed if path == "hashed" else PLAIN
+    plain = client.get(url)
+    response = getattr(client, method)(url, headers=GZIP)
+    body = gzip.compress(plain.data, 9, mtime=0)
+    assert response.status_code == 200
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert response.content_length == len(body)
+    assert response.data == (body if method == "get" else b"")
+    for name in ("Cache-Control", "Content-Type", "Last-Modified"):
+        assert response.headers[name] == plain.headers[name]
+
+
+@pytest.mark.parametrize(
+    "accepted",
+    ["gzip", "GZIP;q=0.5", "br, gzip", "*", "identity;q=0, *", "gzip, identity", "gzip, *;q=0"],
+)
+def test_gzip_is_chosen(client, accepted):
+    response = client.get(PLAIN, headers={"Accept-Encoding": accepted})
+    assert response.headers.get("Content-Encoding") == "gzip"
+
+
+@pytest.mark.parametrize(
+    "accepted",
+    ["", "br", "identity", "gzip;q=0", "gzip;q=0, *", "*;q=0", "gzip;q=0.5, identity", "notgzip"],
+)
+def test_the_plain_bytes_are_chosen(client, accepted):
+    response = client.get(PLAIN, headers={"Accept-Encoding": accepted})
+    assert "Content-Encoding" not in response.headers
+    assert response.data.startswith(b"/*")
+
+
+def test_each_variant_has_a_validator_of_its_own(client):
+    """A cache must not take one's bytes for the other's (RFC 9110, 8.8.3.3)."""
+    plain, compressed = client.get(PLAIN), client.get(PLAIN, headers=GZIP)
+    tags = plain.headers["ETag"], compressed.headers["ETag"]
+    assert tags[0] != tags[1]
+    assert not any(tag.startswith("W/") for tag in tags)
+    assert (plain.headers["Vary"], compressed.headers["Vary"]) == ("Accept-Encoding",) * 2
+    assert client.get(PLAIN, headers={**GZIP, "If-None-Match": tags[0]}).status_code == 200
+    for tag, accepted in zip(tags, ({}, GZIP), strict=True):
+        again = client.get(PLAIN, headers={**accepted, "If-None-Match": tag})
+        assert (again.status_code, again.headers["ETag"]) == (304, tag)
+        assert again.headers["Vary"] == "Accept-Encoding"
+        assert "Content-Encoding" not in again.headers
+
+
+def test_a_range_is_of_the_plain_bytes(client):
+    plain = client.get(PLAIN)
+    part = client.get(PLAIN, headers={**GZIP, "Range": "bytes=2-5"})
+    assert (part.status_code, part.data) == (206, plain.data[2:6])
+    assert part.headers["ETag"] == plain.headers["ETag"]
+    assert "Content-Encoding" not in part.headers
+    of_gzip = client.get(PLAIN, headers=GZIP).headers["ETag"]
+    whole = client.get(PLAIN, headers={**GZIP, "Range": "bytes=2-5", "If-Range": of_gzip})
+    assert (whole.status_code, whole.data) == (200, plain.data)
+
+
+def test_a_failed_condition_is_an_error_that_nobody_keeps(client, hashed):
+    response = client.get(hashed, headers={"If-Match": '"another"'})
+    assert response.status_code == 412
+    assert response.headers["Cache-Control"] == "no-store"
+    assert b"font-family" not in response.data
+
+
+def test_head_has_no_ranges(client):
+    """As RFC 9110, 14.2 has it."""
+    response = client.head(PLAIN, headers={**GZIP, "Range": "bytes=2-5"})
+    assert (response.status_code, response.headers["Content-Encoding"]) == (200, "gzip")
+
+
+@pytest.mark.parametrize(
+    ("name", "contents"),
+    [
+        ("small.txt", b"a" * 1000),
+        ("random.txt", os.urandom(4000)),
+        ("picture.png", b"a" * 4000),
+        ("text.css.gz", b"a" * 4000),
+        ("kind.unknown-to-all", b"a" * 4000),
+    ],
+)
+def test_what_gains_nothing_is_sent_as_it_is(client, folder, name, contents):
+    (folder / name).write_bytes(contents)
+    response = client.get(f"/static/{name}", headers=GZIP)
+    assert response.data == contents
+    assert "Vary" not in response.headers
+
+
+@pytest.mark.parametrize("name", ["app.js", "app.json", "a.svg", "a.webmanifest", "a.wasm"])
+def test_every_kind_of_text_is_compressed(client, folder, name):
+    (folder / name).write_bytes(b"a" * 4000)
+    response = client.get(f"/static/{name}", headers=GZIP)
+    assert gzip.decompress(response.data) == b"a" * 4000
+
+
+def test_a_change_is_compressed_again(client, folder):
+    file = folder / "note.txt"
+    for text in (b"one" * 1000, b"three" * 1000):
+        file.write_bytes(text)
+        assert gzip.decompress(client.get("/static/note.txt", headers=GZIP).data) == text
+
+
+def test_nobody_waits_for_the_compression(make_app):
+    assets._gzipped.cache_clear()
+    client = make_app().test_client()
+    before = assets._gzipped.cache_info().misses
+    client.get(PLAIN, headers=GZIP)
+    client.get(PLAIN, headers=GZIP)
+    assert assets._gzipped.cache_info().misses == before

@@ -1003,3 +1003,23 @@ def test_the_date_is_the_servers(client: FlaskClient) -> None:
     """Gunicorn adds one to every response, and two of them are none (RFC 9110, 6.6.1)."""
     for _ in range(2):
         assert "Date" not in client.get("/page").headers
+
+
+@pytest.mark.usefixtures("_long_page")
+def test_a_head_on_its_own_says_what_a_get_would(client: FlaskClient) -> None:
+    headers = {"Accept-Encoding": "gzip"}
+    head, get = (client.open("/page", method=method, headers=headers) for method in ("HEAD", "GET"))
+    assert "fwd=miss" in status_of(head) and "fwd=miss" in status_of(get)  # noqa: PT018
+    assert not head.data
+    said = [
+        {name: value for name, value in each.headers if name != "Cache-Status"}
+        for each in (head, get)
+    ]
+    assert said[0] == said[1]
+
+
+@pytest.mark.usefixtures("_long_page")
+def test_nobody_outside_guesses_how_long_a_page_that_was_refused_lasts(client: FlaskClient) -> None:
+    response = client.get("/page", headers={"Authorization": "Bearer x"})
+    assert response.headers["Cache-Control"] == "private, no-cache"
+    assert "Cache-Control" not in client.post("/page").headers

@@ -21,6 +21,17 @@ def test_one_product(client: Any) -> None:
     assert abs((datetime.now(UTC) - updated_at).total_seconds()) < 60
 
 
+def test_a_client_may_keep_a_product_and_ask_whether_it_still_holds(
+    client: Any, authorized: Any
+) -> None:
+    first = client.get("/api/products/5")
+    assert first.headers["Cache-Control"] == "no-cache"
+    known = {"If-None-Match": first.headers["ETag"]}
+    assert client.get("/api/products/5", headers=known).status_code == 304
+    client.patch("/api/products/5", json={"stock": 77}, headers=authorized)
+    assert client.get("/api/products/5", headers=known).json["stock"] == 77
+
+
 @pytest.mark.parametrize("number", ["0", "999", "2147483648", "99999999999999999999", "x", "-1"])
 def test_an_unknown_product_is_a_problem(client: Any, number: str) -> None:
     response = client.get(f"/api/products/{number}")

@@ -103,7 +103,10 @@ def serve_page(
     """
     user, refusal = _identity(entries, page_options)
     if refusal is not None:
-        return _with_status(current_app.make_response(call()), Outcome("bypass", refused=refusal))
+        response = current_app.make_response(call())
+        if request.method in ("GET", "HEAD"):
+            _keep_from_guessing(response)
+        return _with_status(response, Outcome("bypass", refused=refusal))
     custom = page_options.custom_key
     declared, with_query = page_options.declared, not page_options.whole_key
     key = own(page_key(request, declared, custom=custom, with_query=with_query, user=user))
@@ -212,12 +215,23 @@ def _fill_page(call: Callable[[], Any], options: Options, page_options: PageOpti
         refused = "filtered"
     elif request.method != "GET":
         refused = "method"
-    if refused is not None:
+    if refused not in (None, "method"):
+        _keep_from_guessing(response)
         return Filled(response, None, refused=refused)
-    control = page_options.cache_control
-    return Filled(
-        response, Page.of(response, private=private, cache_control=control).encode(), timeout
-    )
+    page = Page.of(response, private=private, cache_control=page_options.cache_control)
+    if refused is not None:
+        # A HEAD on its own says what a GET would (RFC 9110, 9.3.2).
+        page = page.representation(accepts_gzip(request.environ.get("HTTP_ACCEPT_ENCODING", "")))
+        return Filled(page.response(current_app.response_class), None, refused=refused)
+    return Filled(response, page.encode(), timeout)
+
+
+def _keep_from_guessing(response: Response) -> None:
+    """Say of what is not for all that it is not, where the view says nothing (RFC 9111, 4.2.2)."""
+    if "Cache-Control" not in response.headers:
+        response.headers["Cache-Control"] = "private, no-cache"
+        if response.status_code == 200 and not response.is_streamed:
+            response.add_etag()
 
 
 def _response(outcome: Outcome) -> Response:

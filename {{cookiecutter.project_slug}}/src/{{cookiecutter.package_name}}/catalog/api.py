@@ -77,9 +77,14 @@ def list_products() -> ResponseReturnValue:
 
 
 # Not a cached page: making the JSON costs little, so it is enough to memoize the row beneath it.
+# Clients may keep it, and ask each time whether it still holds, as of a page.
 @bp.get(_ONE)
 def get_product(product_id: int) -> ResponseReturnValue:
-    return _as_json(queries.product(product_id) if product_id <= MAX_INTEGER else None)
+    found = queries.product(product_id) if product_id <= MAX_INTEGER else None
+    response = jsonify(_as_json(found))
+    response.cache_control.no_cache = True
+    response.add_etag()
+    return response.make_conditional(request)
 
 
 @bp.post("")
