@@ -31,6 +31,11 @@ class Server:
         total: int = self.client.info("stats")["total_reads_processed"]
         return total
 
+    def name(self) -> str:
+        """Tell Redis and Valkey apart; Valkey's I/O threads help only under load."""
+        name: str = self.client.info("server").get("server_name", "redis")
+        return name
+
     def threaded(self) -> int:
         """Count the writes of its I/O threads."""
         threaded: int = self.client.info("stats").get("io_threaded_writes_processed", 0)

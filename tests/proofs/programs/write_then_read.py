@@ -203,6 +203,7 @@ def run(options: argparse.Namespace, settings: dict[str, Any], folder: Path) -> 
             "writes": board.writes.value,
             **found,
             "quiet": quiet_round(board, ports, asked, 0 if options.near == 0 else QUIET_SECONDS),
+            "server": asked.name(),
             "threaded": asked.threaded(),
             "complaints": complaints(folder),
             "requests_per_second": round(requests / seconds),
