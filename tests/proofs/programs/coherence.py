@@ -3,8 +3,9 @@
 A read is stale when it returns a version older than the last one whose commit was acknowledged
 before the read began. The writer tells of each commit in shared memory, once it has returned.
 
-Usage: coherence.py ours|stock BACKEND READS PAUSE DROPS
-Commits once in PAUSE reads, and drops a key of the server once in DROPS reads (0: never).
+Usage: coherence.py ours|stock BACKEND READS PAUSE [drops|kills|stops=READS]...
+Commits once in PAUSE reads, and disturbs once in so many reads: keys of the server are dropped,
+tracking connections are killed, or the server stops for seconds.
 """
 
 import random
@@ -20,10 +21,12 @@ from typing import Any
 
 from dropping import Dropper
 from harness import finish, processes, run_at_once, server
+from killing import Killer, Stopper
 from shop import ROWS, Shop, done
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 READERS, THREADS = 4, 2
+DISTURBERS = {"drops": Dropper, "kills": Killer, "stops": Stopper}
 #: The slowest machine that is waited for.
 READS_PER_SECOND = 100
 
@@ -31,14 +34,14 @@ READS_PER_SECOND = 100
 class Board:
     """What the processes know of each other: acknowledged versions and counts."""
 
-    def __init__(self, readers: int, pause: int, drops: int) -> None:
+    def __init__(self, readers: int, pause: int) -> None:
         self.versions = processes.RawArray("Q", ROWS + 1)
         self.reads = processes.RawArray("Q", readers * THREADS)
         self.reading = processes.Value("i", readers * THREADS)
         self.commits = processes.RawValue("Q", 0)
         self.writing = processes.RawValue("i", 1)
         self.counted = processes.SimpleQueue()
-        self.pause, self.drops = pause, drops
+        self.pause = pause
 
     def wait_for_writer(self) -> None:
         """Let the writer, which has one process only, keep its share of a busy machine."""
@@ -107,17 +110,20 @@ def read(reads: Reads, board: Board, slot: int, count: int) -> None:
     chance = random.Random(slot)
     kinds = list(reads.kinds)
     read, hits, stale = Counter[str](), Counter[str](), Counter[str]()
+    near = Counter[str]()
     try:
         for _ in range(count):
             board.wait_for_writer()
             kind = chance.choice(kinds)
             filled = getattr(done, "count", 0)
+            copies = getattr(done, "copies", 0)
             right = reads.kinds[kind](chance.choice(rows()))
             read[kind] += 1
             hits[kind] += getattr(done, "count", 0) == filled
+            near[kind] += getattr(done, "copies", 0) > copies
             stale[kind] += not right
             board.reads[slot] += 1
-        board.counted.put({"reads": read, "hits": hits, "stale": stale})
+        board.counted.put({"reads": read, "hits": hits, "near": near, "stale": stale})
     finally:
         with board.reading.get_lock():
             board.reading.value -= 1
@@ -145,12 +151,12 @@ def write(shop: Shop, reads: Reads, board: Board) -> None:
         board.writing.value = 0
 
 
-def drop(settings: dict[str, Any], board: Board) -> None:
-    """Drop keys of the server, as if it had lost them."""
-    dropper = Dropper(settings)
-    while board.is_due(dropper.tried, board.drops):
-        dropper.drop()
-    board.counted.put({"dropped": dropper.dropped})
+def disturb(settings: dict[str, Any], board: Board, what: str, every: int) -> None:
+    """Do once in so many reads what happens to servers and connections."""
+    disturber = DISTURBERS[what](settings)
+    while board.is_due(disturber.tried, every):
+        disturber.act()
+    board.counted.put({"disturbed": disturber.done})
 
 
 def reader(start: Callable[[], Shop], subject: str, board: Board, first: int, count: int) -> None:
@@ -185,20 +191,22 @@ def summary(board: Board, participants: int) -> dict[str, Any]:
     for _ in range(participants):
         for name, counter in board.counted.get().items():
             total[name] += counter
-    reads, hits, stale = (total[name].total() for name in ("reads", "hits", "stale"))
+    names = ("reads", "hits", "near", "stale")
+    reads, hits, near, stale = (total[name].total() for name in names)
     return {
         "reads": reads,
         "hits": round(hits / reads, 2),
+        "near": round(near / reads, 2),
         "stale": stale,
         "stale_by_kind": total["stale"],
         "commits": board.commits.value,
-        "dropped": total["dropped"],
+        "disturbed": total["disturbed"],
     }
 
 
-def main(subject: str, backend: str, total: str, pause: str, drops: str) -> None:
+def main(subject: str, backend: str, total: str, pause: str, *disturbances: str) -> None:
     readers = 1 if backend == "SimpleCache" else READERS
-    board = Board(readers, int(pause), int(drops))
+    board = Board(readers, int(pause))
     count = -(-int(total) // (readers * THREADS))
     began = time.monotonic()
     with server(backend) as settings, tempfile.TemporaryDirectory() as folder:
@@ -211,9 +219,10 @@ def main(subject: str, backend: str, total: str, pause: str, drops: str) -> None
                 partial(reader, start, subject, board, n * THREADS, count) for n in range(readers)
             ]
             targets.append(partial(writer, start, subject, board))
-            targets += [partial(drop, settings, board)] if board.drops else []
+            for what, _, every in (disturbance.partition("=") for disturbance in disturbances):
+                targets.append(partial(disturb, settings, board, what, int(every)))
             run_at_once(targets, 120 + int(total) / READS_PER_SECOND)
-    participants = readers * THREADS + 1 + bool(board.drops)
+    participants = readers * THREADS + 1 + len(disturbances)
     finish(**summary(board, participants), seconds=round(time.monotonic() - began))
 
 

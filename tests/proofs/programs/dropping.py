@@ -29,10 +29,10 @@ class Dropper:
             (self.address,) = settings["CACHE_MEMCACHED_SERVERS"]
             self.memcached = Client(self.address)
         self.chance = random.Random("dropper")
-        self.dropped: Counter[str] = Counter()
+        self.done: Counter[str] = Counter()
         self.tried = 0
 
-    def drop(self) -> None:
+    def act(self) -> None:
         """Drop a few keys of a kind, or everything."""
         self.tried += 1
         (kind,) = self.chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
@@ -43,7 +43,7 @@ class Dropper:
                 self.delete(key)
         else:
             return
-        self.dropped[kind] += 1
+        self.done[kind] += 1
 
     def keys(self) -> list[str]:
         """All keys of the server."""

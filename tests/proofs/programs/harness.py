@@ -44,12 +44,15 @@ def finish(**counted: Any) -> NoReturn:
 
 
 @contextmanager
-def server(backend: str) -> Iterator[dict[str, Any]]:
-    """Start the server of a backend; yield the settings that lead to it."""
+def server(backend: str, *options: str) -> Iterator[dict[str, Any]]:
+    """Start the server of a backend; yield the settings that lead to it.
+
+    :param options: more arguments of a Redis or Valkey.
+    """
     if backend == "SimpleCache":
         yield {"CACHE_TYPE": backend}
     elif backend == "RedisCache":
-        with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder)) as port:
+        with tempfile.TemporaryDirectory() as folder, redis_server(Path(folder), *options) as port:
             if port is None:
                 finish(skipped="there is no Redis and no Valkey on this machine")
             yield {"CACHE_TYPE": backend, "CACHE_REDIS_URL": f"redis://127.0.0.1:{port}/0"}

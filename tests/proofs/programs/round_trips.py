@@ -1,17 +1,28 @@
-"""Counts the round trips of lookups, misses and commits, as the server counts them.
+"""Counts the round trips of lookups, misses and commits, as a relay before the server sees them.
 
-Usage: round_trips.py
+What near caches ask on their tracking links, while nobody waits for it, is not counted.
+
+Usage: round_trips.py NEAR
+NEAR is the near cache's size in bytes; 0 is none.
 """
 
+import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import redis
+from counting import Server
 from harness import finish, server
+from killing import tracking
+from relay import Relay
+from servers import free_port, wait_until
 from shop import Shop
 
 Ask = Callable[[Shop], object]
+#: How often ten hits are counted before it is taken for true that they ask the server.
+STEADY_ROUNDS = 200
 
 
 def page(shop: Shop) -> object:
@@ -29,21 +40,32 @@ def cached_function(shop: Shop) -> object:
 
 
 class Counter:
-    """Counts what the server reads; each of its own questions is one read."""
+    """Counts the round trips between applications and the server.
 
-    def __init__(self, url: str) -> None:
-        self.client = redis.Redis.from_url(url)
-        self.total()
+    :param settings: the settings that lead to the server; ``settings`` lead through the relay.
+    """
 
-    def total(self) -> int:
-        total: int = self.client.info("stats")["total_reads_processed"]
-        return total
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.asked, port = Server(settings["CACHE_REDIS_URL"]), free_port()
+        self.settings = {**settings, "CACHE_REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+        self.relay = Relay(port, self.asked.port)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self) -> None:
+        while True:
+            self.relay.serve()
 
     def trips(self, function: Callable[[], object]) -> int:
-        before = self.total()
+        before = self.relay.total()
         function()
-        # The first total counted its own question, the second counts its own, too.
-        return self.total() - before - 1
+        return self.relay.total() - before
+
+    def when_steady(self, function: Callable[[], object]) -> int:
+        """Count the round trips of ten calls, once the near cache has come to know the answer."""
+        for _ in range(STEADY_ROUNDS):
+            if (trips := self.trips(lambda: [function() for _ in range(10)])) == 0:
+                break
+        return trips
 
 
 def lookups(counter: Counter, ask: Ask, make_shop: Callable[[], Shop]) -> dict[str, int]:
@@ -55,6 +77,7 @@ def lookups(counter: Counter, ask: Ask, make_shop: Callable[[], Shop]) -> dict[s
         "hit": counter.trips(lambda: ask(here)),
         "first hit elsewhere": counter.trips(lambda: ask(there)),
         "second hit elsewhere": counter.trips(lambda: ask(there)),
+        "ten hits": counter.when_steady(lambda: ask(there)),
     }
     here.raise_rows([1])
     trips["miss after a commit"] = counter.trips(lambda: ask(here))
@@ -72,23 +95,33 @@ def clear(shop: Shop) -> None:
         shop.cache.clear()
 
 
-def connected(shop: Shop) -> Shop:
-    """Connect, and make every script known to the server, without a look at the keys counted."""
-    with shop.app.app_context():
-        shop.sum_of_versions()
-    shop.raise_rows([2])
-    return shop
+class Shops:
+    """Makes shops whose connections are there, without a look at the keys that are counted."""
+
+    def __init__(self, counter: Counter, file: Path, near: int) -> None:
+        self.counter, self.file, self.near = counter, file, near
+        self.made: list[Shop] = []
+
+    def make(self) -> Shop:
+        """Connect, and make every script known to the server."""
+        settings = self.counter.settings
+        shop = Shop("ours", settings, self.file, CACHE_NEAR_BYTES=self.near)
+        self.made.append(shop)
+        with shop.app.app_context():
+            shop.sum_of_versions()
+        shop.raise_rows([2])
+        links = len(self.made) if self.near else 0
+        wait_until(lambda: len(tracking(self.counter.asked.client)) == links)
+        return shop
 
 
-def main() -> None:
+def main(near: str) -> None:
     with server("RedisCache") as settings, tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "shop.db"
-        Shop("ours", settings, file).create()
-
-        def make_shop() -> Shop:
-            return connected(Shop("ours", settings, file))
-
-        counter, shop = Counter(settings["CACHE_REDIS_URL"]), make_shop()
+        Shop("ours", settings, file, CACHE_NEAR_BYTES=0).create()
+        counter = Counter(settings)
+        make_shop = Shops(counter, file, int(near)).make
+        shop = make_shop()
         finish(
             page=lookups(counter, page, make_shop),
             memoized=lookups(counter, memoized, make_shop),
@@ -102,4 +135,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

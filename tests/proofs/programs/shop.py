@@ -20,7 +20,7 @@ class Model(DeclarativeBase):
 
 
 db = SQLAlchemy(model_class=Model)
-#: How many computations each thread has done.
+#: How many computations each thread has done, and how many copies of its near cache it has used.
 done = threading.local()
 
 
@@ -77,6 +77,7 @@ class Shop:
             event.listen(db.engine, "connect", write_ahead)
             if subject == "ours":
                 load("caching.sqlalchemy").track(self.app, self.cache.entries, db)
+                count_copies(self.cache.entries.near)
 
     def add_pages(self, app: Flask) -> None:
         """Add pages of a row, of all rows, and of what memoized functions return."""
@@ -139,6 +140,20 @@ class Shop:
             db.session.execute(update(Product).values(version=Product.version + 1))
             db.session.commit()
         self.committed(list(range(1, ROWS + 1)))
+
+
+def count_copies(near: Any) -> None:
+    """Count what a near cache finds."""
+    if near is None:
+        return
+    find = near.find
+
+    def counted(*arguments: Any) -> Any:
+        copy = find(*arguments)
+        done.copies = getattr(done, "copies", 0) + (copy is not None)
+        return copy
+
+    near.find = counted
 
 
 def write_ahead(connection: Any, _: Any) -> None:

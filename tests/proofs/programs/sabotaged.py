@@ -1,0 +1,29 @@
+"""The shop with near caches that do not look at what the server told them before they answer.
+
+Their own threads still do, a moment later. The proofs must see the difference.
+"""
+
+import threading
+from typing import Any
+
+from flask import Flask
+from package import load
+
+#: What each lookup calls first, and the thread that may still do so.
+MODULE, CLASS, METHOD = "caching.tracking", "Tracker", "drain"
+THREAD = "cache-near"
+
+
+def create_app() -> Flask:
+    """Build the application, without that look."""
+    tracker = getattr(load(MODULE), CLASS)
+    drain = getattr(tracker, METHOD)
+
+    def late(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if threading.current_thread().name == THREAD:
+            return drain(self, *args, **kwargs)
+        return None
+
+    setattr(tracker, METHOD, late)
+    app: Flask = load().create_app()
+    return app
