@@ -27,7 +27,11 @@ class Relay:
 
     def accept(self) -> None:
         client, _ = self.listening.accept()
-        there = socket.create_connection(("127.0.0.1", self.target))
+        try:
+            there = socket.create_connection(("127.0.0.1", self.target))
+        except OSError:
+            client.close()
+            return
         self.others |= {client: there, there: client}
         self.trips[client] = 0
         for end in (client, there):
@@ -36,15 +40,19 @@ class Relay:
 
     def hand_over(self, end: socket.socket) -> None:
         """Hand over what has arrived at one end; note what gives itself a tracking link's name."""
-        arrived = end.recv(65536)
         other = self.others[end]
-        if SUFFIX.encode() in arrived:
-            self.tracking |= {end, other}
-        if arrived:
-            self.count(end, other)
-            other.sendall(arrived)
-        else:
-            self.close(end, other)
+        try:
+            arrived = end.recv(65536)
+            if SUFFIX.encode() in arrived:
+                self.tracking |= {end, other}
+            if arrived:
+                self.count(end, other)
+                other.sendall(arrived)
+                return
+        except OSError:
+            # One of them is gone; the other hears of it as of an end.
+            pass
+        self.close(end, other)
 
     def count(self, end: socket.socket, other: socket.socket) -> None:
         """Count a round trip where a client that waits for nothing asks."""

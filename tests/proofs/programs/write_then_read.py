@@ -198,7 +198,7 @@ def run(options: argparse.Namespace, settings: dict[str, Any], folder: Path) -> 
         run_at_once(targets, 120 + options.writes / WRITES_PER_SECOND)
         seconds = time.monotonic() - began
         found = summary(board, len(targets))
-        requests = found["reads"].total() + options.writes
+        requests = found["reads"].total() + board.writes.value
         return {
             "writes": board.writes.value,
             **found,
