@@ -23,7 +23,7 @@ TAG, KEY = "thing", "thing by key"
 #: last, for the server sorts them.
 MANY = [f"of many {number:060}" for number in range(6000)]
 #: What drops write.
-WRITTEN = ("app:tag:", "app:generation")
+WRITTEN = ("app:tag:", "app:generation", "app:renewed:")
 
 truth = processes.RawValue("Q", 0)
 running = processes.RawValue("i", 1)
@@ -42,6 +42,11 @@ class Cached:
     def __init__(self, settings: dict[str, Any]) -> None:
         self.app, self.cache = make_app("ours", settings)
         self.function = self.cache.memoize(tags=(TAG,))(tell)
+        self.renewing = False
+        renewable = self.cache.memoize(
+            make_name="{} renewable".format, forced_update=self.is_renewing
+        )
+        self.renewable = renewable(tell)
         self.by_key = self.cache.cached(key_prefix=KEY, tags=(TAG,))(tell)
         self.app.get("/")(self.cache.cached(tags=(TAG,))(lambda: f"{tell()}"))
         self.ways: dict[str, tuple[Callable[[], object], Callable[[], int]]] = {
@@ -49,6 +54,7 @@ class Cached:
             "invalidate": (lambda: self.cache.invalidate(TAG), self.page),
             "invalidate many": (lambda: self.cache.invalidate(*MANY, TAG), self.page),
             "invalidate_view": (lambda: self.cache.invalidate_view("<lambda>"), self.page),
+            "forced_update": (self.renew, self.renewed),
             "delete_memoized": (lambda: self.cache.delete_memoized(self.function), self.memoized),
             "delete": (lambda: self.cache.delete(KEY), self.keyed),
             "delete_many": (lambda: self.cache.delete_many(KEY), self.keyed),
@@ -60,6 +66,19 @@ class Cached:
     def memoized(self) -> int:
         with self.app.app_context():
             value: int = self.function()
+            return value
+
+    def is_renewing(self, *_: Any, **__: Any) -> bool:
+        return self.renewing
+
+    def renew(self) -> None:
+        self.renewing = True
+        self.renewable()
+        self.renewing = False
+
+    def renewed(self) -> int:
+        with self.app.app_context():
+            value: int = self.renewable()
             return value
 
     def keyed(self) -> int:
