@@ -469,11 +469,13 @@ class Entries:
         """Have every process look into the store again: an entry was replaced before its time."""
         if self.near is not None:
             self.store.put(encodable(f"{self._prefix}:renewed:{key}"), b"", 1)
+            self.store.confirm()
 
     def clear(self) -> None:
         """Make every entry invalid, at the same cost however many there are."""
         try:
             self.store.put(self._generation, self._new_generation(), None)
+            self.store.confirm()
         except StoreError as error:
             self._failed(error)
             logger.error("Clearing the cache failed (%s).", error)

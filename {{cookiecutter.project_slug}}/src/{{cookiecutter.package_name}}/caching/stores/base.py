@@ -66,5 +66,8 @@ class Store(Protocol):
         happened meanwhile: the present reading is never below one.
         """
 
+    def confirm(self) -> None:
+        """Wait until every process that follows the server was told of what was written."""
+
     def close(self) -> None:
         """Drop the connections."""

@@ -121,6 +121,9 @@ class MemcachedStore:
         if lease is not None:
             self.release(*lease)
 
+    def confirm(self) -> None:
+        pass
+
     def close(self) -> None:
         self._client.close()
 

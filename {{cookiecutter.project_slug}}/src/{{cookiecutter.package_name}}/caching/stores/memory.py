@@ -99,6 +99,9 @@ class MemoryStore:
             if lease is not None and self._get(lease[0]) == lease[1]:
                 self._drop(lease[0])
 
+    def confirm(self) -> None:
+        pass
+
     def close(self) -> None:
         with self._lock:
             self._items.clear()

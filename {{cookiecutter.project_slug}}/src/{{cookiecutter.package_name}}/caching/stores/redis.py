@@ -123,10 +123,7 @@ class RedisStore:
         arguments: list[Any] = [token, TAG_SECONDS, FIRST_READING]
         with _store_errors():
             reading = cast("int | None", self._invalidate(keys=[clock, *tags], args=arguments))
-            if self._has_followers:
-                # With io-threads the reply can overtake what the followers are told; the reply
-                # to one more command cannot.
-                self._client.ping()
+        self.confirm()
         return reading
 
     def store_entry(
@@ -142,6 +139,13 @@ class RedisStore:
         arguments: list[Any] = [value, _milliseconds(seconds), TAG_SECONDS, token]
         with _store_errors():
             self._store_entry(keys=[key, clock, lease_key, *tags], args=arguments)
+
+    def confirm(self) -> None:
+        # With io-threads a reply can overtake what the followers are told of its command; the
+        # reply to one more command cannot.
+        if self._has_followers:
+            with _store_errors():
+                self._client.ping()
 
     def server(self) -> str:
         """Name the server that was reached last; nothing before the first time."""
