@@ -14,7 +14,7 @@ from running import run_program
 READS = int(os.environ.get("PROOF_READS", "20000"))
 #: A sabotaged near cache is found out long before.
 MOST_SABOTAGED_WRITES = 20_000
-DROPS = 300
+DROPS = 240
 #: A commit in so many reads: often enough that copies are used, and that they are dropped.
 PAUSE = 200
 #: The processes, and the places of the shop that say where they come from.
@@ -43,7 +43,7 @@ def check_nothing_stale(counted: dict[str, Any], count: int) -> None:
 
 
 def test_a_write_is_seen_at_once_by_every_process(project: Project, environment: Path) -> None:
-    count = writes(600)
+    count = writes(400)
     check_nothing_stale(write_then_read(project, environment, count), count)
 
 
@@ -58,7 +58,7 @@ def test_a_write_is_seen_at_once_with_io_threads(project: Project, environment: 
 def test_a_write_is_seen_at_once_while_tracking_connections_are_killed(
     project: Project, environment: Path
 ) -> None:
-    count = writes(300)
+    count = writes(200)
     counted = write_then_read(project, environment, count, "--load", "--kills", 5)
     check_nothing_stale(counted, count)
     assert counted["kills"] > count / 5
