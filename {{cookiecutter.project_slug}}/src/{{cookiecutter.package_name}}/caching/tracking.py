@@ -33,7 +33,8 @@ PING_SECONDS = 1.0
 #: Counted from when the ping was sent that was answered.
 TRUST_SECONDS = 2.5
 _TICK_SECONDS = 0.1
-_RETRY_SECONDS = 0.2
+#: Between attempts to connect: doubled from the one to the other.
+_RETRY_SECONDS = (0.2, 2.0)
 #: The server writes 64 KiB to a connection and then serves others, also who wrote last: after so
 #: many bytes there may be more to come of what it has told the writer that it has done.
 _BACKLOG_BYTES = 32_768
@@ -71,6 +72,7 @@ class Tracker:
         #: Of the lookups, which hold the lock, and of the thread that waits without it.
         self._poll: Any = None
         self._waiting: Any = None
+        self._retry_seconds = _RETRY_SECONDS[0]
         #: Rises with everything that the server tells, and with every new connection.
         self.epoch = 0
         self._reset()
@@ -224,9 +226,12 @@ class Tracker:
         try:
             connection = self._store.track(f"{self._prefix}-near", prefixes)
         except StoreError as error:
-            logger.debug("The near cache cannot follow the server: %s", error)
-            self._closed.wait(_RETRY_SECONDS)
+            if self._retry_seconds == _RETRY_SECONDS[0]:
+                logger.warning("The near cache cannot follow the server: %s", error)
+            self._closed.wait(self._retry_seconds)
+            self._retry_seconds = min(2 * self._retry_seconds, _RETRY_SECONDS[1])
             return
+        self._retry_seconds = _RETRY_SECONDS[0]
         with self.lock:
             self._reset()
             self._connection = connection
