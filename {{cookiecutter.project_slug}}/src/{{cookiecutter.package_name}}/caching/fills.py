@@ -157,10 +157,15 @@ class Entries:
         if self.near is None:
             return None
         reads = current_reads()
+        return self._copy(key, reads) if self._may_look(key, reads) else None
+
+    def _may_look(self, key: str, reads: Reads) -> bool:
+        """Tell whether a context may look anything up, or must go past the cache."""
         self.before_fetch(reads)
-        if reads.bypass or reads.uncommitted or key in reads.filling:
-            return None
-        copy = self.near.find(key, reads)
+        return not (reads.bypass or reads.uncommitted or key in reads.filling)
+
+    def _copy(self, key: str, reads: Reads) -> "Copy | None":
+        copy = self.near.find(key, reads) if self.near is not None else None
         if copy is None or not copy.entry.is_fresh():
             return None
         reads.tags.update(copy.entry.tags)
@@ -182,12 +187,11 @@ class Entries:
         :param refill: starts a fill in another context; where it is given, a stale entry is
             served while that runs in the background.
         """
-        if not renew and (copy := self.fetch_copy(key)):
-            return Outcome("hit", entry=copy.entry)
         reads = current_reads()
-        self.before_fetch(reads)
-        if reads.bypass or reads.uncommitted or key in reads.filling:
+        if not self._may_look(key, reads):
             return _past(fill)
+        if not renew and (copy := self._copy(key, reads)):
+            return Outcome("hit", entry=copy.entry)
         try:
             found = _Found() if renew else self._find(key, reads)
         except StoreError as error:

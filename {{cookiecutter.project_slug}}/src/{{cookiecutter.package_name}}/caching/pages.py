@@ -221,10 +221,14 @@ def _quoted(text: str) -> str:
     return visible.replace("\\", "\\\\").replace('"', '\\"')
 
 
+def age(entry: Entry) -> str:
+    """Write the seconds since an entry was stored (RFC 9111, 5.1)."""
+    return str(max(0, int(time.time() - entry.stored_at)))
+
+
 def per_response_headers(entry: Entry, config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Write what a fresh hit says beside the page: its age, and what the cache did."""
-    age = max(0, int(time.time() - entry.stored_at))
-    headers = [("Age", str(age)), ("Cache-Status", cache_status("hit", entry, False, None))]
+    headers = [("Age", age(entry)), ("Cache-Status", cache_status("hit", entry, False, None))]
     return headers + surrogate_keys(entry, config)
 
 

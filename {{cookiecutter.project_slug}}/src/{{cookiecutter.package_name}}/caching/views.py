@@ -2,7 +2,6 @@
 
 import io
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from .options import Options
 from .pages import (
     Page,
     accepts_gzip,
+    age,
     cache_status,
     environ_name,
     page_key,
@@ -245,7 +245,7 @@ def _response(outcome: Outcome) -> Response:
     if answer is not None:
         response.call_on_close(answer.close)
     else:
-        response.headers["Age"] = str(max(0, int(time.time() - outcome.entry.stored_at)))
+        response.headers["Age"] = age(outcome.entry)
     response.make_conditional(request)
     # It is Werkzeug's, and the server has one of its own.
     response.headers.remove("Date")
