@@ -5,7 +5,6 @@ may keep for a year without asking (`immutable`, RFC 8246): a change has another
 it is compressed once, before anybody asks, and sent so to those who accept that.
 """
 
-import gzip
 import hashlib
 import io
 import mimetypes
@@ -18,7 +17,7 @@ from typing import Any
 from flask import Flask, Response, abort, current_app, request, send_file, url_for
 from werkzeug.security import safe_join
 
-from .caching.pages import accepts_gzip
+from .caching.pages import accepts_gzip, gzipped_smaller
 
 YEAR_SECONDS = 31_536_000
 HASHED = re.compile(r"(?P<stem>.+)\.(?P<hash>[0-9a-f]{8})(?P<suffix>\.[^./]+|)")
@@ -137,8 +136,5 @@ def gzipped(path: Path) -> Compressed | None:
 
 @lru_cache(maxsize=1024)
 def _gzipped(path: Path, _changed: int, _size: int) -> Compressed | None:
-    plain = path.read_bytes()
-    # Without the time in it, so that every process and host sends the same bytes.
-    data = gzip.compress(plain, compresslevel=9, mtime=0)
-    saves = len(data) <= 0.9 * len(plain)
-    return Compressed(data, hashlib.sha256(data).hexdigest()) if saves else None
+    data = gzipped_smaller(path.read_bytes(), level=9)
+    return Compressed(data, hashlib.sha256(data).hexdigest()) if data else None
