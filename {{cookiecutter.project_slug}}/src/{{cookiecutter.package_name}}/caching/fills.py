@@ -5,6 +5,7 @@ import random
 import secrets
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -145,6 +146,8 @@ class Entries:
         self._refilling: set[str] = set()
         self._refused: dict[str, float] = {}
         self._failing = False
+        #: What went wrong and was healed, by name, since the process began.
+        self.counts: Counter[str] = Counter()
         #: Called after each invalidation with its tags, and by ``clear`` with ``None``.
         self.listeners: list[Callable[[frozenset[str] | None], object]] = []
         #: Tells the context what it holds beside what it read through the cache.
@@ -618,7 +621,13 @@ class Entries:
     def _tag_key(self, tag: str) -> str:
         return encodable(f"{self._prefix}:tag:{tag}")
 
+    def count(self, name: str) -> None:
+        """Count something that went wrong."""
+        with self._lock:
+            self.counts[name] += 1
+
     def _failed(self, error: StoreError) -> None:
+        self.count(f"store: {error.failure}")
         if not self._failing:
             self._failing = True
             logger.error("The cache's store fails; going on without it: %s", error)

@@ -1,11 +1,25 @@
 """What every store offers."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
+
+#: Why a store did not do what it was asked.
+Failure = Literal[
+    "timeout", "unreachable", "loading", "forbidden", "read-only", "full", "too large",
+    "wrong type", "away", "other",
+]  # fmt: skip
 
 
 class StoreError(Exception):
-    """The store did not do what it was asked: refused, timed out, full, or out of order."""
+    """The store did not do what it was asked.
+
+    :param failure: why, as it is counted: ``away`` is not asked at all while the circuit breaker
+        is open.
+    """
+
+    def __init__(self, message: str, failure: Failure = "other") -> None:
+        super().__init__(message)
+        self.failure: Failure = failure
 
 
 class Store(Protocol):
