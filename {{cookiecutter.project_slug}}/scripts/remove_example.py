@@ -17,7 +17,7 @@ OVERLAY = PROJECT / "scripts" / "without_example"
 DELETED = (
     "src/{package}/account",
     "src/{package}/catalog",
-    "src/{package}/migrations/versions/0001_shop.py",
+    "src/{package}/migrations/versions/0002_shop.py",
     "src/{package}/static/catalog",
     "src/{package}/templates/account",
     "src/{package}/templates/catalog",

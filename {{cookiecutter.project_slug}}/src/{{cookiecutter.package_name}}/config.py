@@ -242,6 +242,8 @@ def _read_cache(read: Settings, production: bool) -> None:
     )
     read.seconds("CACHE_CONNECT_TIMEOUT_SECONDS", 0.25, 0.01, 30)
     read.seconds("CACHE_SOCKET_TIMEOUT_SECONDS", 0.25, 0.01, 30)
+    read.seconds("CACHE_RETRY_SECONDS", 1, 0.05, 60)
+    read.seconds("CACHE_DEGRADED_SECONDS", 2, 0, 60)
     read.whole("CACHE_POOL_SIZE", (read.found["GUNICORN_THREADS"] or 0) + 4, 1, 1024)
     read.whole("CACHE_THRESHOLD", 5000, 1, 10_000_000)
     read.whole("CACHE_MAX_BYTES", 64 * 2**20, 1024, 2**40)

@@ -30,6 +30,7 @@ from .inputs import Declared, begin_request, report_once, routed_arguments
 from .keys import CallKey, bounded, refuse_nameless
 from .options import Options, Timeout, cache_control_of, check_tags, checked
 from .reads import current_reads
+from .standby import Standby
 from .stores import connect
 from .values import decode, encode
 from .views import PageOptions, is_current_view, path_key, serve_page, view_tag
@@ -64,6 +65,8 @@ _DEFAULTS: dict[str, Any] = {
     "CACHE_MEMCACHED_SERVERS": ("localhost:11211",),
     "CACHE_CONNECT_TIMEOUT_SECONDS": 0.25,
     "CACHE_SOCKET_TIMEOUT_SECONDS": 0.25,
+    "CACHE_RETRY_SECONDS": 1,
+    "CACHE_DEGRADED_SECONDS": 2,
     "CACHE_POOL_SIZE": 16,
     "CACHE_NEAR_BYTES": 32 * 1024 * 1024,
     "CACHE_NEAR_ENTRIES": 10_000,
@@ -131,6 +134,7 @@ class Cache(flask_caching.Cache):
         store = connect(settings)
         if store is None:
             return None
+        standby = Standby(settings["CACHE_DEGRADED_SECONDS"], settings["CACHE_NEAR_BYTES"])
         entries = Entries(
             store,
             Sealer([settings["SECRET_KEY"], *(settings.get("SECRET_KEY_FALLBACKS") or ())]),
@@ -138,7 +142,8 @@ class Cache(flask_caching.Cache):
             release=settings["RELEASE"],
             lease_seconds=settings["CACHE_LEASE_SECONDS"],
             wait_seconds=settings["CACHE_WAIT_SECONDS"],
-            near=_near_cache(store, settings),
+            near=_near_cache(store, settings, standby),
+            standby=standby,
         )
         entries.listeners = self._listeners
         return entries
@@ -663,7 +668,7 @@ cache_view_signals = (cache_view_miss, cache_view_hit)
 cache_memoize_signals = (cache_memoize_miss, cache_memoize_hit)
 
 
-def _near_cache(store: Any, settings: dict[str, Any]) -> Any:
+def _near_cache(store: Any, settings: dict[str, Any], standby: Standby) -> Any:
     """Make the near cache, where the store's server tells of writes and this system can poll."""
     if not settings["CACHE_NEAR_BYTES"] or not hasattr(store, "track"):
         return None
@@ -678,6 +683,7 @@ def _near_cache(store: Any, settings: dict[str, Any]) -> Any:
         prefix=settings["CACHE_KEY_PREFIX"],
         max_bytes=settings["CACHE_NEAR_BYTES"],
         max_entries=settings["CACHE_NEAR_ENTRIES"],
+        standby=standby,
     )
 
 

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from .entries import Entry, Sealer
 from .keys import encodable
 from .reads import Reads, current_reads
+from .standby import Standby
 from .stores import Store, StoreError, is_overdue, is_reading
 
 if TYPE_CHECKING:
@@ -33,6 +35,21 @@ _REFUSED_SECONDS = 10
 _FAILED_SECONDS = 1
 #: How long one process may take to start a generation before another tries.
 _STARTING_SECONDS = 2
+#: How long a writer waits for a store that failed it once to turn out to be there, or away.
+_SETTLING_SECONDS = 1
+#: Beyond so many undelivered invalidations, or noted tags, a new generation costs less.
+_MOST_UNDELIVERED = 1000
+_QUIET_SECONDS = 60
+
+
+class Notes(Protocol):
+    """Invalidations that the store could not take, kept with the writes that they are of."""
+
+    def read(self) -> dict[str, list[str]]:
+        """Return the tags of each note by its name; raises :class:`StoreError`."""
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete notes that were worked off; raises :class:`StoreError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +134,7 @@ class Entries:
     :param lease_seconds: how long a fill keeps others from filling the same key.
     :param wait_seconds: how long others wait for it.
     :param near: the copies in this process, where the store can keep them right.
+    :param standby: what it goes on with while the store is away.
     """
 
     def __init__(
@@ -129,9 +147,11 @@ class Entries:
         lease_seconds: float = 10,
         wait_seconds: float = 5,
         near: "NearCache | None" = None,
+        standby: Standby,
     ) -> None:
         self.store = store
         self.near = near
+        self.standby = standby
         self.sealer = sealer
         self._prefix = prefix
         self._release = release
@@ -145,7 +165,14 @@ class Entries:
         self._pool: ThreadPoolExecutor | None = None
         self._refilling: set[str] = set()
         self._refused: dict[str, float] = {}
-        self._failing = False
+        self._quiet_until = 0.0
+        self._undelivered: list[Callable[[], object]] = []
+        #: Whether what was noted before this process began has been worked off.
+        self._has_joined = False
+        self._joining = threading.Lock()
+        #: Where invalidations are noted that the store does not take.
+        self.notes: Notes | None = None
+        store.breaker.before_closing = self._recover
         #: What went wrong and was healed, by name, since the process began.
         self.counts: Counter[str] = Counter()
         #: Called after each invalidation with its tags, and by ``clear`` with ``None``.
@@ -160,7 +187,9 @@ class Entries:
         if self.near is None:
             return None
         reads = current_reads()
-        return self._copy(key, reads) if self._may_look(key, reads) else None
+        if reads.lost or not self._may_look(key, reads):
+            return None
+        return self._copy(key, reads)
 
     def _may_look(self, key: str, reads: Reads) -> bool:
         """Tell whether a context may look anything up, or must go past the cache."""
@@ -193,12 +222,15 @@ class Entries:
         reads = current_reads()
         if not self._may_look(key, reads):
             return _past(fill)
+        if reads.lost:
+            return self._go_without(key, fill, policy, reads)
         if not renew and (copy := self._copy(key, reads)):
             return Outcome("hit", entry=copy.entry)
         try:
             found = _Found() if renew else self._find(key, reads)
         except StoreError as error:
-            return self._go_without(error, fill, reads)
+            self._lose(reads, error)
+            return self._go_without(key, fill, policy, reads)
         entry = found.usable(policy.grace)
         if entry is not None and (entry.is_fresh() or refill is not None):
             if refill is not None and not entry.is_fresh():
@@ -237,20 +269,39 @@ class Entries:
                     if held and not dead_on_arrival:
                         return self._fill(key, fill, policy, reads, stale, lease, renew)
                 except StoreError as error:
-                    return self._go_without(error, fill, reads)
+                    self._lose(reads, error)
+                    break
                 finally:
                     self._release_lease(lease)
             # Outside the flight: nobody else is to wait for a value that will be dead, too.
-            if dead_on_arrival or renew or reads.bypass or time.monotonic() >= deadline:
+            if dead_on_arrival or renew or time.monotonic() >= deadline:
                 break
             time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
             pause = min(pause * 2, 0.05)
+        if reads.lost:
+            return self._go_without(key, fill, policy, reads)
         return self._fill(key, fill, policy, reads, stale, None, renew)
 
-    def _go_without(self, error: StoreError, fill: Callable[[], Filled], reads: Reads) -> Outcome:
-        self._failed(error)
-        reads.bypass = True
-        return _past(fill)
+    def _go_without(
+        self, key: str, fill: Callable[[], Filled], policy: Policy, reads: Reads
+    ) -> Outcome:
+        """Answer without the store; while it is away, one fill at a time in this process.
+
+        What that computed stands in for the store, for seconds.
+        """
+        if self._stands_by() and policy.timeout > 0 and not self._is_refused(key):
+            entry = self.standby.find(key, reads)
+            if entry is None:
+                with self._flight(key, self._wait_seconds) as leading:
+                    entry = self.standby.find(key, reads)
+                    if leading and entry is None:
+                        return self._fill(key, fill, policy, reads, None, None, renew=False)
+            if entry is not None:
+                return _answer(entry, reads)
+        return self._fill(key, fill, policy, reads, None, None, renew=False)
+
+    def _stands_by(self) -> bool:
+        return self.store.breaker.is_away and self.standby.seconds > 0
 
     def _fill(
         self,
@@ -273,8 +324,13 @@ class Entries:
             return _answer(stale, reads)
         finally:
             reads.filling.pop()
-        entry = self._store(key, filled, policy, reads, lease, renew)
-        return Outcome("miss", entry, filled.result, entry is not None, filled.refused)
+        entry = self._entry(key, filled, policy, reads)
+        if reads.lost:
+            if entry is not None and self._stands_by():
+                self.standby.keep(key, entry, reads)
+            return Outcome("bypass", result=filled.result, refused=filled.refused)
+        stored = entry is not None and self._store(key, entry, reads, lease, renew)
+        return Outcome("miss", entry if stored else None, filled.result, stored, filled.refused)
 
     def _refuse(self, key: str, seconds: float) -> None:
         """Remember that there was nothing to store: who waits for the next one waits in vain."""
@@ -283,15 +339,8 @@ class Entries:
     def _is_refused(self, key: str) -> bool:
         return time.monotonic() < self._refused.get(key, 0)
 
-    def _store(
-        self,
-        key: str,
-        filled: Filled,
-        policy: Policy,
-        reads: Reads,
-        lease: _Lease | None,
-        renew: bool,
-    ) -> Entry | None:
+    def _entry(self, key: str, filled: Filled, policy: Policy, reads: Reads) -> Entry | None:
+        """Make an entry of what a fill returned; ``None`` for what must not be stored."""
         timeout = policy.timeout if filled.timeout is None else filled.timeout
         reads.tags.update(policy.tags, [key_tag(key)])
         if filled.value is None or timeout <= 0:
@@ -300,36 +349,44 @@ class Entries:
                 self._refuse(key, _REFUSED_SECONDS)
             return None
         self.before_fetch(reads)
-        if reads.bypass or reads.uncommitted or reads.started is None:
+        if reads.bypass or reads.uncommitted:
             return None
         now = time.time()
         fresh_until = now + timeout * (1 - policy.jitter * random.random())  # noqa: S311 - spread only
         if reads.fresh_until is not None:
             fresh_until = min(fresh_until, reads.fresh_until)
         tags = tuple(sorted(reads.collected()))
-        seconds = max(fresh_until - now, 0) + policy.grace
-        times = (now, fresh_until, now + seconds)
-        entry = Entry(filled.value, reads.generation, reads.started, tags, *times)
+        kept_until = max(fresh_until, now) + policy.grace
+        return Entry(
+            filled.value, reads.generation, reads.started, tags, now, fresh_until, kept_until
+        )
+
+    def _store(
+        self, key: str, entry: Entry, reads: Reads, lease: _Lease | None, renew: bool
+    ) -> bool:
+        # Without a reading it would be a plain value, which no tag can make invalid.
+        if reads.started is None:
+            return False
         try:
             self.store.store_entry(
                 self._entry_key(key),
                 self.sealer.seal(key, entry),
-                seconds,
+                entry.kept_until - entry.stored_at,
                 self._clock,
-                [self._tag_key(tag) for tag in tags],
+                [self._tag_key(tag) for tag in entry.tags],
                 (lease.key, lease.token) if lease is not None and lease.held else None,
             )
             if renew:
                 self._drop_copies(key)
         except StoreError as error:
             self._failed(error)
-            return None
+            return False
         if lease is not None:
             lease.held = False
         with self._lock:
             self._refused.pop(key, None)
-        self._keep(self._tags_of, key, tags)
-        return entry
+        self._keep(self._tags_of, key, entry.tags)
+        return True
 
     # -- looking up ----------------------------------------------------------------------
 
@@ -338,6 +395,7 @@ class Entries:
 
         :param lease: to be taken before the look, in the same round trip.
         """
+        self._join()
         known = self._tags_of.get(key, ())
         names = [self._clock, self._generation, self._entry_key(key)]
         names += [self._tag_key(tag) for tag in known]
@@ -350,7 +408,6 @@ class Entries:
             lease.held, (clock, generation, sealed, *values) = self.store.add_then_get_many(
                 lease.key, lease.token, self._lease_seconds, names
             )
-        self._answered()
         current = self._note(reads, clock, generation)
         entry = self.sealer.open(key, sealed)
         if entry is None or entry.generation != current:
@@ -373,14 +430,14 @@ class Entries:
     def observe(self) -> Reads:
         """Take the context's first reading, before it reads anything."""
         reads = current_reads()
-        if reads.started is None and not reads.bypass:
+        if reads.started is None and not (reads.bypass or reads.lost):
             if self.near is not None and self.near.observe(reads):
                 return reads
             try:
+                self._join()
                 self._note(reads, *self.store.get_many([self._clock, self._generation]))
             except StoreError as error:
-                self._failed(error)
-                reads.bypass = True
+                self._lose(reads, error)
         return reads
 
     def _note(self, reads: Reads, clock: bytes | None, generation: bytes | None) -> str:
@@ -439,24 +496,41 @@ class Entries:
     # -- invalidating --------------------------------------------------------------------
 
     def invalidate(self, tags: Iterable[str], token: str = "") -> None:
-        """Make every entry that carries one of the tags invalid, before returning."""
+        """Make every entry that carries one of the tags invalid, before returning.
+
+        Where the store is away it is done later, but before this process trusts it again.
+        """
         dropped = frozenset(tags)
-        names = [self._tag_key(tag) for tag in sorted(dropped)]
-        try:
-            if names and self.store.invalidate(self._clock, names, token) is None:
-                self._start_generation()
-                self.store.invalidate(self._clock, names, token)
-        except StoreError as error:
-            self._failed(error)
-            logger.error("An invalidation was lost (%s): %s", error, ", ".join(names))
-        if names:
+        if dropped:
+            self.standby.drop(dropped)
+            self._deliver(partial(self._raise, dropped, token))
             self._tell(dropped)
 
-    def mark(self, tags: Iterable[str]) -> str:
-        """Put tags in doubt before a COMMIT; returns the token that settles them."""
+    def _raise(self, tags: Iterable[str], token: str = "") -> None:
+        names = [self._tag_key(tag) for tag in sorted(tags)]
+        reading = self.store.invalidate(self._clock, names, token)
+        if reading is None:
+            self._start_generation()
+            reading = self.store.invalidate(self._clock, names, token)
+        if reading == 0:
+            self.count("store: full")
+
+    def mark(self, tags: Iterable[str]) -> str | None:
+        """Put tags in doubt before a COMMIT; returns the token that settles them.
+
+        ``None`` where the store does not take it: then the transaction has to note the tags.
+        """
         token = secrets.token_hex(8)
-        self.store.mark([self._tag_key(tag) for tag in sorted(set(tags))], token)
-        return token
+        names = [self._tag_key(tag) for tag in sorted(set(tags))]
+        for _ in range(2):
+            try:
+                self.store.mark(names, token)
+            except StoreError as error:
+                self._failed(error)
+                self.store.breaker.wait_until_settled(_SETTLING_SECONDS)
+            else:
+                return token
+        return None
 
     def refresh(self, key: str) -> None:
         """Drop an entry softly: it is stale from now on, and served so within its grace."""
@@ -480,13 +554,13 @@ class Entries:
 
     def clear(self) -> None:
         """Make every entry invalid, at the same cost however many there are."""
-        try:
-            self.store.put(self._generation, self._new_generation(), None)
-            self.store.confirm()
-        except StoreError as error:
-            self._failed(error)
-            logger.error("Clearing the cache failed (%s).", error)
+        self.standby.drop(None)
+        self._deliver(self._end_generation)
         self._tell(None)
+
+    def _end_generation(self) -> None:
+        self.store.put(self._generation, self._new_generation(), None)
+        self.store.confirm()
 
     def _tell(self, tags: frozenset[str] | None) -> None:
         for listener in self.listeners:
@@ -494,6 +568,59 @@ class Entries:
                 listener(tags)
             except Exception:
                 logger.exception("%r failed to follow an invalidation.", listener)
+
+    # -- what the store did not take -----------------------------------------------------
+
+    def _deliver(self, operation: Callable[[], object]) -> None:
+        """Do what must not be forgotten: now, else before this process asks the store again."""
+        try:
+            operation()
+        except StoreError as error:
+            self._failed(error)
+            with self._lock:
+                self._undelivered.append(operation)
+                if len(self._undelivered) > _MOST_UNDELIVERED:
+                    self._undelivered = [self._end_generation]
+            self.store.breaker.open()
+            self.store.breaker.wait_until_settled(_SETTLING_SECONDS)
+
+    def _recover(self) -> None:
+        """Do what was not delivered and what was noted, before the store is trusted again."""
+        with self._lock:
+            waiting, self._undelivered = self._undelivered, []
+        try:
+            for operation in waiting:
+                operation()
+            self._work_off_notes()
+        except BaseException:
+            # To raise a tag twice is no harm.
+            with self._lock:
+                self._undelivered = waiting + self._undelivered
+            raise
+        self._has_joined = True
+        self.standby.drop(None)
+
+    def _work_off_notes(self) -> None:
+        notes = self.notes.read() if self.notes is not None else {}
+        tags = {tag for noted in notes.values() for tag in noted}
+        if len(tags) > _MOST_UNDELIVERED:
+            self._end_generation()
+        elif tags:
+            self._raise(tags)
+        if notes and self.notes is not None:
+            self.notes.delete(notes)
+
+    def _join(self) -> None:
+        """Work off what was noted before this process began, before it trusts the store at all."""
+        if self._has_joined:
+            return
+        with self._joining:
+            if not self._has_joined and not self.store.breaker.is_open:
+                try:
+                    self._recover()
+                except StoreError:
+                    self.store.breaker.open()
+                    raise
 
     # -- plain values --------------------------------------------------------------------
 
@@ -504,22 +631,25 @@ class Entries:
         try:
             entry = self._find(key, reads).usable(0)
         except StoreError as error:
-            self._failed(error)
-            reads.bypass = True
+            self._lose(reads, error)
             return None
         if entry is not None:
             reads.tags.update(entry.tags)
         return entry.value if entry is not None else None
 
     def set(self, key: str, value: bytes, seconds: float) -> bool:
-        """Write a value that no fill made; what depends on its key becomes invalid."""
+        """Write a value that no fill made; what depends on its key becomes invalid.
+
+        Where it cannot be written, the value that was there before is dropped.
+        """
         try:
             self.store.put(self._entry_key(key), self._plain(key, value, seconds), seconds)
-            # After the write, as after a commit: a fill in between reads the old value.
-            self.invalidate([key_tag(key)])
         except StoreError as error:
             self._failed(error)
+            self.delete([key])
             return False
+        # After the write, as after a commit: a fill in between reads the old value.
+        self.invalidate([key_tag(key)])
         return True
 
     def add(self, key: str, value: bytes, seconds: float) -> bool:
@@ -547,14 +677,11 @@ class Entries:
         return self.sealer.seal(key, Entry(value, reads.generation, None, (), *times))
 
     def delete(self, keys: Sequence[str]) -> bool:
-        """Drop entries and make what depends on their keys invalid; say whether it was done."""
-        try:
-            self.store.delete([self._entry_key(key) for key in keys])
+        """Drop entries and make what depends on their keys invalid; say whether it is done yet."""
+        if keys:
+            self._deliver(partial(self.store.delete, [self._entry_key(key) for key in keys]))
             self.invalidate(key_tag(key) for key in keys)
-        except StoreError as error:
-            self._failed(error)
-            return False
-        return True
+        return not self.store.breaker.is_open
 
     # -- leases and flights --------------------------------------------------------------
 
@@ -627,15 +754,15 @@ class Entries:
             self.counts[name] += 1
 
     def _failed(self, error: StoreError) -> None:
+        """Count it; the log has one line a minute, and the circuit breaker's own."""
         self.count(f"store: {error.failure}")
-        if not self._failing:
-            self._failing = True
-            logger.error("The cache's store fails; going on without it: %s", error)
+        if error.failure != "away" and time.monotonic() >= self._quiet_until:
+            self._quiet_until = time.monotonic() + _QUIET_SECONDS
+            logger.warning("The cache's store failed, and was done without: %s", error)
 
-    def _answered(self) -> None:
-        if self._failing:
-            self._failing = False
-            logger.warning("The cache's store answers again.")
+    def _lose(self, reads: Reads, error: StoreError) -> None:
+        self._failed(error)
+        reads.lost = True
 
 
 def key_tag(key: str) -> str:

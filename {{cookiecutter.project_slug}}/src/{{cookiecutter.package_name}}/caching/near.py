@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .entries import Entry
 from .keys import encodable
 from .reads import Reads
+from .standby import Standby
 from .tracking import Tracker
 
 if TYPE_CHECKING:
@@ -65,10 +66,17 @@ class NearCache:
     :param prefix: the application's part of every key.
     :param max_bytes: the most that all copies may take, in bytes.
     :param max_entries: the most copies.
+    :param standby: gets the copies when the server is lost.
     """
 
     def __init__(
-        self, store: "RedisStore", *, prefix: str, max_bytes: int, max_entries: int
+        self,
+        store: "RedisStore",
+        *,
+        prefix: str,
+        max_bytes: int,
+        max_entries: int,
+        standby: Standby,
     ) -> None:
         self._max_bytes = max_bytes
         self._max_entries = max_entries
@@ -76,7 +84,8 @@ class NearCache:
         self._aliases: dict[Alias, Copy] = {}
         self._names: dict[str, _Name] = {}
         self.bytes = 0
-        self._tracker = Tracker(store, prefix, self._remove_all, self._written)
+        self._standby = standby
+        self._tracker = Tracker(store, prefix, self._remove_all, self._written, self._hand_over)
 
     def __len__(self) -> int:
         """Return the number of copies."""
@@ -217,6 +226,11 @@ class NearCache:
                 if not name.copies:
                     del self._names[name.tag]
                     self.bytes -= _TAG_BYTES + len(name.tag)
+
+    def _hand_over(self, right_at: float) -> None:
+        """Leave what was right a moment ago to the process, for the time without the server."""
+        entries = [(copy.key, copy.entry) for copy in self._copies.values() if self._stands(copy)]
+        self._standby.take_over(entries, right_at + self._standby.seconds)
 
     def _remove_all(self) -> None:
         self._copies.clear()

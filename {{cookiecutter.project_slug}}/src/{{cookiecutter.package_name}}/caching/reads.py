@@ -1,5 +1,6 @@
 """What one context has read so far: the collector of tags."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +28,10 @@ class Reads:
     :param expected: lookups by a key whose row has not turned up: table, columns and values.
     :param uncommitted: whether it wrote what is not committed yet.
     :param bypass: whether it looks nothing up and stores nothing any more: it saw data that is
-        not committed, or the store failed it, so that ``started`` would come too late.
+        not committed.
+    :param lost: whether the store failed it, so that a reading would come too late: it asks the
+        store nothing any more.
+    :param began: when the first that it read was read at the earliest, by the monotonic clock.
     """
 
     started: int | None = None
@@ -39,6 +43,8 @@ class Reads:
     expected: dict[tuple[str, tuple[str, ...], tuple[Any, ...]], None] = field(default_factory=dict)
     uncommitted: bool = False
     bypass: bool = False
+    lost: bool = False
+    began: float = field(default_factory=time.monotonic)
 
     def read_row(self, table: str, identity: str) -> None:
         """Note a row that was found by its key."""
@@ -48,6 +54,8 @@ class Reads:
         """Take over what an earlier context read, and its beginning."""
         self.tags |= earlier.collected()
         self.bypass = self.bypass or earlier.bypass
+        self.lost = self.lost or earlier.lost
+        self.began = min(self.began, earlier.began)
         self.uncommitted = self.uncommitted or earlier.uncommitted
         if earlier.started is not None and earlier.started < (self.started or earlier.started + 1):
             self.started, self.generation = earlier.started, earlier.generation

@@ -5,8 +5,8 @@ that it changed and their tables. Raw SQL text cannot be seen: ``cache.tag`` and
 ``cache.invalidate`` say by hand what it reads and writes.
 """
 
-import logging
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from flask import Flask, has_request_context
 from sqlalchemy import (
     Connection,
     Delete,
+    Dialect,
     Engine,
     ForeignKey,
     Insert,
@@ -47,10 +48,8 @@ from sqlalchemy.sql.selectable import (
 
 from .fills import Entries
 from .inputs import report_once
+from .notes import DatabaseNotes, note_table
 from .reads import Reads, current_reads
-from .stores import StoreError
-
-logger = logging.getLogger(__name__)
 
 _NAME = "caching.transaction"
 #: What raw SQL begins with where it writes nothing.
@@ -68,10 +67,14 @@ _flushing: ContextVar[bool] = ContextVar("caching_flushing", default=False)
 
 @dataclass(slots=True)
 class _Transaction:
-    """A transaction's beginning, and the tags of what it wrote."""
+    """A transaction's beginning, and the tags of what it wrote.
+
+    :param began: the same by the monotonic clock.
+    """
 
     started: int | None
     generation: str
+    began: float = field(default_factory=time.monotonic)
     touched: set[str] = field(default_factory=set)
     #: Of a mark that the end of the statement settles, where each one commits by itself.
     token: str | None = None
@@ -103,21 +106,28 @@ def track(app: Flask, entries: Entries | None, db: Any) -> None:
 
     Call it after both extensions know the application.
     """
+    for metadata in db.metadatas.values():
+        note_table(metadata)
     if entries is None:
         return
-    tracker = _Tracker(app, entries, db)
     with app.app_context():
-        for engine in db.engines.values():
-            tracker.watch_engine(engine)
+        engines = list(db.engines.values())
+    notes = DatabaseNotes(engines)
+    if entries.store.shared:
+        entries.notes = notes
+    tracker = _Tracker(app, entries, db, notes)
+    for engine in engines:
+        tracker.watch_engine(engine)
     entries.before_fetch = tracker.before_fetch
     _watch_models_once(db)
 
 
 class _Tracker:
-    def __init__(self, app: Flask, entries: Entries, db: Any) -> None:
+    def __init__(self, app: Flask, entries: Entries, db: Any, notes: DatabaseNotes) -> None:
         self._app = app
         self._entries = entries
         self._db = db
+        self._notes = notes
         self._statements: WeakKeyDictionary[Any, _Statement] = WeakKeyDictionary()
 
     def watch_engine(self, engine: Engine) -> None:
@@ -129,8 +139,9 @@ class _Tracker:
         event.listen(engine, "rollback_savepoint", self._rolled_back)
         # No event comes after COMMIT on every way to it; the dialect's method is on each.
         dialect: Any = engine.dialect
-        dialect.do_commit = self._committing(dialect.do_commit)
-        dialect.do_commit_twophase = self._committing(dialect.do_commit_twophase)
+        dialect.do_commit = self._committing(dialect, dialect.do_commit)
+        # What is prepared takes no more rows.
+        dialect.do_commit_twophase = self._committing(None, dialect.do_commit_twophase)
 
     def before_fetch(self, reads: Reads) -> None:
         """Learn what the current session holds: changes of its own, and objects read before.
@@ -184,6 +195,14 @@ class _Tracker:
                 )
                 if by_itself:
                     transaction.token = self._mark(transaction.touched)
+                    if transaction.token is None:
+                        self._notes.add(
+                            connection.connection,
+                            connection.dialect,
+                            transaction.touched,
+                            in_transaction=False,
+                        )
+                        transaction.token = ""
         if statement.lookup is not None and not executemany:
             _read_row(reads, statement.lookup, context.compiled_parameters[0])
         else:
@@ -197,8 +216,9 @@ class _Tracker:
 
     @staticmethod
     def _begin_no_later(reads: Reads, transaction: _Transaction) -> None:
+        reads.began = min(reads.began, transaction.began)
         if transaction.started is None:
-            reads.bypass = True
+            reads.lost = True
         elif reads.started is None or transaction.started < reads.started:
             reads.started, reads.generation = transaction.started, transaction.generation
 
@@ -228,8 +248,13 @@ class _Tracker:
         unnamed = {f"{table}:*" for table in (written - named) | cascaded}
         return {*written, *cascaded, *unnamed}
 
-    def _committing(self, commit: Callable[..., Any]) -> Callable[..., Any]:
-        """Mark what a transaction touched before its COMMIT, and settle it after."""
+    def _committing(
+        self, dialect: Dialect | None, commit: Callable[..., Any]
+    ) -> Callable[..., Any]:
+        """Mark what a transaction touched before its COMMIT, and settle it after.
+
+        :param dialect: by which a note can still be added where the store does not take the mark.
+        """
 
         def do_commit(connection: Any, *args: Any, **kwargs: Any) -> Any:
             transaction: _Transaction | None = connection.info.pop(_NAME, None)
@@ -237,28 +262,26 @@ class _Tracker:
                 return commit(connection, *args, **kwargs)
             touched = transaction.touched
             token = self._mark(touched)
+            if token is None and dialect is not None:
+                self._notes.add(connection, dialect, touched, in_transaction=True)
             try:
                 return commit(connection, *args, **kwargs)
             finally:
-                self._entries.invalidate(touched, token)
+                self._entries.invalidate(touched, token or "")
                 reads = current_reads()
                 reads.tags |= touched
                 reads.uncommitted = False
 
         return do_commit
 
-    def _mark(self, touched: set[str]) -> str:
+    def _mark(self, touched: set[str]) -> str | None:
         alone = not self._entries.store.shared and not self._app.testing
         if alone and not has_request_context():
             report_once(
                 "This process wrote to the database; a server that runs beside it on SimpleCache "
                 "does not hear of it: restart it, or set CACHE_TYPE=RedisCache."
             )
-        try:
-            return self._entries.mark(touched)
-        except StoreError as error:
-            logger.warning("A commit could not mark its tags: %s", error)
-            return ""
+        return self._entries.mark(touched)
 
     def _note_text(self, sql: str, reads: Reads) -> None:
         """Say that raw SQL cannot be seen into; after a write nothing of the context is stored."""

@@ -46,6 +46,8 @@ class Tracker:
     :param prefix: the application's part of every key.
     :param forget: called, with the lock, when nothing that was learned before counts any more.
     :param written: called, with the lock, with the kind and the name of what was written.
+    :param lost: called, with the lock, when the server is lost, before all is forgotten; with when
+        it was last known to answer, or up to a ping later, by the monotonic clock.
     """
 
     def __init__(
@@ -54,11 +56,12 @@ class Tracker:
         prefix: str,
         forget: Callable[[], None],
         written: Callable[[str, str], None],
+        lost: Callable[[float], None],
     ) -> None:
         self._store = store
         self._prefix = prefix
         self._state_keys = (f"{prefix}:clock", f"{prefix}:generation")
-        self._forget, self._written = forget, written
+        self._forget, self._written, self._lost = forget, written, lost
         self.begin()
         _trackers.add(self)
 
@@ -80,7 +83,7 @@ class Tracker:
     def _reset(self) -> None:
         self._forget()
         self.epoch += 1
-        self._trusted_until = self._doubted_at = self._pinged_at = 0.0
+        self._trusted_until = self._doubted_at = self._pinged_at = self._answered_at = 0.0
         self._received = 0
         #: All invalidations up to this reading have been applied.
         self._applied = 0
@@ -179,6 +182,7 @@ class Tracker:
         self._received = 0
 
         def ponged(_: Any) -> None:
+            self._answered_at = sent
             if sent >= self._doubted_at:
                 self._trusted_until = sent + TRUST_SECONDS
 
@@ -250,6 +254,7 @@ class Tracker:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+        self._lost(self._answered_at + PING_SECONDS)
         self._reset()
 
     def close(self) -> None:

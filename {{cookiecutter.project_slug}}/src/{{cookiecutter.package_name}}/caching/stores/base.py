@@ -1,7 +1,10 @@
 """What every store offers."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from .breaker import CircuitBreaker
 
 #: Why a store did not do what it was asked.
 Failure = Literal[
@@ -31,6 +34,8 @@ class Store(Protocol):
 
     #: The store's processes: ``False`` for one that lives and dies with this process.
     shared: bool
+    #: Keeps calls from a server that does not answer.
+    breaker: "CircuitBreaker"
 
     def identity(self) -> str:
         """Name the server that answers: another name means that it may hold other data."""
@@ -61,8 +66,9 @@ class Store(Protocol):
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         """Advance the clock and raise each tag to its new reading; settle the doubt of ``token``.
 
-        A tag is never lowered. Returns the reading, or ``None`` where the clock is missing: then
-        nothing was written.
+        A tag is never lowered. Returns the reading; ``None`` where the clock is missing: then
+        nothing was written; 0 where the server is full: then the clock was deleted, and the
+        generation ends with it.
         """
 
     def store_entry(

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pymemcache import HashClient, MemcacheError
+from pymemcache import MemcacheError, MemcacheUnexpectedCloseError, PooledClient
 from pymemcache.client.rendezvous import RendezvousHash
 
-from .base import StoreError
+from .base import Failure, StoreError
+from .breaker import CircuitBreaker
 from .tagstate import DOUBT_SECONDS, TAG_SECONDS, invalidated, is_reading, marked
 
 #: Memcached's protocol: keys of at most 250 bytes without spaces and control characters.
@@ -23,35 +24,34 @@ _LONGEST_EXPIRY_SECONDS = 30 * 24 * 3600
 _TRIES = 100
 
 
-class _FixedServers(RendezvousHash):  # type: ignore[misc]
-    """Keeps each key on its server: one that left and came back would bring old tags with it."""
-
-    def remove_node(self, node: str) -> None:
-        """Keep it."""
-
-
 class MemcachedStore:
     """A store on one or more Memcached servers, each call bounded in time and never retried.
 
     :param config: ``CACHE_MEMCACHED_SERVERS`` (``host:port`` each),
-        ``CACHE_CONNECT_TIMEOUT_SECONDS``, ``CACHE_SOCKET_TIMEOUT_SECONDS``, ``CACHE_POOL_SIZE``.
+        ``CACHE_CONNECT_TIMEOUT_SECONDS``, ``CACHE_SOCKET_TIMEOUT_SECONDS``,
+        ``CACHE_RETRY_SECONDS``, ``CACHE_POOL_SIZE``. Where one of several servers is away, all
+        count as away: clock and generation lie on one, and most entries' tags on several.
     """
 
     shared = True
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self._client = HashClient(
-            list(config["CACHE_MEMCACHED_SERVERS"]),
-            hasher=_FixedServers,
-            connect_timeout=config["CACHE_CONNECT_TIMEOUT_SECONDS"],
-            timeout=config["CACHE_SOCKET_TIMEOUT_SECONDS"],
-            no_delay=True,
-            use_pooling=True,
-            max_pool_size=config["CACHE_POOL_SIZE"] + 1,
-            retry_attempts=0,
-            dead_timeout=0,
-            default_noreply=False,
-        )
+        self.breaker = CircuitBreaker(self._probe, config["CACHE_RETRY_SECONDS"])
+        self._probed = f"{config['CACHE_KEY_PREFIX']}:probe"
+        # Not pymemcache's HashClient: it moves the keys of a server that is away to another one,
+        # so that old tags come back with it, and several threads at it meet a KeyError.
+        self._clients = {
+            address: PooledClient(
+                address,
+                connect_timeout=config["CACHE_CONNECT_TIMEOUT_SECONDS"],
+                timeout=config["CACHE_SOCKET_TIMEOUT_SECONDS"],
+                no_delay=True,
+                max_pool_size=config["CACHE_POOL_SIZE"] + 1,
+                default_noreply=False,
+            )
+            for address in config["CACHE_MEMCACHED_SERVERS"]
+        }
+        self._servers = RendezvousHash(list(self._clients))
         # pymemcache's pool raises at once when it is empty; threads wait here instead.
         self._free = threading.BoundedSemaphore(config["CACHE_POOL_SIZE"])
         self._timeout = config["CACHE_SOCKET_TIMEOUT_SECONDS"]
@@ -62,17 +62,22 @@ class MemcachedStore:
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         plain = [_plain(key) for key in keys]
+        by_server: dict[str, list[str]] = {}
+        for key in plain:
+            by_server.setdefault(self._servers.get_node(key), []).append(key)
+        found: dict[str, bytes] = {}
         with self._connection():
-            found = self._client.get_many(plain)
+            for address, some in by_server.items():
+                found |= self._clients[address].get_many(some)
         return [found.get(key) for key in plain]
 
     def put(self, key: str, value: bytes, seconds: float | None) -> None:
         with self._connection():
-            self._client.set(_plain(key), value, expire=_expiry(seconds))
+            self._of(key).set(_plain(key), value, expire=_expiry(seconds))
 
     def add(self, key: str, value: bytes, seconds: float | None) -> bool:
         with self._connection():
-            return bool(self._client.add(_plain(key), value, expire=_expiry(seconds)))
+            return bool(self._of(key).add(_plain(key), value, expire=_expiry(seconds)))
 
     def add_then_get_many(
         self, key: str, value: bytes, seconds: float, keys: Sequence[str]
@@ -82,14 +87,14 @@ class MemcachedStore:
     def delete(self, keys: Sequence[str]) -> None:
         with self._connection():
             for key in keys:
-                self._client.delete(_plain(key))
+                self._of(key).delete(_plain(key))
 
     def release(self, key: str, token: bytes) -> None:
         with self._connection():
-            value, cas = self._client.gets(_plain(key))
+            value, cas = self._of(key).gets(_plain(key))
             if value == token:
                 # An expiry in the past deletes, and only what was read.
-                self._client.cas(_plain(key), b"", cas, expire=-1)
+                self._of(key).cas(_plain(key), b"", cas, expire=-1)
 
     def mark(self, tags: Sequence[str], token: str) -> None:
         for tag in tags:
@@ -97,7 +102,7 @@ class MemcachedStore:
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         with self._connection():
-            reading = self._client.incr(_plain(clock), 1)
+            reading = self._of(clock).incr(_plain(clock), 1)
         if reading is None or not is_reading(b"%d" % reading):
             return None
         for tag in tags:
@@ -125,16 +130,29 @@ class MemcachedStore:
         pass
 
     def close(self) -> None:
-        self._client.close()
+        self.breaker.close()
+        for client in self._clients.values():
+            client.close()
+
+    def _of(self, key: str) -> PooledClient:
+        return self._clients[self._servers.get_node(_plain(key))]
+
+    def _probe(self) -> None:
+        try:
+            for client in self._clients.values():
+                client.set(self._probed, b"", expire=1, noreply=False)
+        except (MemcacheError, OSError) as error:
+            raise _store_error(error) from error
 
     @contextmanager
     def _connection(self) -> Iterator[None]:
+        self.breaker.check()
         if not self._free.acquire(timeout=self._timeout):
-            raise StoreError("Memcached: every connection of the pool is busy")
+            raise StoreError("Memcached: every connection of the pool is busy", "timeout")
         try:
             yield
         except (MemcacheError, OSError) as error:
-            raise StoreError(f"Memcached: {error!r}") from error
+            raise self.breaker.failed(_store_error(error)) from error
         finally:
             self._free.release()
 
@@ -149,12 +167,12 @@ class MemcachedStore:
         if not self.add(tag, mark, DOUBT_SECONDS):
             return
         with self._connection():
-            value, cas = self._client.gets(_plain(tag))
-            now = self._client.get(_plain(clock))
+            value, cas = self._of(tag).gets(_plain(tag))
+            now = self._of(clock).get(_plain(clock))
             created = value == mark and is_reading(now)
             if created:
                 expiry = _expiry(TAG_SECONDS)
-                created = self._client.cas(_plain(tag), now.strip(), cas, expire=expiry)
+                created = self._of(tag).cas(_plain(tag), now.strip(), cas, expire=expiry)
         if not created:
             self.invalidate(clock, [tag], token)
 
@@ -162,16 +180,29 @@ class MemcachedStore:
         """Change a tag's value as one step (compare-and-swap)."""
         with self._connection():
             for _ in range(_TRIES):
-                value, cas = self._client.gets(_plain(tag))
+                value, cas = self._of(tag).gets(_plain(tag))
                 changed = change(value)
                 expiry = _expiry(TAG_SECONDS)
                 if cas is None:
-                    done = self._client.add(_plain(tag), changed, expire=expiry)
+                    done = self._of(tag).add(_plain(tag), changed, expire=expiry)
                 else:
-                    done = self._client.cas(_plain(tag), changed, cas, expire=expiry)
+                    done = self._of(tag).cas(_plain(tag), changed, cas, expire=expiry)
                 if done:
                     return
         raise StoreError(f"Memcached: {tag} changed {_TRIES} times while it was being changed")
+
+
+def _store_error(error: Exception) -> StoreError:
+    failure: Failure = "other"
+    if isinstance(error, TimeoutError):
+        failure = "timeout"
+    elif isinstance(error, OSError | MemcacheUnexpectedCloseError):
+        failure = "unreachable"
+    elif "out of memory" in str(error):
+        failure = "full"
+    elif "too large" in str(error):
+        failure = "too large"
+    return StoreError(f"Memcached: {error!r}", failure)
 
 
 def _plain(key: str) -> str:

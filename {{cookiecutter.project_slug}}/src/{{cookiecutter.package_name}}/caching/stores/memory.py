@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .breaker import CircuitBreaker
 from .tagstate import TAG_SECONDS, invalidated, is_reading, marked
 
 #: What an item costs beside its key's and its value's bytes (measured on CPython 3.13).
@@ -25,6 +26,7 @@ class MemoryStore:
     shared = False
 
     def __init__(self, config: Mapping[str, Any]) -> None:
+        self.breaker = CircuitBreaker(lambda: None, 1)
         self._items: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._lock = threading.Lock()
         self._max_entries: int = config["CACHE_THRESHOLD"]

@@ -10,52 +10,73 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from .base import StoreError
+from .base import Failure, StoreError
+from .breaker import CircuitBreaker
 from .tagstate import DOUBT_SECONDS, FIRST_READING, TAG_SECONDS
 
-#: KEYS: tags. ARGV: token, a doubt's seconds, a tag's. The value's form is in tagstate.py.
-_MARK = """
-local until_ = redis.call('TIME')[1] + ARGV[2]
-for _, tag in ipairs(KEYS) do
-  local value = redis.call('GET', tag) or '0'
-  redis.call('SET', tag, value .. ' ' .. ARGV[1] .. ':' .. until_, 'EX', ARGV[3])
+#: What a key holds as text; of foreign data, and without it, the other one.
+_TEXT = """
+local function text(key, pattern, other)
+  local value = redis.pcall('GET', key)
+  return type(value) == 'string' and string.match(value, pattern) and value or other
 end
 """
 
+#: KEYS: tags. ARGV: token, a doubt's seconds, a tag's. The value's form is in tagstate.py.
+_MARK = (
+    _TEXT
+    + """
+local until_ = redis.call('TIME')[1] + ARGV[2]
+for _, tag in ipairs(KEYS) do
+  local value = text(tag, '^%d+', '0')
+  redis.call('SET', tag, value .. ' ' .. ARGV[1] .. ':' .. until_, 'EX', ARGV[3])
+end
+"""
+)
+
 #: KEYS: clock, tags. ARGV: token, a tag's seconds, the first reading.
 #: Readings are below 2^53, so Lua's numbers hold them exactly; %d keeps them from an exponent.
-_INVALIDATE = """
-local now = tonumber(redis.call('GET', KEYS[1]))
-if not now or now < tonumber(ARGV[3]) then return nil end
+_INVALIDATE = (
+    _TEXT
+    + """
+local now = text(KEYS[1], '^%d+$', '0')
+if #now > 16 or tonumber(now) < tonumber(ARGV[3]) then return nil end
 local reading = redis.call('INCR', KEYS[1])
 local seconds = tonumber(redis.call('TIME')[1])
 for i = 2, #KEYS do
-  local value = redis.call('GET', KEYS[i]) or '0'
+  local value = text(KEYS[i], '^%d+', '0')
   local kept = ''
   for token, until_ in string.gmatch(value, ' ([^ :]+):(%d+)') do
     if token ~= ARGV[1] and tonumber(until_) >= seconds then
       kept = kept .. ' ' .. token .. ':' .. until_
     end
   end
-  local raised = math.max(tonumber(string.match(value, '^%d+')) or 0, reading)
+  local raised = math.max(tonumber(string.match(value, '^%d+')), reading)
   redis.call('SET', KEYS[i], string.format('%d', raised) .. kept, 'EX', ARGV[2])
 end
 return reading
 """
+)
 
 #: KEYS: entry, clock, lease, tags. ARGV: entry, milliseconds, a tag's seconds, the lease's token.
-_STORE_ENTRY = """
-local now = redis.call('GET', KEYS[2])
+_STORE_ENTRY = (
+    _TEXT
+    + """
+local now = text(KEYS[2], '^%d+$', nil)
 for i = 4, #KEYS do
-  if now then redis.call('SET', KEYS[i], now, 'NX', 'EX', ARGV[3]) end
+  if now and not text(KEYS[i], '^%d+', nil) then redis.call('SET', KEYS[i], now, 'EX', ARGV[3]) end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-if ARGV[4] ~= '' and redis.call('GET', KEYS[3]) == ARGV[4] then redis.call('DEL', KEYS[3]) end
+if ARGV[4] ~= '' and text(KEYS[3], '', '') == ARGV[4] then redis.call('DEL', KEYS[3]) end
 """
+)
 
-_RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+_RELEASE = (
+    _TEXT
+    + """
+if text(KEYS[1], '', '') == ARGV[1] then redis.call('DEL', KEYS[1]) end
 """
+)
 
 
 class RedisStore:
@@ -66,12 +87,14 @@ class RedisStore:
 
     :param config: ``CACHE_REDIS_URL``, or ``CACHE_REDIS_HOST``, ``_PORT``, ``_DB``,
         ``_USERNAME`` and ``_PASSWORD``; ``CACHE_CONNECT_TIMEOUT_SECONDS``,
-        ``CACHE_SOCKET_TIMEOUT_SECONDS``, ``CACHE_POOL_SIZE``.
+        ``CACHE_SOCKET_TIMEOUT_SECONDS``, ``CACHE_RETRY_SECONDS``, ``CACHE_POOL_SIZE``.
     """
 
     shared = True
 
     def __init__(self, config: Mapping[str, Any]) -> None:
+        self.breaker = CircuitBreaker(self._probe, config["CACHE_RETRY_SECONDS"])
+        self._probed = f"{config['CACHE_KEY_PREFIX']}:probe"
         self._server = ""
         self._has_followers = bool(config["CACHE_NEAR_BYTES"])
         self._client = redis.Redis(connection_pool=_pool(config, self._connected))
@@ -82,48 +105,55 @@ class RedisStore:
 
     def identity(self) -> str:
         if not self._server:
-            with _store_errors():
+            with self._guarded():
                 self._client.ping()
         return self._server
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        with _store_errors():
+        with self._guarded():
             return cast("list[bytes | None]", self._client.mget(keys))
 
     def put(self, key: str, value: bytes, seconds: float | None) -> None:
-        with _store_errors():
+        with self._guarded():
             self._client.set(key, value, px=_milliseconds(seconds))
 
     def add(self, key: str, value: bytes, seconds: float | None) -> bool:
-        with _store_errors():
+        with self._guarded():
             return bool(self._client.set(key, value, px=_milliseconds(seconds), nx=True))
 
     def add_then_get_many(
         self, key: str, value: bytes, seconds: float, keys: Sequence[str]
     ) -> tuple[bool, list[bytes | None]]:
-        with _store_errors(), self._client.pipeline(transaction=False) as pipeline:
+        with self._guarded(), self._client.pipeline(transaction=False) as pipeline:
             pipeline.set(key, value, px=_milliseconds(seconds), nx=True)
             pipeline.mget(keys)
             added, values = pipeline.execute()
         return bool(added), values
 
     def delete(self, keys: Sequence[str]) -> None:
-        with _store_errors():
+        with self._guarded():
             self._client.unlink(*keys)
 
     def release(self, key: str, token: bytes) -> None:
-        with _store_errors():
+        with self._guarded():
             self._release(keys=[key], args=[token])
 
     def mark(self, tags: Sequence[str], token: str) -> None:
-        with _store_errors():
+        with self._guarded():
             self._mark(keys=list(tags), args=[token, DOUBT_SECONDS, TAG_SECONDS])
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
-        arguments: list[Any] = [token, TAG_SECONDS, FIRST_READING]
-        with _store_errors():
-            reading = cast("int | None", self._invalidate(keys=[clock, *tags], args=arguments))
-        self.confirm()
+        keys, arguments = [clock, *tags], (token, TAG_SECONDS, FIRST_READING)
+        with self._guarded():
+            try:
+                reading = cast("int | None", self._invalidate(keys=keys, args=arguments))
+            except redis.OutOfMemoryError as error:
+                # A full server that evicts nothing still deletes.
+                self._client.unlink(*keys)
+                self.breaker.failed(_store_error(error))
+                reading = 0
+            if self._has_followers:
+                self._client.ping()
         return reading
 
     def store_entry(
@@ -137,14 +167,14 @@ class RedisStore:
     ) -> None:
         lease_key, token = lease or ("", b"")
         arguments: list[Any] = [value, _milliseconds(seconds), TAG_SECONDS, token]
-        with _store_errors():
+        with self._guarded():
             self._store_entry(keys=[key, clock, lease_key, *tags], args=arguments)
 
     def confirm(self) -> None:
         # With io-threads a reply can overtake what the followers are told of its command; the
         # reply to one more command cannot.
         if self._has_followers:
-            with _store_errors():
+            with self._guarded():
                 self._client.ping()
 
     def server(self) -> str:
@@ -159,8 +189,23 @@ class RedisStore:
             return Tracking(pool.connection_class(**options), prefixes, self)
 
     def close(self) -> None:
+        self.breaker.close()
         self._client.close()
         self._client.connection_pool.disconnect()
+
+    def _probe(self) -> None:
+        with _store_errors():
+            self._client.set(self._probed, b"", px=1000)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        self.breaker.check()
+        try:
+            with _store_errors():
+                yield
+        except StoreError as error:
+            self.breaker.failed(error)
+            raise
 
     def _connected(self, connection: Any) -> None:
         """Learn on every new connection which server it reached.
@@ -265,7 +310,29 @@ def _store_errors() -> Iterator[None]:
     try:
         yield
     except (redis.RedisError, OSError) as error:
-        raise StoreError(f"Redis: {error}") from error
+        raise _store_error(error) from error
+
+
+#: The first that fits; redis-py derives some of them from others.
+_FAILURES: tuple[tuple[type[Exception], Failure], ...] = (
+    (redis.TimeoutError, "timeout"),
+    (redis.BusyLoadingError, "loading"),
+    (redis.AuthenticationError, "forbidden"),
+    (redis.ConnectionError, "unreachable"),
+    (redis.ReadOnlyError, "read-only"),
+    (redis.OutOfMemoryError, "full"),
+    (OSError, "unreachable"),
+)
+
+
+def _store_error(error: Exception) -> StoreError:
+    failure: Failure = next((why for kind, why in _FAILURES if isinstance(error, kind)), "other")
+    if str(error).startswith("WRONGTYPE"):
+        failure = "wrong type"
+    elif str(error).startswith("MISCONF"):
+        # It could not save, and takes no writes until it can.
+        failure = "read-only"
+    return StoreError(f"Redis: {error}", failure)
 
 
 def _milliseconds(seconds: float | None) -> int | None:

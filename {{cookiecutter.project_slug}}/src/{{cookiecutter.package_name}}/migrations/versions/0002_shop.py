@@ -1,15 +1,15 @@
 """The shop's tables and its users'.
 
-Revision ID: 0001
-Revises: nothing
+Revision ID: 0002
+Revises: 0001
 Create Date: 2026-01-05 09:00:00
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
-down_revision = None
+revision = "0002"
+down_revision = "0001"
 branch_labels = None
 depends_on = None
 

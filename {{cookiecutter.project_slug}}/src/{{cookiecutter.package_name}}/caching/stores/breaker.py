@@ -1,0 +1,122 @@
+"""A circuit breaker: a server that does not answer is left alone until it does (Nygard, "Release
+It!", 2nd ed., section 5.2)."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from .base import Failure, StoreError
+
+logger = logging.getLogger(__name__)
+
+#: Failures that the next call would meet, too.
+_OPENING: frozenset[Failure] = frozenset(
+    {"timeout", "unreachable", "loading", "forbidden", "read-only", "full"}
+)
+_SHORTEST_PAUSE_SECONDS = 0.05
+_CLOSING_SECONDS = 2
+
+
+class CircuitBreaker:
+    """Closed while the server answers; open, it refuses every call at once.
+
+    No request waits for the server to come back: a thread asks it (the breaker is half-open then,
+    for that thread alone), the first time at once, so that a lost connection costs
+    milliseconds. Where that fails, too, the server is ``is_away``, which is logged once.
+
+    :param probe: asks the server, and has it write something; raises :class:`StoreError`.
+    :param retry_seconds: the longest pause between two probes.
+    """
+
+    def __init__(self, probe: Callable[[], None], retry_seconds: float) -> None:
+        self._probe = probe
+        self._retry_seconds = retry_seconds
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._stopped = threading.Event()
+        self._settled = threading.Event()
+        self._settled.set()
+        self._demands = 0
+        self.is_open = False
+        self.is_away = False
+        #: Called by the probing thread when the server answers; if it raises, nothing is closed.
+        self.before_closing: Callable[[], None] = lambda: None
+
+    def check(self) -> None:
+        """Pass while it is closed, and for the probing thread.
+
+        :raises StoreError: at once, where it is open.
+        """
+        if self.is_open and threading.current_thread() is not self._thread:
+            self._start()
+            raise StoreError("the store is away", "away")
+
+    def failed(self, error: StoreError) -> StoreError:
+        """Open it if the next call would fail, too; returns the error."""
+        if error.failure in _OPENING:
+            self.open()
+        return error
+
+    def open(self) -> None:
+        """Open it, and close it when the server answers and ``before_closing`` is done."""
+        with self._lock:
+            self._demands += 1
+            if not self.is_open:
+                self.is_open = True
+                self._settled.clear()
+        self._start()
+
+    def wait_until_settled(self, seconds: float) -> None:
+        """Wait until it is closed again or the server is known to be away."""
+        if threading.current_thread() is not self._thread:
+            self._settled.wait(seconds)
+
+    def close(self) -> None:
+        """Stop asking, for good; a probe under way is waited for."""
+        self._stopped.set()
+        if (thread := self._thread) is not None and thread is not threading.current_thread():
+            thread.join(_CLOSING_SECONDS)
+
+    def _start(self) -> None:
+        """Start the thread; one that a process had before it forked does not live in the child."""
+        with self._lock:
+            alive = self._thread is not None and self._thread.is_alive()
+            if self.is_open and not alive and not self._stopped.is_set():
+                self._thread = threading.Thread(target=self._ask, name="cache-probe", daemon=True)
+                self._thread.start()
+
+    def _ask(self) -> None:
+        pause = 0.0
+        while not self._stopped.wait(pause):
+            demands = self._demands
+            try:
+                self._probe()
+                self.before_closing()
+            except Exception as error:
+                self._note_away(error)
+                pause = min(max(2 * pause, _SHORTEST_PAUSE_SECONDS), self._retry_seconds)
+            else:
+                pause = 0.0
+                if self._closes(demands):
+                    return
+
+    def _note_away(self, error: Exception) -> None:
+        if not self.is_away:
+            self.is_away = True
+            known = isinstance(error, StoreError)
+            logger.error(
+                "The cache's store is away; going on without it: %s", error, exc_info=not known
+            )
+        self._settled.set()
+
+    def _closes(self, demands: int) -> bool:
+        """Close it, unless it was opened once more since the probe began."""
+        with self._lock:
+            if demands != self._demands:
+                return False
+            if self.is_away:
+                logger.warning("The cache's store is back.")
+            self.is_open = self.is_away = False
+            self._thread = None
+            self._settled.set()
+            return True
