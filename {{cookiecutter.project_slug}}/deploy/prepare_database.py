@@ -29,6 +29,8 @@ in it is needed, delete it: docker compose down --volumes, or this folder's inst
 def main() -> None:
     """Migrate the application's database and fill the example's tables where they are empty."""
     load_dotenv()
+    # A migration takes as long as it takes.
+    os.environ["DATABASE_TIMEOUT_SECONDS"] = "0"
     info = ScriptInfo(os.environ["FLASK_APP"])
     try:
         app = info.load_app()

@@ -202,7 +202,7 @@ def test_postgresql_is_spoken_by_psycopg_3(scheme):
     options = settings["SQLALCHEMY_ENGINE_OPTIONS"]
     assert options["pool_pre_ping"] is True
     assert options["pool_size"] == 6
-    assert options["connect_args"]["connect_timeout"] == 3
+    assert options["connect_args"]["connect_timeout"] == 2
 
 
 def test_sqlalchemys_own_setting_wins():

@@ -18,6 +18,8 @@ from environs import Env, EnvValidationError, ValidationError, validate
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from .database import CONNECT_ARGS, GuardedPool
+
 PACKAGE = Path(__file__).parent
 ENVIRONMENTS = ("development", "testing", "production")
 CACHE_TYPES = ("SimpleCache", "RedisCache", "MemcachedCache", "NullCache")
@@ -258,6 +260,7 @@ def _read_cache(read: Settings, production: bool) -> None:
 def _read_database(read: Settings, given: Mapping[str, Any]) -> str:
     remedy = "sqlite:///app.db (a file in instance/) or postgresql://user:password@host:5432/name"
     url = read.text("DATABASE_URL", "sqlite:///app.db", remedy, _is_database)
+    read.seconds("DATABASE_TIMEOUT_SECONDS", 5, 0, 3600)
     return str(given.get("SQLALCHEMY_DATABASE_URI") or database_url(url or ""))
 
 
@@ -296,7 +299,8 @@ def _engine_options(url: str, threads: int) -> dict[str, Any]:
         "pool_size": threads,
         "max_overflow": 4,
         "pool_timeout": 5,
-        "connect_args": {"connect_timeout": 3},
+        "poolclass": GuardedPool,
+        "connect_args": CONNECT_ARGS,
     }
 
 

@@ -4,28 +4,36 @@ They look at no session, and say nothing about the program.
 """
 
 import json
+import logging
 
 from flask import Flask, Response, render_template, request
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import (
     HTTPException,
     InternalServerError,
     NotFound,
     SecurityError,
+    ServiceUnavailable,
 )
 
 from .caching.pages import prefers_json
+from .database import RETRY_SECONDS, DatabaseAway, is_unavailable
 from .logs import request_id
+
+log = logging.getLogger(__name__)
 
 #: In place of Werkzeug's words, where a view gave none of its own.
 WORDS = {
     str(NotFound.description): "There is nothing at this address, or no longer.",
     str(InternalServerError.description): "Something went wrong on our side. It has been noted.",
+    str(ServiceUnavailable.description): "This cannot be answered at the moment. Try again soon.",
 }
 
 
 def init_app(app: Flask) -> None:
     """Answer every HTTP exception here; Flask turns what is unexpected into a 500 first."""
     app.register_error_handler(HTTPException, render)
+    app.register_error_handler(SQLAlchemyError, render_database_error)
 
 
 def render(error: HTTPException) -> Response:
@@ -48,6 +56,15 @@ def render(error: HTTPException) -> Response:
     if "Cache-Control" not in response.headers and response.status_code not in (404, 410):
         response.cache_control.no_store = True
     return response
+
+
+def render_database_error(error: SQLAlchemyError) -> Response:
+    """Return a 503 where the database cannot answer now (RFC 9110, 15.6.4); else raise it."""
+    if not is_unavailable(error):
+        raise error
+    if not isinstance(error, DatabaseAway):
+        log.warning("The database did not answer: %s", getattr(error, "orig", None) or error)
+    return render(ServiceUnavailable(retry_after=RETRY_SECONDS))
 
 
 def problem(error: HTTPException) -> dict[str, object]:

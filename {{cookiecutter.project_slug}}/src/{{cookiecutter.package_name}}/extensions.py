@@ -12,6 +12,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from .caching import Cache
 from .caching.sqlalchemy import track
+from .database import guard
 
 # Constraints have names, so that a migration can drop them on every database.
 NAMING = {
@@ -47,6 +48,7 @@ def init_app(app: Flask) -> None:
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             event.listen(db.engine, "connect", _prepare_sqlite)
+        guard(db.engine, app.config["DATABASE_TIMEOUT_SECONDS"])
     migrate.init_app(app, db)
     csrf.init_app(app)
     for hook in app.before_request_funcs.get(None, []):

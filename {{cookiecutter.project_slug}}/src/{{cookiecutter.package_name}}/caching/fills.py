@@ -165,6 +165,7 @@ class Entries:
         self._pool: ThreadPoolExecutor | None = None
         self._refilling: set[str] = set()
         self._refused: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
         self._quiet_until = 0.0
         self._undelivered: list[Callable[[], object]] = []
         #: Whether what was noted before this process began has been worked off.
@@ -320,7 +321,8 @@ class Entries:
             self._refuse(key, _FAILED_SECONDS)
             if stale is None:
                 raise
-            logger.warning("The fill of %s failed; serving it stale.", key, exc_info=True)
+            if self._is_news(key):
+                logger.warning("The fill of %s failed; serving it stale.", key, exc_info=True)
             return _answer(stale, reads)
         finally:
             reads.filling.pop()
@@ -338,6 +340,14 @@ class Entries:
 
     def _is_refused(self, key: str) -> bool:
         return time.monotonic() < self._refused.get(key, 0)
+
+    def _is_news(self, key: str) -> bool:
+        """Tell whether the log has had no failure of a key within the last minute."""
+        now = time.monotonic()
+        if now < self._reported.get(key, 0):
+            return False
+        self._keep(self._reported, key, now + _QUIET_SECONDS)
+        return True
 
     def _entry(self, key: str, filled: Filled, policy: Policy, reads: Reads) -> Entry | None:
         """Make an entry of what a fill returned; ``None`` for what must not be stored."""
@@ -716,7 +726,8 @@ class Entries:
 
     def _refill_soon(self, key: str, refill: Callable[[], object]) -> None:
         with self._lock:
-            if key in self._refilling or len(self._refilling) >= _WAITING_REFILLS:
+            waiting = key in self._refilling or len(self._refilling) >= _WAITING_REFILLS
+            if waiting or self._is_refused(key):
                 return
             self._refilling.add(key)
             if self._pool is None:
@@ -727,7 +738,8 @@ class Entries:
         try:
             refill()
         except Exception:
-            logger.warning("Refilling %s failed; it stays stale.", key, exc_info=True)
+            if self._is_news(key):
+                logger.warning("Refilling %s failed; it stays stale.", key, exc_info=True)
         finally:
             with self._lock:
                 self._refilling.discard(key)

@@ -42,9 +42,10 @@ def category_tone(slug: str) -> str:
 
 # A cached page: for what is the same for everyone and asked for often. A hit runs no view, no
 # query and no template. The timeout is the bound for what no write announces; writes drop it at
-# once, so it can be long.
+# once, so it can be long. Within its grace the old page is served while a new one is made, and
+# where none can be, because the database is away.
 @bp.get("/")
-@cache.cached(timeout=300)
+@cache.cached(timeout=300, grace=3600)
 def home() -> str:
     # What changes least is read first: an entry depends on all that was read before it, too.
     categories = queries.categories()
@@ -55,7 +56,7 @@ def home() -> str:
 # makes no second entry. A bad value is a 404 that is computed each time and never stored: it costs
 # no query, and whoever makes up page numbers cannot fill the store with them.
 @bp.get("/products")
-@cache.cached(timeout=300, query=listing.PARAMETERS)
+@cache.cached(timeout=300, grace=3600, query=listing.PARAMETERS)
 def products() -> str:
     wanted, errors = listing.parse(request.args)
     if wanted is None:
@@ -73,7 +74,7 @@ def products() -> str:
 # A 404 cached briefly: for addresses that many follow in vain (an old link, a sold-out gift in a
 # newsletter). Briefly, because anyone can make up addresses and each makes an entry.
 @bp.get("/products/<slug>")
-@cache.cached(timeout=300, not_found_timeout=30)
+@cache.cached(timeout=300, grace=3600, not_found_timeout=30)
 def product(slug: str) -> str:
     # What cannot be a slug is not asked for: PostgreSQL refuses a NUL in text with an error.
     found = queries.product_by_slug(slug) if SLUG.fullmatch(slug) else None

@@ -53,8 +53,10 @@ def _ask_database() -> str:
 
 
 def _ask_cache() -> str:
-    if current_app.config["CACHE_TYPE"] == "NullCache":
+    if cache.entries is None:
         return "off"
+    if cache.entries.store.breaker.is_away:
+        return "degraded"
     # A name of its own each time, so that replicas do not read each other's probes.
     key = f"readyz:{secrets.token_hex(8)}"
     cache.set(key, "ok", timeout=5)

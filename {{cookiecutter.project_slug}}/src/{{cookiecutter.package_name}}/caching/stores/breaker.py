@@ -26,10 +26,14 @@ class CircuitBreaker:
 
     :param probe: asks the server, and has it write something; raises :class:`StoreError`.
     :param retry_seconds: the longest pause between two probes.
+    :param name: of what is guarded, for the log.
     """
 
-    def __init__(self, probe: Callable[[], None], retry_seconds: float) -> None:
+    def __init__(
+        self, probe: Callable[[], None], retry_seconds: float, name: str = "The cache's store"
+    ) -> None:
         self._probe = probe
+        self._name = name
         self._retry_seconds = retry_seconds
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -49,7 +53,7 @@ class CircuitBreaker:
         """
         if self.is_open and threading.current_thread() is not self._thread:
             self._start()
-            raise StoreError("the store is away", "away")
+            raise StoreError(f"{self._name} is away", "away")
 
     def failed(self, error: StoreError) -> StoreError:
         """Open it if the next call would fail, too; returns the error."""
@@ -105,7 +109,7 @@ class CircuitBreaker:
             self.is_away = True
             known = isinstance(error, StoreError)
             logger.error(
-                "The cache's store is away; going on without it: %s", error, exc_info=not known
+                "%s is away; going on without it: %s", self._name, error, exc_info=not known
             )
         self._settled.set()
 
@@ -115,7 +119,7 @@ class CircuitBreaker:
             if demands != self._demands:
                 return False
             if self.is_away:
-                logger.warning("The cache's store is back.")
+                logger.warning("%s is back.", self._name)
             self.is_open = self.is_away = False
             self._thread = None
             self._settled.set()
