@@ -5,6 +5,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -30,13 +31,11 @@ class Postgres:
         self.process: subprocess.Popen[bytes] | None = None
 
     def make(self) -> None:
+        self.folder.mkdir()
         if self.user:
             account = pwd.getpwnam(self.user)
-            self.folder.mkdir()
             os.chown(self.folder, account.pw_uid, account.pw_gid)
-            for parent in self.folder.parents:
-                if parent.stat().st_uid == os.geteuid() and len(parent.parts) > 2:
-                    parent.chmod(parent.stat().st_mode | 0o711)
+            self.folder.parent.chmod(0o711)
         command = ["initdb", "--username=app", "--auth=trust", "--no-sync", "--encoding=UTF8"]
         self.run(*command, "--locale=C", f"--pgdata={self.folder}").wait(60)
 
@@ -87,16 +86,18 @@ def answers(engine) -> bool:
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def installed() -> Iterator[Postgres]:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
     program = shutil.which("postgres") or (str(found[-1]) if found else None)
     if program is None or not Path("/proc/self/task").is_dir():
         pytest.skip("no PostgreSQL on this machine")
-    postgres = Postgres(tmp_path_factory.mktemp("postgres") / "data", Path(program).parent)
-    postgres.make()
-    postgres.start()
-    yield postgres
-    postgres.stop()
+    # Not in pytest's folder, which is for its own user alone.
+    with tempfile.TemporaryDirectory() as folder:
+        postgres = Postgres(Path(folder) / "data", Path(program).parent)
+        postgres.make()
+        postgres.start()
+        yield postgres
+        postgres.stop()
 
 
 @pytest.fixture
