@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pymemcache import HashClient, MemcacheError
+from pymemcache import HashClient, MemcacheClientError, MemcacheError
 from pymemcache.client.rendezvous import RendezvousHash
 
 from .base import StoreError
@@ -97,7 +97,10 @@ class MemcachedStore:
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         with self._connection():
-            reading = self._client.incr(_plain(clock), 1)
+            try:
+                reading = self._client.incr(_plain(clock), 1)
+            except MemcacheClientError:
+                return None  # It is no number.
         if reading is None or not is_reading(b"%d" % reading):
             return None
         for tag in tags:
