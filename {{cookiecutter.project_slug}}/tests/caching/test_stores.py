@@ -72,9 +72,10 @@ def test_invalidate_without_a_clock_writes_nothing(store: Any) -> None:
     store.delete([CLOCK, "t:a"])
     assert store.invalidate(CLOCK, ["t:a"]) is None
     assert store.get_many([CLOCK, "t:a"]) == [None, None]
-    store.put(CLOCK, b"7", None)
-    assert store.invalidate(CLOCK, ["t:a"]) is None
-    assert store.get_many(["t:a"]) == [None]
+    for foreign in (b"7", b"no number", b""):
+        store.put(CLOCK, foreign, None)
+        assert store.invalidate(CLOCK, ["t:a"]) is None
+        assert store.get_many(["t:a"]) == [None]
 
 
 def test_marks_stay_until_their_writer_settles_them(store: Any) -> None:

@@ -13,7 +13,7 @@ from .stores import is_reading
 #: The format's version; entries of another one are misses.
 _VERSION = b"e2"
 _MAC_BYTES = 32
-#: So much of the middle of a value shows whether the whole gains by compression.
+#: So much from the middle of a large value shows whether the whole gains by compression.
 _SAMPLE_BYTES = 1024
 #: The fastest level: a higher one takes twice the time and more to save a tenth.
 _LEVEL = 1
@@ -93,9 +93,12 @@ class Sealer:
         """Compress a value where that gains; the body of a page may be compressed already."""
         if not 0 < self._compress_min_bytes <= len(value):
             return value
-        middle = (len(value) - _SAMPLE_BYTES) // 2
-        sample = value[max(0, middle) :][:_SAMPLE_BYTES]
-        return value if _smaller(sample) is sample else _smaller(value)
+        if len(value) > 4 * _SAMPLE_BYTES:
+            middle = len(value) // 2
+            sample = value[middle : middle + _SAMPLE_BYTES]
+            if _smaller(sample) is sample:
+                return value
+        return _smaller(value)
 
     def open(self, key: str, sealed: bytes | None) -> Entry | None:
         """Verify and decode an entry; ``None`` for a missing, forged, foreign or cut one.
