@@ -98,6 +98,7 @@ def test_the_pool_of_the_cache_follows_the_threads():
         ("CACHE_POOL_SIZE", "0", "a whole number from 1"),
         ("CACHE_THRESHOLD", "0", "a whole number from 1"),
         ("CACHE_MAX_BYTES", "64M", "a whole number from 1024"),
+        ("CACHE_COMPRESS_MIN_BYTES", "1k", "a whole number from 0"),
         ("CACHE_GRACE", "-1", "a number of seconds from 0"),
         ("CACHE_LEASE_SECONDS", "0", "a number of seconds from 0.1"),
         ("CACHE_WAIT_SECONDS", "soon", "a number of seconds from 0"),

@@ -251,6 +251,7 @@ def _read_cache(read: Settings, production: bool) -> None:
     read.whole("CACHE_MAX_BYTES", 64 * 2**20, 1024, 2**40)
     read.whole("CACHE_NEAR_BYTES", 32 * 2**20, 0, 2**40)
     read.whole("CACHE_NEAR_ENTRIES", 10_000, 1, 10_000_000)
+    read.whole("CACHE_COMPRESS_MIN_BYTES", 4096, 0, 2**40)
     read.flag("CACHE_SURROGATE_KEYS", False)
     read.seconds("CACHE_GRACE", 0, 0, YEAR)
     read.seconds("CACHE_LEASE_SECONDS", 10, 0.1, 3600)

@@ -49,7 +49,8 @@ def test_a_tag_never_falls_and_each_writer_settles_its_own_doubt(
 ) -> None:
     value, last, doubting = None, 0, set[str]()
     for number, (step, token) in enumerate(steps):
-        reading = 100 - number if step == "raise" else 100 + number
+        change = -number if step == "raise" else number
+        reading = tagstate.FIRST_READING + 100 + change
         if step == "mark":
             value = tagstate.marked(value, token, NOW)
             doubting.add(token)

@@ -63,18 +63,19 @@ def test_invalidate_raises_and_never_lowers(store: Any) -> None:
     store.delete(["t:a"])
     assert store.invalidate(CLOCK, ["t:a"]) == 1700000000000001
     assert store.get_many(["t:a", CLOCK]) == [b"1700000000000001"] * 2
-    store.put("t:a", b"1800000000000000", 60)
+    store.put("t:a", b"1700000000000009", 60)
     store.invalidate(CLOCK, ["t:a"])
-    assert store.get_many(["t:a"]) == [b"1800000000000000"]
+    assert store.get_many(["t:a"]) == [b"1700000000000009"]
 
 
 def test_invalidate_without_a_clock_writes_nothing(store: Any) -> None:
     store.delete([CLOCK, "t:a"])
     assert store.invalidate(CLOCK, ["t:a"]) is None
     assert store.get_many([CLOCK, "t:a"]) == [None, None]
-    store.put(CLOCK, b"7", None)
-    assert store.invalidate(CLOCK, ["t:a"]) is None
-    assert store.get_many(["t:a"]) == [None]
+    for foreign in (b"7", b"no number", b""):
+        store.put(CLOCK, foreign, None)
+        assert store.invalidate(CLOCK, ["t:a"]) is None
+        assert store.get_many(["t:a"]) == [None]
 
 
 def test_marks_stay_until_their_writer_settles_them(store: Any) -> None:
@@ -148,13 +149,18 @@ Change = Callable[[bytes | None], bytes]
 @pytest.mark.parametrize(
     ("value", "changed"),
     [
-        (None, b"7"),
-        (b"5", b"7"),
-        (b"9", b"9"),
-        (b"5 mine:99", b"7"),
-        (b"5 mine:99 other:99", b"7 other:99"),
-        (b"5 other:1", b"7"),
+        (None, b"1700000000000007"),
+        (b"1700000000000005", b"1700000000000007"),
+        (b"1700000000000009", b"1700000000000009"),
+        (b"1700000000000005 mine:1700000099", b"1700000000000007"),
+        (
+            b"1700000000000005 mine:1700000099 other:1700000099",
+            b"1700000000000007 other:1700000099",
+        ),
+        (b"0 other:1700000099", b"1700000000000007 other:1700000099"),
+        (b"1700000000000005 other:1", b"1700000000000007"),
+        (b"1700000000000005 other:9999999999", b"1700000000000007"),
     ],
 )
 def test_an_invalidated_tag(value: bytes | None, changed: bytes) -> None:
-    assert tagstate.invalidated(value, 7, "mine", now=50) == changed
+    assert tagstate.invalidated(value, 1700000000000007, "mine", now=1700000050) == changed

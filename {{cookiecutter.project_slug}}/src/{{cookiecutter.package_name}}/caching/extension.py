@@ -70,6 +70,7 @@ _DEFAULTS: dict[str, Any] = {
     "CACHE_POOL_SIZE": 16,
     "CACHE_NEAR_BYTES": 32 * 1024 * 1024,
     "CACHE_NEAR_ENTRIES": 10_000,
+    "CACHE_COMPRESS_MIN_BYTES": 4096,
     "CACHE_SOURCE_CHECK": False,
     "CACHE_SURROGATE_KEYS": False,
     "CACHE_ENABLE_SIGNALS": False,
@@ -137,7 +138,11 @@ class Cache(flask_caching.Cache):
         standby = Standby(settings["CACHE_DEGRADED_SECONDS"], settings["CACHE_NEAR_BYTES"])
         entries = Entries(
             store,
-            Sealer([settings["SECRET_KEY"], *(settings.get("SECRET_KEY_FALLBACKS") or ())]),
+            Sealer(
+                [settings["SECRET_KEY"], *(settings.get("SECRET_KEY_FALLBACKS") or ())],
+                scope=f"{settings['CACHE_KEY_PREFIX']}:{settings['RELEASE']}",
+                compress_min_bytes=settings["CACHE_COMPRESS_MIN_BYTES"] or 0,
+            ),
             prefix=settings["CACHE_KEY_PREFIX"],
             release=settings["RELEASE"],
             lease_seconds=settings["CACHE_LEASE_SECONDS"],
@@ -592,10 +597,14 @@ class Cache(flask_caching.Cache):
 
     def get(self, key: str) -> Any:
         """Return the value of a key, or ``None``. A fill around it depends on the key."""
-        value = self.entries.get(self._own(key)) if self.entries is not None else None
+        entries = self.entries
+        value = entries.get(self._own(key)) if entries is not None else None
+        if entries is None or value is None:
+            return None
         try:
-            return None if value is None else decode(value)
+            return decode(value)
         except Exception as error:
+            entries.count("undecodable value")
             report_once(f"cache.get: the value of {key} cannot be decoded: {error!r}")
             self.delete(key)
             return None

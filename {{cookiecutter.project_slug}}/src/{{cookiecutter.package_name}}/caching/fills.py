@@ -2,6 +2,7 @@
 
 import logging
 import random
+import re
 import secrets
 import threading
 import time
@@ -33,6 +34,8 @@ _WAITING_REFILLS = 64
 #: For how long nobody waits for the fill of a key that gave nothing to store, or failed.
 _REFUSED_SECONDS = 10
 _FAILED_SECONDS = 1
+#: What a lease holds.
+_TOKEN = re.compile(rb"[0-9a-f]{16}")
 #: How long one process may take to start a generation before another tries.
 _STARTING_SECONDS = 2
 #: How long a writer waits for a store that failed it once to turn out to be there, or away.
@@ -275,7 +278,10 @@ class Entries:
                 finally:
                     self._release_lease(lease)
             # Outside the flight: nobody else is to wait for a value that will be dead, too.
-            if dead_on_arrival or renew or time.monotonic() >= deadline:
+            if dead_on_arrival or renew:
+                break
+            if time.monotonic() >= deadline:
+                self._free_lease(self._new_lease(key).key)
                 break
             time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
             pause = min(pause * 2, 0.05)
@@ -420,6 +426,9 @@ class Entries:
             )
         current = self._note(reads, clock, generation)
         entry = self.sealer.open(key, sealed)
+        # Not again by the second look, which comes with the lease.
+        if entry is None and sealed is not None and lease is None:
+            self.count("unauthentic entry")
         if entry is None or entry.generation != current:
             return _Found(entry, sealed=sealed)
         if entry.tags != known:
@@ -486,6 +495,7 @@ class Entries:
             if self._stands(clock, generation):
                 return clock, generation
             if time.monotonic() > deadline:
+                self._free_lease(lease)
                 raise StoreError("the store does not keep the clock and the generation")
             time.sleep(0.005)
 
@@ -704,6 +714,15 @@ class Entries:
             return
         try:
             self.store.release(lease.key, lease.token)
+        except StoreError as error:
+            self._failed(error)
+
+    def _free_lease(self, name: str) -> None:
+        """Delete what was waited for in vain and is no lease of ours: it may never expire."""
+        try:
+            (token,) = self.store.get_many([name])
+            if token is None or not _TOKEN.fullmatch(token):
+                self.store.delete([name])
         except StoreError as error:
             self._failed(error)
 

@@ -79,6 +79,7 @@ def fetch_value(
         return decode(outcome.entry.value), True
     except Exception as error:
         # Its class was renamed, or changed.
+        entries.count("undecodable value")
         report_once(f"{options.name}: an entry cannot be decoded, so it is filled anew: {error!r}")
         outcome = entries.fetch(key, fill, policy, renew=True)
         if outcome.entry is not None and not outcome.stored:

@@ -9,7 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pymemcache import MemcacheError, MemcacheUnexpectedCloseError, PooledClient
+from pymemcache import (
+    MemcacheClientError,
+    MemcacheError,
+    MemcacheUnexpectedCloseError,
+    PooledClient,
+)
 from pymemcache.client.rendezvous import RendezvousHash
 
 from .base import Failure, StoreError
@@ -102,7 +107,10 @@ class MemcachedStore:
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         with self._connection():
-            reading = self._of(clock).incr(_plain(clock), 1)
+            try:
+                reading = self._of(clock).incr(_plain(clock), 1)
+            except MemcacheClientError:
+                return None  # It is no number.
         if reading is None or not is_reading(b"%d" % reading):
             return None
         for tag in tags:

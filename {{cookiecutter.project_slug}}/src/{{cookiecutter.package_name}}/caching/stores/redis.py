@@ -12,7 +12,7 @@ from redis.retry import Retry
 
 from .base import Failure, StoreError
 from .breaker import CircuitBreaker
-from .tagstate import DOUBT_SECONDS, FIRST_READING, TAG_SECONDS
+from .tagstate import AHEAD_SECONDS, DOUBT_SECONDS, FIRST_READING, TAG_SECONDS
 
 #: What a key holds as text; of foreign data, and without it, the other one.
 _TEXT = """
@@ -34,25 +34,27 @@ end
 """
 )
 
-#: KEYS: clock, tags. ARGV: token, a tag's seconds, the first reading.
+#: KEYS: clock, tags. ARGV: token, a tag's seconds, the first reading, how far ahead one may be.
 #: Readings are below 2^53, so Lua's numbers hold them exactly; %d keeps them from an exponent.
 _INVALIDATE = (
     _TEXT
     + """
 local now = text(KEYS[1], '^%d+$', '0')
-if #now > 16 or tonumber(now) < tonumber(ARGV[3]) then return nil end
+if #now ~= 16 or tonumber(now) < tonumber(ARGV[3]) then return nil end
 local reading = redis.call('INCR', KEYS[1])
 local seconds = tonumber(redis.call('TIME')[1])
+local latest = seconds + ARGV[4]
 for i = 2, #KEYS do
   local value = text(KEYS[i], '^%d+', '0')
   local kept = ''
   for token, until_ in string.gmatch(value, ' ([^ :]+):(%d+)') do
-    if token ~= ARGV[1] and tonumber(until_) >= seconds then
+    if token ~= ARGV[1] and tonumber(until_) >= seconds and tonumber(until_) <= latest then
       kept = kept .. ' ' .. token .. ':' .. until_
     end
   end
-  local raised = math.max(tonumber(string.match(value, '^%d+')), reading)
-  redis.call('SET', KEYS[i], string.format('%d', raised) .. kept, 'EX', ARGV[2])
+  local old = tonumber(string.match(value, '^%d+'))
+  if old > latest * 1000000 then old = 0 end
+  redis.call('SET', KEYS[i], string.format('%d', math.max(old, reading)) .. kept, 'EX', ARGV[2])
 end
 return reading
 """
@@ -143,7 +145,7 @@ class RedisStore:
             self._mark(keys=list(tags), args=[token, DOUBT_SECONDS, TAG_SECONDS])
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
-        keys, arguments = [clock, *tags], (token, TAG_SECONDS, FIRST_READING)
+        keys, arguments = [clock, *tags], (token, TAG_SECONDS, FIRST_READING, AHEAD_SECONDS)
         with self._guarded():
             try:
                 reading = cast("int | None", self._invalidate(keys=keys, args=arguments))
