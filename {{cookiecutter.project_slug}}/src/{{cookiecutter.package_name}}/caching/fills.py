@@ -494,7 +494,7 @@ class Entries:
                 self.store.release(lease, token)
             if self._stands(clock, generation):
                 return clock, generation
-            if time.monotonic() > deadline:
+            if leading or time.monotonic() > deadline:
                 self._free_lease(lease)
                 raise StoreError("the store does not keep the clock and the generation")
             time.sleep(0.005)

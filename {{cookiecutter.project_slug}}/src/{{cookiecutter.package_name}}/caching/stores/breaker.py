@@ -51,8 +51,9 @@ class CircuitBreaker:
 
         :raises StoreError: at once, where it is open.
         """
-        if self.is_open and threading.current_thread() is not self._thread:
-            self._start()
+        if self.is_open and threading.current_thread() is not (thread := self._thread):
+            if thread is None or not thread.is_alive():
+                self._start()
             raise StoreError(f"{self._name} is away", "away")
 
     def failed(self, error: StoreError) -> StoreError:
