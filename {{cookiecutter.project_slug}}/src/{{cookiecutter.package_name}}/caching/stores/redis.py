@@ -135,7 +135,8 @@ class RedisStore:
         tags: Sequence[str],
         lease: tuple[str, bytes] | None = None,
     ) -> None:
-        lease_key, token = lease or ("", b"")
+        # Without a lease nothing reads the third key; a user confined to a prefix may name no other.
+        lease_key, token = lease or (key, b"")
         arguments: list[Any] = [value, _milliseconds(seconds), TAG_SECONDS, token]
         with _store_errors():
             self._store_entry(keys=[key, clock, lease_key, *tags], args=arguments)
