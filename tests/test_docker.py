@@ -7,7 +7,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,14 @@ from serving import request as request_to
 
 SERVERS = list(itertools.product(CHOICES["cache_server"], CHOICES["database"]))
 PYTHON = CHOICES["python_version"][0]
+
+FORBIDDEN = [
+    *("FLUSHALL", "FLUSHDB", "KEYS *", "SCAN 0", "DBSIZE", "CONFIG GET *", "SHUTDOWN NOSAVE"),
+    *("ACL LIST", "ACL SETUSER app +@all", "CLIENT LIST", "CLIENT KILL TYPE normal", "MONITOR"),
+    *("GET other:key", "MGET other:key", "SET other:key 1", "UNLINK other:key", "INCR other:key"),
+    *("EVAL return 0", "SCRIPT FLUSH", "FUNCTION FLUSH", "PUBLISH channel text"),
+    *("SUBSCRIBE channel", "REPLICAOF 127.0.0.1 1", "SAVE", "MIGRATE 127.0.0.1 1 key 0 1"),
+]  # fmt: skip
 
 
 def request(url: str, method: str = "GET", data: object = None, token: str = "") -> Answer:
@@ -48,6 +57,23 @@ needs_engine = pytest.mark.skipif(
 def test_hadolint_has_nothing_to_say(tmp_path: Path, version: str) -> None:
     project = bake(tmp_path, python_version=version)
     project.run(Path(sys.executable).with_name("hadolint"), "Dockerfile")
+
+
+@pytest.mark.parametrize(("cache_server", "database"), SERVERS)
+def test_compose_lint_has_nothing_to_say(tmp_path: Path, cache_server: str, database: str) -> None:
+    project = bake(tmp_path, cache_server=cache_server, database=database)
+    rules = tmp_path / "rules.yml"
+    rules.write_text(
+        """
+        rules:
+          CL-0004: {enabled: false, reason: the image is the one that is built beside it}
+          CL-0019: {enabled: false, reason: a tag gets repairs without anybody's doing}
+        """
+    )
+    lint = Path(sys.executable).with_name("compose-lint")
+    # The secrets of .env are the owner's; where they lie is not compose.yaml's.
+    options = ("--fail-on=low", "--strict-config", "--no-env", f"--config={rules}")
+    project.run(lint, "check", *options, "compose.yaml")
 
 
 @needs_compose
@@ -100,6 +126,13 @@ class Stack:
     def up(self, *, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Build and start what is not running, and wait until all is healthy."""
         return self.compose("up", "--build", "--wait", "--scale", "web=2", check=check)
+
+    def cache_cli(self, *command: str) -> str:
+        """Send a command to the Redis or Valkey as the application's user; return the reply."""
+        server = self.project.answers["cache_server"]
+        return self.compose(
+            "exec", "-T", "cache", f"{server}-cli", "--user", "app", *command
+        ).stdout.strip()
 
     def containers(self, service: str = "") -> list[dict[str, object]]:
         """Return what the engine knows of the containers of a service, or of all."""
@@ -164,6 +197,13 @@ def stack(
     assert result.left() == ""
 
 
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for a condition, and fail when it does not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{condition} did not come true within {seconds} s"
+
+
 def shown_prices(answer: Answer) -> set[int]:
     """Return the prices on a page, or in a JSON document."""
     assert answer.status == 200
@@ -219,6 +259,52 @@ class TestStack:
                 shown = shown_prices(request(replica + page))
                 assert price in shown, f"{replica}{page} does not show the new price"
                 assert old not in shown, f"{replica}{page} shows the old price"
+
+    def test_a_hit_asks_the_cache_server_nothing(self, stack: Stack) -> None:
+        skip_memcached(stack)
+
+        def asked() -> list[str]:
+            statistics = stack.cache_cli("INFO", "commandstats")
+            return re.findall(r"cmdstat_(?:mget|get|set|evalsha):calls=\d+", statistics)
+
+        def hits_ask_nothing() -> bool:
+            before = asked()
+            for _, replica in itertools.product(range(10), stack.replicas):
+                answer = request(f"{replica}/products?page=2")
+                assert answer.status == 200
+            return "; hit" in answer.headers["Cache-Status"] and asked() == before
+
+        # Each process connects by itself, and keeps a copy from its second look on.
+        wait_until(hits_ask_nothing)
+        assert "tracking_clients:0" not in stack.cache_cli("INFO", "clients")
+
+    def test_the_application_lacks_no_right_on_the_cache_server(self, stack: Stack) -> None:
+        skip_memcached(stack)
+        assert "cmdstat_evalsha:calls" in stack.cache_cli("INFO", "commandstats")
+        assert "NOPERM" not in stack.cache_cli("INFO", "errorstats")
+
+    def test_the_application_has_no_further_right_on_it(self, stack: Stack) -> None:
+        skip_memcached(stack)
+        replies = {command: stack.cache_cli(*command.split()) for command in FORBIDDEN}
+        assert {c: text for c, text in replies.items() if not text.startswith("NOPERM")} == {}
+
+    def test_a_script_reaches_no_other_key_either(self, stack: Stack) -> None:
+        skip_memcached(stack)
+        script = stack.cache_cli("SCRIPT", "LOAD", "return redis.call('GET', 'other:key')")
+        assert stack.cache_cli("EVALSHA", script, "1", "other:key").startswith("NOPERM")
+        assert "permissions" in stack.cache_cli("EVALSHA", script, "0")
+
+    def test_nobody_else_gets_into_the_cache_server(self, stack: Stack) -> None:
+        skip_memcached(stack)
+        server = stack.project.answers["cache_server"]
+        cache = ("exec", "-T", "cache")
+        without = stack.compose(*cache, "env", "REDISCLI_AUTH=", f"{server}-cli", "PING")
+        assert without.stdout.startswith("NOAUTH")
+        default = stack.compose(*cache, f"{server}-cli", "PING")
+        assert "WRONGPASS" in default.stdout + default.stderr
+        listed = stack.compose(*cache, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout
+        assert f"{server}-server" in listed
+        assert stack.secret("CACHE_REDIS_PASSWORD") not in listed
 
     def test_a_write_without_the_token_is_refused(self, stack: Stack) -> None:
         answer = request(f"{stack.replicas[0]}/api/products/1", "PATCH", {"price_cents": 1})
@@ -284,6 +370,39 @@ class TestStack:
         logs = stack.compose("logs", "--no-color", "migrate").stdout
         assert "volume" in logs
         assert "docker compose down --volumes" in logs
+
+
+@needs_engine
+@pytest.mark.docker
+@pytest.mark.parametrize("cache_server", ["redis", "valkey"])
+def test_the_rights_follow_the_prefix_and_any_password(tmp_path: Path, cache_server: str) -> None:
+    name = f"fct-rights-{cache_server}-{os.getpid()}"
+    project = bake(tmp_path, project_slug=name, package_name="shop", cache_server=cache_server)
+    env = project.path / ".env"
+    odd = """ a"b>c#d$e\\f*% é"""
+    text = re.sub(
+        "^CACHE_REDIS_PASSWORD=.*",
+        lambda _: f"CACHE_REDIS_PASSWORD='{odd}'",
+        env.read_text(),
+        flags=re.MULTILINE,
+    )
+    env.write_text(f"{text}\nCACHE_KEY_PREFIX=shop-2\n")
+    stack = Stack(project, name, {})
+    config = json.loads(stack.compose("config", "--format", "json").stdout)["services"]
+    assert config["web"]["environment"]["CACHE_KEY_PREFIX"] == "shop-2"
+    try:
+        stack.compose("up", "--wait", "cache")
+        assert stack.cache_cli("SET", "shop-2:key", "1") == "OK"
+        assert stack.cache_cli("SET", "shop:key", "1").startswith("NOPERM")
+    finally:
+        stack.compose("down", "--volumes", "--timeout", "5", check=False)
+    assert stack.left() == ""
+
+
+def skip_memcached(stack: Stack) -> None:
+    """Skip a test of what Memcached does not have."""
+    if stack.project.answers["cache_server"] == "memcached":
+        pytest.skip("Memcached has neither users nor a near cache")
 
 
 def featured(address: str) -> dict[str, object]:

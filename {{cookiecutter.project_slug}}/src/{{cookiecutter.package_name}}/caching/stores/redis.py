@@ -88,7 +88,8 @@ class RedisStore:
     by URL and by host alike.
 
     :param config: ``CACHE_REDIS_URL``, or ``CACHE_REDIS_HOST``, ``_PORT``, ``_DB``,
-        ``_USERNAME`` and ``_PASSWORD``; ``CACHE_CONNECT_TIMEOUT_SECONDS``,
+        ``_USERNAME``, ``_PASSWORD`` and ``_TLS``; with TLS, ``CACHE_REDIS_CA_FILE``,
+        ``_CERT_FILE`` and ``_KEY_FILE``; ``CACHE_CONNECT_TIMEOUT_SECONDS``,
         ``CACHE_SOCKET_TIMEOUT_SECONDS``, ``CACHE_RETRY_SECONDS``, ``CACHE_POOL_SIZE``.
     """
 
@@ -167,7 +168,8 @@ class RedisStore:
         tags: Sequence[str],
         lease: tuple[str, bytes] | None = None,
     ) -> None:
-        lease_key, token = lease or ("", b"")
+        # Without a lease no script reads the third key, but a confined user must be let to name it.
+        lease_key, token = lease or (key, b"")
         arguments: list[Any] = [value, _milliseconds(seconds), TAG_SECONDS, token]
         with self._guarded():
             self._store_entry(keys=[key, clock, lease_key, *tags], args=arguments)
@@ -295,7 +297,17 @@ def _pool(config: Mapping[str, Any], connected: Any) -> redis.BlockingConnection
         "retry": Retry(NoBackoff(), 0),
         "redis_connect_func": connected,
     }
-    if url := config.get("CACHE_REDIS_URL"):
+    url = config.get("CACHE_REDIS_URL")
+    if url.startswith("rediss:") if url else config["CACHE_REDIS_TLS"]:
+        options |= {
+            "connection_class": redis.SSLConnection,
+            "ssl_cert_reqs": "required",
+            "ssl_check_hostname": True,
+            "ssl_ca_certs": config["CACHE_REDIS_CA_FILE"],
+            "ssl_certfile": config["CACHE_REDIS_CERT_FILE"],
+            "ssl_keyfile": config["CACHE_REDIS_KEY_FILE"],
+        }
+    if url:
         return redis.BlockingConnectionPool.from_url(url, **options)
     return redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
         host=config["CACHE_REDIS_HOST"],
