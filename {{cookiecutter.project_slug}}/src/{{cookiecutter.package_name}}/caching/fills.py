@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .entries import Entry, Sealer
-from .keys import encodable
+from .keys import bounded, encodable
+from .limits import NewKeys
 from .reads import Reads, current_reads
 from .stores import Store, StoreError, is_overdue, is_reading
 
@@ -146,6 +147,7 @@ class Entries:
         self._refilling: set[str] = set()
         self._refused: dict[str, float] = {}
         self._failing = False
+        self._new_keys = NewKeys()
         #: What went wrong and was healed, by name, since the process began.
         self.counts: Counter[str] = Counter()
         #: Called after each invalidation with its tags, and by ``clear`` with ``None``.
@@ -621,6 +623,17 @@ class Entries:
     def _tag_key(self, tag: str) -> str:
         return encodable(f"{self._prefix}:tag:{tag}")
 
+    def may_add(self, key: str, kind: str, most: int) -> bool:
+        """Tell whether a fill may be stored: of keys that this process has not seen, only so many.
+
+        :param kind: what it is a key of, such as a route.
+        :param most: the new keys of that kind in a minute; 0 is no bound.
+        """
+        if key in self._tags_of or self._new_keys.admit(kind, most):
+            return True
+        self.count("limit: new keys")
+        return False
+
     def count(self, name: str) -> None:
         """Count something that went wrong."""
         with self._lock:
@@ -640,7 +653,7 @@ class Entries:
 
 def key_tag(key: str) -> str:
     """The tag that an entry's own key is."""
-    return f"key:{key}"
+    return f"key:{bounded(key)}"
 
 
 def _past(fill: Callable[[], Filled]) -> Outcome:

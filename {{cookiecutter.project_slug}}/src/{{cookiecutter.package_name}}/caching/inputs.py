@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 _ALWAYS_DECLARED = frozenset({"content-type", "content-length", "transfer-encoding"})
 #: What is computed from the body, which can be read once only.
 _OF_THE_BODY = frozenset({"stream", "data", "form", "files"})
+#: Who iterates over a query reads names that a visitor made up.
+_LONGEST_SHOWN = 80
 _NAME = "caching.inputs"
 _ARGUMENTS = "caching.arguments"
 _reported: set[str] = set()
@@ -106,8 +108,9 @@ class Inputs:
         if known:
             return
         self.undeclared.add((kind, name))
-        message = f"{self.name} read the {kind} {name!r}, which its key does not hold: " + (
-            self.remedy.format(name=name, option="query" if kind != "header" else "vary")
+        shown = name[:_LONGEST_SHOWN]
+        message = f"{self.name} read the {kind} {shown!r}, which its key does not hold: " + (
+            self.remedy.format(name=shown, option="query" if kind != "header" else "vary")
         )
         if self.strict:
             raise UndeclaredInput(message)
