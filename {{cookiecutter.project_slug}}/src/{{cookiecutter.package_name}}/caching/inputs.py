@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ _OF_THE_BODY = frozenset({"stream", "data", "form", "files"})
 _LONGEST_SHOWN = 80
 _NAME = "caching.inputs"
 _ARGUMENTS = "caching.arguments"
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _reported: set[str] = set()
 
 
@@ -65,7 +67,14 @@ def begin_request(_: str | None, view_args: dict[str, Any] | None) -> None:
     language is that stands in every URL.
     """
     request.__dict__.pop("cookies", None)
+    if not request.query_string.isascii():
+        # Werkzeug fails to decode what is no UTF-8, unless it is percent-encoded as it has to be.
+        request.query_string = _BEYOND_ASCII.sub(_percent_encoded, request.query_string)
     request.environ[_ARGUMENTS] = dict(view_args or {})
+
+
+def _percent_encoded(byte: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % ord(byte[0])
 
 
 def routed_arguments() -> dict[str, Any]:

@@ -150,8 +150,9 @@ def page_key(
     if prefers_json(request.environ.get("HTTP_ACCEPT", "")):
         parts.append(" json")
     for name in sorted(declared.headers):
-        value = request.environ.get(environ_name(name), "")
-        parts.append(f" {name}={quote(value)}")
+        value = request.environ.get(environ_name(name))
+        # An empty one is not the same as none, which a view may have a default for.
+        parts.append(f" {name}" if value is None else f" {name}={quote(value)}")
     if user:
         parts.append(f" user={quote(user)}")
     return "".join(parts)
