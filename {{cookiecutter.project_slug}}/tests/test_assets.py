@@ -71,6 +71,7 @@ def test_a_match_is_answered_without_a_body(client, hashed, path):
         "../about.toml",
         "%2e%2e/about.toml",
         "css/site.00000000.00000000.css",
+        "css/" + "a" * 3000 + ".css",
     ],
 )
 def test_anything_else_is_not_found(client, name):

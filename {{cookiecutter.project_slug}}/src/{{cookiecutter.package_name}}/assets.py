@@ -100,7 +100,10 @@ def send(path: Path, max_age: int | None) -> Response:
 def find(filename: str) -> Path | None:
     """Return the file in the static folder, if it is there."""
     path = safe_join(current_app.static_folder or "", filename)
-    return Path(path) if path and Path(path).is_file() else None
+    try:
+        return Path(path) if path and Path(path).is_file() else None
+    except OSError:
+        return None  # A name that is too long for any file.
 
 
 def fingerprint(path: Path) -> str:

@@ -20,6 +20,12 @@ def test_the_name_may_have_spaces_around_it(client: Any) -> None:
     assert client.post("/account/sign-in", data=FORM | {"name": " Ada "}).status_code == 303
 
 
+def test_head_is_no_attempt_to_sign_in(client: Any) -> None:
+    response = client.head("/account/sign-in", data=FORM)
+    assert response.status_code == 200
+    assert client.get("/account").status_code == 302
+
+
 def test_who_is_signed_in_needs_no_form(sign_in: Any) -> None:
     response = sign_in("Ada").get("/account/sign-in?next=/account/wishes")
     assert (response.status_code, response.headers["Location"]) == (302, "/account/wishes")

@@ -271,3 +271,13 @@ def test_a_session_interface_of_ones_own_is_asked_each_time(site: Site) -> None:
 
     site.app.session_interface = Renewing()
     assert not site.passed()
+
+
+def test_long_requests_are_not_remembered(site: Site) -> None:
+    assert site.passed()
+    near = site.cache.entries.near
+    before = near.bytes
+    for number in range(8):
+        assert not site.passed(query_string=f"{number}=" + "x" * 3000)
+    assert near.bytes == before
+    assert site.filled == 1

@@ -46,7 +46,7 @@ def sign_in() -> ResponseReturnValue:
     target = sessions.local_path(request.args.get("next")) or url_for(".index")
     if "user_id" in session:
         return redirect(target)
-    if request.method == "GET":
+    if request.method != "POST":
         return render_template("account/sign_in.html")
     name, password = request.form.get("name", "").strip(), request.form.get("password", "")
     if throttle.is_exhausted(name):

@@ -75,6 +75,9 @@ _DEFAULTS: dict[str, Any] = {
     "CACHE_NEAR_BYTES": 32 * 1024 * 1024,
     "CACHE_NEAR_ENTRIES": 10_000,
     "CACHE_COMPRESS_MIN_BYTES": 4096,
+    "CACHE_MAX_KEY_BYTES": 2048,
+    "CACHE_NEW_PAGES_PER_MINUTE": 1000,
+    "CACHE_NEW_VALUES_PER_MINUTE": 10_000,
     "CACHE_SOURCE_CHECK": False,
     "CACHE_SURROGATE_KEYS": False,
     "CACHE_ENABLE_SIGNALS": False,
@@ -435,7 +438,10 @@ class Cache(flask_caching.Cache):
         for value in copied_value(entries, own_key):
             return value
         policy = options.policy(normalize_timeout(timeout), self._app().config)
-        return fetch_value(entries, own_key, caller, policy, options, in_background=False)[0]
+        fetched = fetch_value(
+            entries, own_key, caller, policy, options, kind="fragments", in_background=False
+        )
+        return fetched[0]
 
     def _page(
         self,
@@ -533,6 +539,7 @@ class Cache(flask_caching.Cache):
             functools.partial(decorated.uncached, *args, **kwargs),
             options.policy(decorated.cache_timeout, config, *tags),
             options,
+            kind=options.name,
             # In the background nobody names the tenant any more.
             in_background=not self._name_tenant(),
         )

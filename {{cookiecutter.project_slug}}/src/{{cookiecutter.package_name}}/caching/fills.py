@@ -15,7 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from .entries import Entry, Sealer
-from .keys import encodable
+from .keys import bounded, encodable
+from .limits import NewKeys
 from .reads import Reads, current_reads
 from .standby import Standby
 from .stores import Store, StoreError, is_overdue, is_reading
@@ -177,6 +178,7 @@ class Entries:
         #: Where invalidations are noted that the store does not take.
         self.notes: Notes | None = None
         store.breaker.before_closing = self._recover
+        self._new_keys = NewKeys()
         #: What went wrong and was healed, by name, since the process began.
         self.counts: Counter[str] = Counter()
         #: Called after each invalidation with its tags, and by ``clear`` with ``None``.
@@ -779,6 +781,17 @@ class Entries:
     def _tag_key(self, tag: str) -> str:
         return encodable(f"{self._prefix}:tag:{tag}")
 
+    def may_add(self, key: str, kind: str, most: int) -> bool:
+        """Tell whether a fill may be stored: of keys that this process has not seen, only so many.
+
+        :param kind: what it is a key of, such as a route.
+        :param most: the new keys of that kind in a minute; 0 is no bound.
+        """
+        if key in self._tags_of or self._new_keys.admit(kind, most):
+            return True
+        self.count("limit: new keys")
+        return False
+
     def count(self, name: str) -> None:
         """Count something that went wrong."""
         with self._lock:
@@ -798,7 +811,7 @@ class Entries:
 
 def key_tag(key: str) -> str:
     """The tag that an entry's own key is."""
-    return f"key:{key}"
+    return f"key:{bounded(key)}"
 
 
 def _past(fill: Callable[[], Filled]) -> Outcome:

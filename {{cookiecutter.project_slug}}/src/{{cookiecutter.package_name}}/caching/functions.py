@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from flask import current_app
+from flask import current_app, has_request_context
 from flask_caching.utils import join_generator
 
 from .fills import Entries, Filled, Policy
@@ -47,10 +47,14 @@ def fetch_value(
     policy: Policy,
     options: Options,
     *,
+    kind: str,
     renew: bool = False,
     in_background: bool = True,
 ) -> tuple[Any, bool]:
-    """Return a function's value, of the caller's own, and whether it came from an entry."""
+    """Return a function's value, of the caller's own, and whether it came from an entry.
+
+    :param kind: whose new keys are counted together.
+    """
 
     def fill() -> Filled:
         with watched(options.name, Declared(), _REMEDY) as inputs:
@@ -61,6 +65,10 @@ def fetch_value(
             report_once(f"{options.name} looked at the session, so it is not cached: {_REMEDY}")
         refused = inputs.session_read or inputs.undeclared
         if refused or not _passes(options.response_filter, result):
+            return Filled(result, None)
+        # Outside a request nobody makes up arguments: a command may compute as many as it likes.
+        most = current_app.config["CACHE_NEW_VALUES_PER_MINUTE"]
+        if has_request_context() and not entries.may_add(key, kind, most):
             return Filled(result, None)
         return Filled(result, _encoded(options.name, result))
 

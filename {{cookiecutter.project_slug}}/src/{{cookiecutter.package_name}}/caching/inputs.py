@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,8 +22,11 @@ logger = logging.getLogger(__name__)
 _ALWAYS_DECLARED = frozenset({"content-type", "content-length", "transfer-encoding"})
 #: What is computed from the body, which can be read once only.
 _OF_THE_BODY = frozenset({"stream", "data", "form", "files"})
+#: Who iterates over a query reads names that a visitor made up.
+_LONGEST_SHOWN = 80
 _NAME = "caching.inputs"
 _ARGUMENTS = "caching.arguments"
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _reported: set[str] = set()
 
 
@@ -63,7 +67,14 @@ def begin_request(_: str | None, view_args: dict[str, Any] | None) -> None:
     language is that stands in every URL.
     """
     request.__dict__.pop("cookies", None)
+    if not request.query_string.isascii():
+        # Werkzeug fails to decode what is no UTF-8, unless it is percent-encoded as it has to be.
+        request.query_string = _BEYOND_ASCII.sub(_percent_encoded, request.query_string)
     request.environ[_ARGUMENTS] = dict(view_args or {})
+
+
+def _percent_encoded(byte: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % ord(byte[0])
 
 
 def routed_arguments() -> dict[str, Any]:
@@ -106,8 +117,9 @@ class Inputs:
         if known:
             return
         self.undeclared.add((kind, name))
-        message = f"{self.name} read the {kind} {name!r}, which its key does not hold: " + (
-            self.remedy.format(name=name, option="query" if kind != "header" else "vary")
+        shown = name[:_LONGEST_SHOWN]
+        message = f"{self.name} read the {kind} {shown!r}, which its key does not hold: " + (
+            self.remedy.format(name=shown, option="query" if kind != "header" else "vary")
         )
         if self.strict:
             raise UndeclaredInput(message)

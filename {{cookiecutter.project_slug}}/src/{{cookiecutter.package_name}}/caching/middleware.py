@@ -33,6 +33,8 @@ _ONE_ETAG = re.compile(r'"[^",]*"')
 #: What a prepared page takes beside headers that no other page has.
 _PREPARED_BYTES = 1200
 _MOST_SHARED = 1000
+#: In characters: near.py counts an alias as if it was a short one.
+_LONGEST_ALIAS = 1000
 _NO_BODY = frozenset({None, "", "0"})
 #: Conditions of which only ``If-None-Match`` is evaluated here.
 _OTHER_CONDITIONS = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
@@ -158,7 +160,9 @@ class PageMiddleware:
                 self._names = tuple(sorted(names | set(self._names)))
             known = self._names
         if environ.get("HTTP_HOST") and not self._is_for_flask(environ):
-            self._near.add_alias(_alias(environ, known), key)
+            alias = _alias(environ, known)
+            if sum(len(part) for part in alias if isinstance(part, str)) <= _LONGEST_ALIAS:
+                self._near.add_alias(alias, key)
 
 
 def _renewed_cookie(app: Flask) -> str | None:

@@ -15,7 +15,7 @@ from werkzeug.http import parse_accept_header
 
 from .entries import Entry
 from .inputs import Declared
-from .keys import bounded, encodable
+from .keys import encodable
 
 #: Statuses that are heuristically cacheable and say the same to everybody (RFC 9110, 15.1);
 #: 404 only by choice, and no 206, which is part of a page.
@@ -131,7 +131,9 @@ def page_key(
     with_query: bool = True,
     user: str = "",
 ) -> str:
-    """Name a page: host, path, and what else of the request the view declared.
+    """Name a page, in ASCII: host, path, and what else of the request the view declared.
+
+    It is as long as what it was made from; what is not too long has to be bounded.
 
     :param custom: stands in the place of the path.
     :param with_query: whether the declared part of the query enters.
@@ -140,17 +142,20 @@ def page_key(
     query = declared.query_string(request.query_string)
     path = quote(request.path) if custom is None else "=" + quote(custom)
     host = quote(request.host, ":[]")
-    parts = [f"page:{request.scheme}://{host}{quote(request.root_path)}{path}"]
+    # Marked, or "/a" at "/b" and "/a/b" at the root would be one page.
+    root = f"{quote(request.root_path)}|" if request.root_path else ""
+    parts = [f"page:{quote(request.scheme)}://{host}{root}{path}"]
     if query and with_query:
         parts.append("?" + quote(query, "=&%+"))
     if prefers_json(request.environ.get("HTTP_ACCEPT", "")):
         parts.append(" json")
     for name in sorted(declared.headers):
-        value = request.environ.get(environ_name(name), "")
-        parts.append(f" {name}={quote(value)}")
+        value = request.environ.get(environ_name(name))
+        # An empty one is not the same as none, which a view may have a default for.
+        parts.append(f" {name}" if value is None else f" {name}={quote(value)}")
     if user:
         parts.append(f" user={quote(user)}")
-    return bounded("".join(parts))
+    return "".join(parts)
 
 
 def refill_environ(request: Request, declared: Declared) -> dict[str, str]:

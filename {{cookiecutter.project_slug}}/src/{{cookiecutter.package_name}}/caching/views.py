@@ -4,6 +4,7 @@ import io
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,6 +18,7 @@ from werkzeug.test import run_wsgi_app
 
 from .fills import Entries, Filled, Outcome, Policy
 from .inputs import Declared, has_read_cookies, report_once, watched
+from .keys import bounded
 from .options import Options
 from .pages import (
     Page,
@@ -32,6 +34,8 @@ from .pages import (
 
 _REFILL = "caching.refill"
 _ANSWERED = "caching.answered_with"
+#: The share of the new pages of a route that may be a 404.
+_FEWER_NOT_FOUND = 10
 _REMEDY = "declare it, {option}=({name!r},), or do not read it."
 
 
@@ -79,7 +83,8 @@ def view_tag(endpoint: str, values: dict[str, Any] | None = None) -> str:
     """The tag of all pages of an endpoint, or of those with these arguments."""
     if not values:
         return f"view:{endpoint}"
-    return f"view:{endpoint}?" + urlencode(sorted((k, str(v)) for k, v in values.items()))
+    arguments = urlencode(sorted((k, str(v)) for k, v in values.items()))
+    return bounded(f"view:{endpoint}?{arguments}")
 
 
 def path_key(prefix: str, path: str) -> str:
@@ -103,18 +108,19 @@ def serve_page(
     """
     user, refusal = _identity(entries, page_options)
     if refusal is not None:
-        response = current_app.make_response(call())
-        if request.method in ("GET", "HEAD"):
-            _keep_from_guessing(response)
-        return _with_status(response, Outcome("bypass", refused=refusal))
+        return _go_past(call, page_options, refusal)
     custom = page_options.custom_key
     declared, with_query = page_options.declared, not page_options.whole_key
-    key = own(page_key(request, declared, custom=custom, with_query=with_query, user=user))
+    text = page_key(request, declared, custom=custom, with_query=with_query, user=user)
+    if len(text) > current_app.config["CACHE_MAX_KEY_BYTES"]:
+        entries.count("limit: long key")
+        return _go_past(call, page_options, "long-key")
+    key = own(bounded(text))
     # A refill of its own would know neither the user nor the tenant.
     in_foreground = page_options.private or own("") or _REFILL in request.environ
     outcome = entries.fetch(
         key,
-        lambda: _fill(call, options, page_options),
+        lambda: _fill(call, options, page_options, lambda status: _may_add(entries, key, status)),
         policy,
         renew=renew,
         refill=None if in_foreground else _refill(declared),
@@ -123,7 +129,9 @@ def serve_page(
         names = frozenset(environ_name(name) for name in declared.headers)
         request.environ[_ANSWERED] = key, names
     if isinstance(outcome.result, HTTPException):
-        after_this_request(lambda response: _with_status(response, outcome, key))
+        after_this_request(
+            lambda response: _with_status(_varied(response, page_options), outcome, key)
+        )
         raise outcome.result
     response = _response(outcome)
     if outcome.entry is not None:
@@ -131,6 +139,26 @@ def serve_page(
     if page_options.hit_indication and outcome.status == "hit":
         response.headers["hit_cache"] = "True"
     return _with_status(response, outcome, key)
+
+
+def _go_past(call: Callable[[], Any], page_options: PageOptions, refusal: str) -> Response:
+    """Answer by the view alone, and nothing is looked up or stored."""
+    response = current_app.make_response(call())
+    if request.method in ("GET", "HEAD"):
+        _keep_from_guessing(_varied(response, page_options))
+    return _with_status(response, Outcome("bypass", refused=refusal))
+
+
+def _may_add(entries: Entries, key: str, status: int) -> bool:
+    """Tell whether a page may be stored.
+
+    What is not there is counted by itself: made-up addresses use up no room of the real pages, and
+    need less, for few of them are asked for by many.
+    """
+    most = current_app.config["CACHE_NEW_PAGES_PER_MINUTE"]
+    if status == HTTPStatus.NOT_FOUND and most:
+        most = max(1, most // _FEWER_NOT_FOUND)
+    return entries.may_add(key, f"{request.endpoint} ({status})", most)
 
 
 def answered_with(environ: dict[str, Any]) -> tuple[str, frozenset[str]] | None:
@@ -166,15 +194,23 @@ def _identity(entries: Entries, page_options: PageOptions) -> tuple[str, str | N
     return "", None
 
 
-def _fill(call: Callable[[], Any], options: Options, page_options: PageOptions) -> Filled:
+def _fill(
+    call: Callable[[], Any],
+    options: Options,
+    page_options: PageOptions,
+    may_add: Callable[[int], bool],
+) -> Filled:
     """Call the view, and make a page of what it returns; a client's error is a result, too."""
     try:
-        return _fill_page(call, options, page_options)
+        filled = _fill_page(call, options, page_options)
     except HTTPException as error:
         # A server's fault is a failure of the fill, for which a stale page can stand in.
         if error.get_response().status_code >= 500:
             raise
         return Filled(error, None, refused="status")
+    if filled.value is not None and not may_add(filled.result.status_code):
+        return Filled(filled.result, None, refused="limit")
+    return filled
 
 
 def _fill_page(call: Callable[[], Any], options: Options, page_options: PageOptions) -> Filled:
@@ -190,9 +226,7 @@ def _fill_page(call: Callable[[], Any], options: Options, page_options: PageOpti
             if isinstance(returned, HTTPException):
                 returned = returned.get_response()
         response = current_app.make_response(returned)
-    response.vary.update(name.title() for name in sorted(page_options.declared.headers))
-    if private:
-        response.vary.add("Cookie")
+    _varied(response, page_options)
     if response.status_code == 404:
         timeout = page_options.not_found_timeout
     if isinstance(returned, CachedResponse) and returned.timeout is not None:
@@ -224,6 +258,14 @@ def _fill_page(call: Callable[[], Any], options: Options, page_options: PageOpti
         page = page.representation(accepts_gzip(request.environ.get("HTTP_ACCEPT_ENCODING", "")))
         return Filled(page.response(current_app.response_class), None, refused=refused)
     return Filled(response, page.encode(), timeout)
+
+
+def _varied(response: Response, page_options: PageOptions) -> Response:
+    """Say what a response depends on, also to caches outside, whether or not it is stored here."""
+    response.vary.update(name.title() for name in sorted(page_options.declared.headers))
+    if page_options.private:
+        response.vary.add("Cookie")
+    return response
 
 
 def _keep_from_guessing(response: Response) -> None:

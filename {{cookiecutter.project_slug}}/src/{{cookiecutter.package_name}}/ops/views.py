@@ -1,7 +1,10 @@
 """Whether the process lives, and whether it can do its work. Neither answer is ever cached."""
 
 import logging
+import os
 import secrets
+import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -57,11 +60,13 @@ def _ask_cache() -> str:
         return "off"
     if cache.entries.store.breaker.is_away:
         return "degraded"
-    # A name of its own each time, so that replicas do not read each other's probes.
-    key = f"readyz:{secrets.token_hex(8)}"
-    cache.set(key, "ok", timeout=5)
+    # A name of its own for each thread, so that nobody reads another's probe; not for each time, for
+    # what drops a key is remembered for long.
+    key = f"readyz:{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
+    sent = secrets.token_hex(8)
+    cache.set(key, sent, timeout=5)
     answer = cache.get(key)
     cache.delete(key)
-    if answer != "ok":
+    if answer != sent:
         raise ConnectionError("What was just stored was not found.")
     return "ok"
