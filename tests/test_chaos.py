@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from baking import ROOT
@@ -133,7 +132,8 @@ def test_answers_are_told_apart() -> None:
         replace(page, status=503, shows={}, retry_after="2"),
         replace(page, status=503, shows={}, kind="ready"),
         replace(page, status=0, shows={}, error="cut off"),
-        replace(page, failed=["first"]),
+        replace(page, failed={"first": "closed"}),
+        replace(page, failed={"first": "idle, closed"}),
     ]
     row = judge("ours", "a fault", window, records, null_p99=0)
     assert (row.wrong, row.server_errors, row.refused, row.lost, row.retried) == (2, 3, 1, 1, 1)
@@ -171,7 +171,7 @@ class Prices:
     next = 10_000_000
 
 
-def run(stack: Stack, subject: str, folder: Path) -> Iterator[Users]:
+def run(stack: Stack, subject: str) -> Iterator[Users]:
     """Start a stack of a subject, and a load on it that lasts as long as the tests do.
 
     Early, a snapshot is taken of the cache server; what it holds goes on to change.
@@ -179,18 +179,23 @@ def run(stack: Stack, subject: str, folder: Path) -> Iterator[Users]:
     choose(stack, subject)
     stack.up()
     Prices.next += 1_000_000
+    folder = REPORT / subject
+    folder.mkdir(parents=True, exist_ok=True)
     plan = Plan(RATE, MOST_SECONDS, PATIENCE_SECONDS)
     with users(stack, subject, folder, plan, Prices.next) as result:
         if subject != "NullCache":
             assert result.wait_until_well(60) < math.inf
             Servers(stack).take_snapshot()
         yield result
+    logs = stack.compose("logs", "--no-color", "web").stdout.splitlines()
+    words = '"level": "WARNING"', '"level": "ERROR"', "[WARNING]", "[ERROR]", "[CRITICAL]"
+    keep(f"{subject}.log", "\n".join(line for line in logs if any(word in line for word in words)))
 
 
 @pytest.fixture(scope="module")
-def null_p99(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> float:
+def null_p99(stack: Stack) -> float:
     """Return how long 99 of 100 requests took at most where nothing is cached."""
-    for load in run(stack, "NullCache", tmp_path_factory.mktemp("null")):
+    for load in run(stack, "NullCache"):
         begin = time.monotonic() + 2
         end = begin + (RUN_SECONDS if FULL else 6)
         window = Window(begin, end, end, after=end)
@@ -202,17 +207,13 @@ def null_p99(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> float:
 
 
 @pytest.fixture(scope="module")
-def ours(
-    stack: Stack, null_p99: float, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Users]:
-    yield from run(stack, "ours", tmp_path_factory.mktemp("ours"))
+def ours(stack: Stack, null_p99: float) -> Iterator[Users]:
+    yield from run(stack, "ours")
 
 
 @pytest.fixture(scope="module")
-def stock(
-    stack: Stack, null_p99: float, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Users]:
-    yield from run(stack, "stock", tmp_path_factory.mktemp("stock"))
+def stock(stack: Stack, null_p99: float) -> Iterator[Users]:
+    yield from run(stack, "stock")
 
 
 def suffer(load: Users, name: str, fault: Fault, seconds: float, null_p99: float) -> Row:
@@ -248,9 +249,14 @@ def report(row: Row) -> None:
     """Print what users saw, and keep it with what the others saw."""
     rows.append(row)
     print(row.as_json())
+    keep("rows.jsonl", "".join(f"{row.as_json()}\n" for row in rows))
+    keep("table.md", judging.as_markdown(rows))
+
+
+def keep(name: str, text: str) -> None:
+    """Write a file for who wants to know more."""
     REPORT.mkdir(parents=True, exist_ok=True)
-    (REPORT / "rows.jsonl").write_text("".join(f"{row.as_json()}\n" for row in rows))
-    (REPORT / "table.md").write_text(judging.as_markdown(rows))
+    (REPORT / name).write_text(text, encoding="utf-8")
 
 
 def check_nothing_is_stale(row: Row) -> None:

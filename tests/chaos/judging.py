@@ -26,7 +26,7 @@ class Record:
     path: str
     kind: str
     id: str = ""
-    failed: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
     cache_status: str = ""
     retry_after: str = ""
     shows: dict[str, int] = field(default_factory=dict)
@@ -43,6 +43,11 @@ class Record:
     def is_lost(self) -> bool:
         """Whether no whole answer came."""
         return self.status == 0
+
+    @property
+    def is_retried(self) -> bool:
+        """Whether a proxy had to ask again, and not for a connection that it had kept too long."""
+        return not self.is_lost and any(not why.startswith("idle") for why in self.failed.values())
 
     @property
     def is_clear_refusal(self) -> bool:
@@ -189,6 +194,7 @@ class Row:
     recovery: float
     by_the_cache: dict[str, int]
     statuses: dict[str, int]
+    failures: dict[str, int]
     #: Attempts that the application had begun with, and that had no answer.
     dropped: int = 0
 
@@ -246,7 +252,7 @@ def judge(
         server_errors=sum(record.is_server_error for record in some),
         refused=sum(record.is_clear_refusal for record in some),
         lost=sum(record.is_lost for record in some),
-        retried=sum(bool(record.failed) and not record.is_lost for record in some),
+        retried=sum(record.is_retried for record in some),
         wrong=sum(0 < record.status < 500 and not record.is_right for record in some),
         stale=len(stale),
         stale_outside=len(spanned) - len(stale),
@@ -259,6 +265,7 @@ def judge(
         recovery=window.recovered - window.returned,
         by_the_cache=count(record.by_the_cache for record in some if record.cache_status),
         statuses=count(f"{record.kind} {record.status or record.error}" for record in some),
+        failures=count(why for record in some for why in record.failed.values()),
     )
 
 

@@ -6,9 +6,11 @@ or not earlier requests were answered, and writes a line of JSON for each that h
 - `due`, `sent`, `end`: seconds on the clock of `time.monotonic()`, which every process of the
   machine shares. `sent` is that of the attempt that was answered, or of the last.
 - `status` and `error`: of the answer, or 0 and what went wrong.
-- `failed`: the X-Request-ID of each attempt that had no answer. Where a connection is refused or
-  closed before a byte of the answer came, the other replica is asked. So would a proxy do for a
-  GET; a PATCH of the load names a price, so that to send it twice is to send it once.
+- `failed`: by X-Request-ID, why an attempt had no answer, with `idle` first where it was sent on a
+  connection that had been kept: a server may close that at any time (RFC 9112, 9.3.1). Where a
+  connection is refused, or closed before a byte of the answer came, the other replica is asked. So
+  would a proxy do for a GET; a PATCH of the load names a price, so that to send it twice is to send
+  it once.
 - `slug`, `price`: of the product that a page is about, or that a write changes, and to what.
 - `shows`: by slug, the prices of the products that are written. `prices`: how many it showed.
 
@@ -77,15 +79,16 @@ class Replica:
 
     async def ask(self, message: bytes, fresh: bool) -> tuple[int, Head, bytes]:
         """Return the status, the headers by their names in lower case, and the body."""
+        kept = "idle, " if self.idle and not fresh else ""
         async with self.connection(fresh) as (reader, writer):
             try:
                 writer.write(message)
                 await writer.drain()
                 first = await reader.readline()
             except OSError as error:
-                raise Unanswered(str(error)) from error
+                raise Unanswered(f"{kept}{error.strerror}") from error
             if not first.endswith(b"\n"):
-                raise Unanswered("closed")
+                raise Unanswered(f"{kept}closed")
             try:
                 lines = await reader.readuntil(b"\r\n\r\n")
                 headers = parse_headers(io.BytesIO(lines))
@@ -161,7 +164,7 @@ class Load:
 
     async def one(self, due: float, method: str, target: dict[str, Any], price: int) -> None:
         """Send one request, and note what came of it."""
-        found: dict[str, Any] = {"failed": []}
+        found: dict[str, Any] = {"failed": {}}
         if price:
             found["price"] = price
             self.busy.add(target["slug"])
@@ -169,11 +172,9 @@ class Load:
             async with asyncio.timeout(self.settings["timeout"]):
                 await self.attempts(method, target, price, found)
         except TimeoutError:
-            found["error"] = "no answer in time"
-            found["failed"].append(found["id"])
+            found["error"] = found["failed"][found["id"]] = "no answer in time"
         except Cut:
-            found["error"] = "cut off"
-            found["failed"].append(found["id"])
+            found["error"] = found["failed"][found["id"]] = "cut off"
         self.busy.discard(target.get("slug", ""))
         self.note(due, method, target, **found)
 
@@ -191,8 +192,7 @@ class Load:
             try:
                 status, headers, body = await replica.ask(message, fresh)
             except Unanswered as error:
-                found["failed"].append(found["id"])
-                found["error"] = f"unanswered: {error}"
+                found["error"] = found["failed"][found["id"]] = str(error)
                 # Others that are idle may be as dead: once is enough.
                 turn, fresh = turn + 1, True
                 continue
