@@ -18,6 +18,8 @@ Fault = Callable[["Servers", float], float]
 
 #: Beside /data/dump.rdb, which the server reads at its start.
 SNAPSHOT = "/data/old.rdb"
+#: What a snapshot holds, and its server no longer.
+MARK = ("chaos:snapshot", "was here")
 #: So many values of a mebibyte, each under a name of its own.
 FILL = """\
 local value = string.rep('x', 1048576) for i = ARGV[1], ARGV[1] + 19 do \
@@ -112,7 +114,9 @@ class Servers:
 
     def take_snapshot(self) -> None:
         """Keep what the cache server holds now, for a restart that brings it back."""
+        self.ask("SET", *MARK)
         self.ask("SAVE")
+        self.ask("DEL", MARK[0])
         self.docker("exec", self.container("cache"), "mv", "/data/dump.rdb", SNAPSHOT)
 
 
@@ -152,6 +156,7 @@ def restarted_from_a_snapshot(servers: Servers, seconds: float) -> float:
     servers.docker("restart", "--timeout=0", servers.container("cache"))
     result = servers.cache_answers()
     servers.docker("exec", servers.container("cache"), "rm", "/data/dump.rdb")
+    assert servers.ask("GET", MARK[0]) == MARK[1], "the server did not read the snapshot"
     return result
 
 

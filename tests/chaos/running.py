@@ -89,6 +89,13 @@ class Users:
         """Return the requests that have ended."""
         return read_records(self.file)
 
+    def wait_for_records(self, count: int, seconds: float = 60) -> None:
+        """Wait until so many requests have ended."""
+        deadline = time.monotonic() + seconds
+        while len(self.records()) < count:
+            assert time.monotonic() < deadline, "the load does not get on"
+            time.sleep(0.2)
+
     def wait_until_settled(self, moment: float, seconds: float = 120) -> None:
         """Wait until all requests have ended that were due by a moment."""
         deadline = time.monotonic() + seconds
