@@ -175,7 +175,8 @@ class Load:
             found["error"] = found["failed"][found["id"]] = "no answer in time"
         except Cut:
             found["error"] = found["failed"][found["id"]] = "cut off"
-        self.busy.discard(target.get("slug", ""))
+        if price:
+            self.busy.discard(target["slug"])
         self.note(due, method, target, **found)
 
     async def attempts(
