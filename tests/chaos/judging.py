@@ -192,6 +192,7 @@ class Row:
     lag_p99: float
     times_null: float
     recovery: float
+    #: What the page cache did until the server was back.
     by_the_cache: dict[str, int]
     statuses: dict[str, int]
     failures: dict[str, int]
@@ -263,7 +264,11 @@ def judge(
         lag_p99=percentile([r.sent - r.due for r in some if not r.failed], 0.99),
         times_null=p99 / null_p99 if null_p99 else 0.0,
         recovery=window.recovered - window.returned,
-        by_the_cache=count(record.by_the_cache for record in some if record.cache_status),
+        by_the_cache=count(
+            record.by_the_cache
+            for record in some
+            if record.cache_status and record.due <= window.returned
+        ),
         statuses=count(f"{record.kind} {record.status or record.error}" for record in some),
         failures=count(why for record in some for why in record.failed.values()),
     )
