@@ -60,8 +60,8 @@ def _ask_cache() -> str:
         return "off"
     if cache.entries.store.breaker.is_away:
         return "degraded"
-    # A name of its own for each thread, so that nobody reads another's probe; not for each time, for
-    # what drops a key is remembered for long.
+    # A name of its own for each thread, so that nobody reads another's probe; not for each time,
+    # for what drops a key is remembered for long.
     key = f"readyz:{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
     sent = secrets.token_hex(8)
     cache.set(key, sent, timeout=5)

@@ -1,0 +1,1 @@
+"""Load on a stack, faults in its servers, and what a user saw of them."""
