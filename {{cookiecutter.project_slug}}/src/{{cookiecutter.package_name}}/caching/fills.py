@@ -717,7 +717,11 @@ class Entries:
         try:
             self.store.release(lease.key, lease.token)
         except StoreError as error:
+            # Else who comes next would wait for nobody.
             self._failed(error)
+            with self._lock:
+                self._undelivered.append(partial(self.store.release, lease.key, lease.token))
+            self.store.breaker.open()
 
     def _free_lease(self, name: str) -> None:
         """Delete what was waited for in vain and is no lease of ours: it may never expire."""
