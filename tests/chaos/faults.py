@@ -24,7 +24,7 @@ MARK = ("chaos:snapshot", "was here")
 FILL = """\
 local value = string.rep('x', 1048576) for i = ARGV[1], ARGV[1] + 19 do \
 redis.call('SET', 'junk:' .. i, value) end"""
-OTHER_PASSWORD = "another-password-of-another-day"  # noqa: S105
+OTHER_PASSWORD = "another-password-of-another-day"  # noqa: S105 - of a server of this test
 
 
 class Servers:
@@ -109,6 +109,9 @@ class Servers:
         ready = ("pg_isready", "--quiet", "--host=127.0.0.1", "--username=app", "--dbname=app")
         return self.until("exec", self.container("database"), *ready)
 
+    def answers(self, service: str) -> float:
+        return self.cache_answers() if service == "cache" else self.database_answers()
+
     def web_answers(self, index: int) -> float:
         return self.until("exec", self.container("web", index), "python", "deploy/healthcheck.py")
 
@@ -120,29 +123,27 @@ class Servers:
         self.docker("exec", self.container("cache"), "mv", "/data/dump.rdb", SNAPSHOT)
 
 
+def undone(service: str, begin: str, end: str) -> Fault:
+    """Make a fault of what the engine does to a container, and undoes when the time is over."""
+
+    def fault(servers: Servers, seconds: float) -> float:
+        servers.docker(*begin.split(), servers.container(service))
+        time.sleep(seconds)
+        servers.docker(*end.split(), servers.container(service))
+        return servers.answers(service)
+
+    return fault
+
+
+FROZEN = ("kill --signal=STOP", "kill --signal=CONT")
+
 # -- the cache server
 
 
-def killed(servers: Servers, seconds: float) -> float:
-    servers.docker("kill", servers.container("cache"))
-    time.sleep(seconds)
-    servers.docker("start", servers.container("cache"))
-    return servers.cache_answers()
-
-
-def frozen(servers: Servers, seconds: float) -> float:
-    servers.docker("kill", "--signal=STOP", servers.container("cache"))
-    time.sleep(seconds)
-    servers.docker("kill", "--signal=CONT", servers.container("cache"))
-    return servers.cache_answers()
-
-
 def disconnected(servers: Servers, seconds: float) -> float:
-    servers.docker("network", "disconnect", servers.network, servers.container("cache"))
-    time.sleep(seconds)
-    connect = ("network", "connect", "--alias=cache", servers.network)
-    servers.docker(*connect, servers.container("cache"))
-    return servers.cache_answers()
+    begin = f"network disconnect {servers.network}"
+    end = f"network connect --alias=cache {servers.network}"
+    return undone("cache", begin, end)(servers, seconds)
 
 
 def restarted_empty(servers: Servers, seconds: float) -> float:
@@ -239,32 +240,6 @@ def quoted(value: bytes) -> str:
     return '"' + "".join(f"\\x{byte:02x}" for byte in value) + '"'
 
 
-# -- the database
-
-
-def database_killed(servers: Servers, seconds: float) -> float:
-    servers.docker("kill", servers.container("database"))
-    time.sleep(seconds)
-    servers.docker("start", servers.container("database"))
-    return servers.database_answers()
-
-
-def database_frozen(servers: Servers, seconds: float) -> float:
-    """Stop every process of it: connections stay, and nothing answers."""
-    servers.docker("pause", servers.container("database"))
-    time.sleep(seconds)
-    servers.docker("unpause", servers.container("database"))
-    return servers.database_answers()
-
-
-def database_parent_frozen(servers: Servers, seconds: float) -> float:
-    """Stop the process that takes connections: those that there are work on."""
-    servers.docker("kill", "--signal=STOP", servers.container("database"))
-    time.sleep(seconds)
-    servers.docker("kill", "--signal=CONT", servers.container("database"))
-    return servers.database_answers()
-
-
 # -- web
 
 
@@ -275,6 +250,7 @@ def stopped(servers: Servers, seconds: float) -> float:
     # They are with the application by then: others that came later are answered.
     request(f"{servers.stack.replicas[1]}/healthz")
     servers.docker("kill", "--signal=TERM", replica)
+    # What the replica does with the signal cannot be seen from outside; it has begun to by then.
     time.sleep(1)
     for one in held:
         assert one.finish().startswith(b"HTTP/1.1 400"), "an accepted request was dropped"
@@ -338,8 +314,8 @@ def repeat(seconds: float, interval: float, action: Callable[[], None]) -> None:
 
 
 CACHE: dict[str, Fault] = {
-    "SIGKILL and restart": killed,
-    "SIGSTOP and SIGCONT": frozen,
+    "SIGKILL and restart": undone("cache", "kill", "start"),
+    "SIGSTOP and SIGCONT": undone("cache", *FROZEN),
     "network disconnected": disconnected,
     "restarted empty": restarted_empty,
     "restarted from an old snapshot": restarted_from_a_snapshot,
@@ -351,9 +327,11 @@ CACHE: dict[str, Fault] = {
     "random bytes over entries": overwritten,
 }
 DATABASE: dict[str, Fault] = {
-    "database SIGKILL and restart": database_killed,
-    "database frozen": database_frozen,
-    "database frozen for new connections": database_parent_frozen,
+    "database SIGKILL and restart": undone("database", "kill", "start"),
+    # Every process of it: connections stay, and nothing answers.
+    "database frozen": undone("database", "pause", "unpause"),
+    # The process that takes connections: those that there are work on.
+    "database frozen for new connections": undone("database", *FROZEN),
 }
 WEB: dict[str, Fault] = {
     "web SIGTERM": stopped,

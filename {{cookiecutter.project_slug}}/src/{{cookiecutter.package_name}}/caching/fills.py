@@ -599,12 +599,16 @@ class Entries:
             operation()
         except StoreError as error:
             self._failed(error)
-            with self._lock:
-                self._undelivered.append(operation)
-                if len(self._undelivered) > _MOST_UNDELIVERED:
-                    self._undelivered = [self._end_generation]
-            self.store.breaker.open()
+            self._postpone(operation)
             self.store.breaker.wait_until_settled(_SETTLING_SECONDS)
+
+    def _postpone(self, operation: Callable[[], object]) -> None:
+        """Have it done before this process asks the store again."""
+        with self._lock:
+            self._undelivered.append(operation)
+            if len(self._undelivered) > _MOST_UNDELIVERED:
+                self._undelivered = [self._end_generation]
+        self.store.breaker.open()
 
     def _recover(self) -> None:
         """Do what was not delivered and what was noted, before the store is trusted again."""
@@ -624,13 +628,14 @@ class Entries:
 
     def _work_off_notes(self) -> None:
         notes = self.notes.read() if self.notes is not None else {}
+        if self.notes is None or not notes:
+            return
         tags = {tag for noted in notes.values() for tag in noted}
         if len(tags) > _MOST_UNDELIVERED:
             self._end_generation()
-        elif tags:
+        else:
             self._raise(tags)
-        if notes and self.notes is not None:
-            self.notes.delete(notes)
+        self.notes.delete(notes)
 
     def _join(self) -> None:
         """Work off what was noted before this process began, before it trusts the store at all."""
@@ -719,9 +724,7 @@ class Entries:
         except StoreError as error:
             # Else who comes next would wait for nobody.
             self._failed(error)
-            with self._lock:
-                self._undelivered.append(partial(self.store.release, lease.key, lease.token))
-            self.store.breaker.open()
+            self._postpone(partial(self.store.release, lease.key, lease.token))
 
     def _free_lease(self, name: str) -> None:
         """Delete what was waited for in vain and is no lease of ours: it may never expire."""

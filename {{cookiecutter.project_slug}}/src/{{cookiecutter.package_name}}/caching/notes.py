@@ -5,7 +5,6 @@ what is noted before it trusts the store, and deletes the note.
 """
 
 import json
-import logging
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,8 +30,6 @@ from sqlalchemy.pool import QueuePool
 
 from .inputs import report_once
 from .stores import StoreError
-
-logger = logging.getLogger(__name__)
 
 NAME = "cache_note"
 _MISSING = (

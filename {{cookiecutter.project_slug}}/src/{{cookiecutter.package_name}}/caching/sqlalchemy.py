@@ -194,15 +194,12 @@ class _Tracker:
                     by_unit_of_work=_is_of_a_flush(context) and not by_itself,
                 )
                 if by_itself:
-                    transaction.token = self._mark(transaction.touched)
-                    if transaction.token is None:
-                        self._notes.add(
-                            connection.connection,
-                            connection.dialect,
-                            transaction.touched,
-                            in_transaction=False,
-                        )
-                        transaction.token = ""
+                    transaction.token = self._mark(
+                        transaction.touched,
+                        connection.connection,
+                        connection.dialect,
+                        in_transaction=False,
+                    )
         if statement.lookup is not None and not executemany:
             _read_row(reads, statement.lookup, context.compiled_parameters[0])
         else:
@@ -253,7 +250,7 @@ class _Tracker:
     ) -> Callable[..., Any]:
         """Mark what a transaction touched before its COMMIT, and settle it after.
 
-        :param dialect: by which a note can still be added where the store does not take the mark.
+        :param dialect: by which a note can still be added; ``None`` where it cannot.
         """
 
         def do_commit(connection: Any, *args: Any, **kwargs: Any) -> Any:
@@ -261,27 +258,39 @@ class _Tracker:
             if transaction is None or not transaction.touched:
                 return commit(connection, *args, **kwargs)
             touched = transaction.touched
-            token = self._mark(touched)
-            if token is None and dialect is not None:
-                self._notes.add(connection, dialect, touched, in_transaction=True)
+            token = self._mark(touched, connection, dialect)
             try:
                 return commit(connection, *args, **kwargs)
             finally:
-                self._entries.invalidate(touched, token or "")
+                self._entries.invalidate(touched, token)
                 reads = current_reads()
                 reads.tags |= touched
                 reads.uncommitted = False
 
         return do_commit
 
-    def _mark(self, touched: set[str]) -> str | None:
+    def _mark(
+        self,
+        touched: set[str],
+        connection: Any,
+        dialect: Dialect | None,
+        *,
+        in_transaction: bool = True,
+    ) -> str:
+        """Put tags in doubt, or note them where the store does not take that.
+
+        Returns the doubt's token, which is empty without a doubt.
+        """
         alone = not self._entries.store.shared and not self._app.testing
         if alone and not has_request_context():
             report_once(
                 "This process wrote to the database; a server that runs beside it on SimpleCache "
                 "does not hear of it: restart it, or set CACHE_TYPE=RedisCache."
             )
-        return self._entries.mark(touched)
+        token = self._entries.mark(touched)
+        if token is None and dialect is not None:
+            self._notes.add(connection, dialect, touched, in_transaction=in_transaction)
+        return token or ""
 
     def _note_text(self, sql: str, reads: Reads) -> None:
         """Say that raw SQL cannot be seen into; after a write nothing of the context is stored."""

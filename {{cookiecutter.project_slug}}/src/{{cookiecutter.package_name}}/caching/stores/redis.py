@@ -150,13 +150,13 @@ class RedisStore:
         with self._guarded():
             try:
                 reading = cast("int | None", self._invalidate(keys=keys, args=arguments))
-            except redis.OutOfMemoryError as error:
+            except redis.OutOfMemoryError:
                 # A full server that evicts nothing still deletes.
                 self._client.unlink(*keys)
-                self.breaker.failed(_store_error(error))
+                self.breaker.open()
                 reading = 0
             if self._has_followers:
-                self._client.ping()
+                self._client.ping()  # As confirm() does.
         return reading
 
     def store_entry(
@@ -205,11 +205,9 @@ class RedisStore:
     def _guarded(self) -> Iterator[None]:
         self.breaker.check()
         try:
-            with _store_errors():
-                yield
-        except StoreError as error:
-            self.breaker.failed(error)
-            raise
+            yield
+        except (redis.RedisError, OSError) as error:
+            raise self.breaker.failed(_store_error(error)) from error
 
     def _connected(self, connection: Any) -> None:
         """Learn on every new connection which server it reached.
