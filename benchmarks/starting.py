@@ -44,7 +44,7 @@ class Stock(MetaPathFinder, Loader):
         """Find what is in the package."""
         if not f"{name}.".startswith(f"{self.package}."):
             return None
-        return ModuleSpec(name, self, is_package=name == self.package)
+        return ModuleSpec(name, self, is_package=True)
 
     def exec_module(self, module: ModuleType) -> None:
         """Fill the module."""
@@ -54,9 +54,11 @@ class Stock(MetaPathFinder, Loader):
 
 
 def idle(name: str) -> Any:
-    """Return a function that does nothing, for any name but those of Python itself."""
+    """Return a class or a function that does nothing, for any name but those of Python itself."""
     if name.startswith("__"):
         raise AttributeError(name)
+    if name[0].isupper():
+        return type(name, (Exception,), {})
     return lambda *_args, **_kwargs: None
 
 
