@@ -90,7 +90,7 @@ def coherence(project: Project, environment: Path, reads: int, *more: str) -> di
 def test_no_read_is_stale_while_tracking_connections_are_killed(
     project: Project, environment: Path
 ) -> None:
-    counted = coherence(project, environment, READS // 2, "kills=50", "drops=200")
+    counted = coherence(project, environment, READS // 2, "kills=100", "drops=200")
     assert counted["disturbed"]["tracking connection"] > READS // 200
 
 
