@@ -217,6 +217,22 @@ def test_a_request_does_not(shop):
     assert shop.test_client().get("/sleep").status_code == 503
 
 
+@pytest.mark.parametrize("fault", ["paused", "killed"])
+def test_a_view_that_has_its_answer_gives_it(postgres, shop, breaker, fault):
+    @shop.get("/just-in-time")
+    def just_in_time() -> str:
+        answer = load("extensions").db.session.execute(text("SELECT 45")).scalar()
+        postgres.signal(signal.SIGSTOP) if fault == "paused" else postgres.stop()
+        return str(answer)
+
+    answered = shop.test_client().get("/just-in-time")
+    assert (answered.status_code, answered.text) == (200, "45")
+    # The connection is not handed out again as if it were well.
+    assert shop.test_client().get("/api/number").status_code == 503
+    postgres.signal(signal.SIGCONT) if fault == "paused" else postgres.start()
+    wait_until(lambda: shop.test_client().get("/api/number").status_code == 200)
+
+
 def test_a_new_pool_is_guarded_too(shop, breaker):
     with shop.app_context():
         engine = load("extensions").db.engine

@@ -105,6 +105,15 @@ def _bounded(timeout_seconds: float) -> "type[Connection[Any]]":
                 self.pgconn.finish()
                 raise psycopg.OperationalError(f"no answer within {timeout} s") from None
 
+        def rollback(self) -> None:
+            try:
+                super().rollback()
+            except psycopg.OperationalError:
+                # The server does it for a connection that is lost. A request that has its answer
+                # by now would lose it: its session is closed after the view.
+                if not self.closed:
+                    raise
+
     return BoundedConnection
 
 
