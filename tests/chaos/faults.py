@@ -34,7 +34,6 @@ class Servers:
         self.stack = stack
         self.network = f"{stack.name}_inside"
         self.cli = f"{stack.project.answers['cache_server']}-cli"
-        self.password = ""
 
     def docker(self, *words: str, check: bool = True) -> str:
         """Run a command of the engine; return what it says."""
@@ -44,12 +43,8 @@ class Servers:
         return f"{self.stack.name}-{service}-{index}"
 
     def admin(self, *options: str) -> list[str]:
-        """Return the command that starts the cache server's client as its administrator.
-
-        The container's environment holds the password, until a fault has changed it.
-        """
-        changed = ["--env", f"REDISCLI_AUTH={self.password}"] if self.password else []
-        return ["docker", "exec", *options, *changed, self.container("cache"), self.cli]
+        """Return the command that starts the cache server's client as its administrator."""
+        return ["docker", "exec", *options, self.container("cache"), self.cli, "--user", "admin"]
 
     def ask(self, *command: str) -> str:
         """Send the cache server one command."""
@@ -102,8 +97,8 @@ class Servers:
         return time.monotonic()
 
     def cache_answers(self) -> float:
-        command = [*self.admin()[1:-1], "sh", "-c", f"{self.cli} ping | grep -q PONG"]
-        return self.until(*command)
+        ping = f"{self.cli} --user admin ping | grep -q PONG"
+        return self.until("exec", self.container("cache"), "sh", "-c", ping)
 
     def database_answers(self) -> float:
         ready = ("pg_isready", "--quiet", "--host=127.0.0.1", "--username=app", "--dbname=app")
@@ -191,15 +186,11 @@ def password_changed(servers: Servers, seconds: float) -> float:
     change_password(servers, user, OTHER_PASSWORD)
     time.sleep(seconds)
     change_password(servers, user, password)
-    servers.password = ""
     return servers.cache_answers()
 
 
 def change_password(servers: Servers, user: str, password: str) -> None:
-    is_mine = servers.ask("ACL", "WHOAMI") == user
     servers.ask("ACL", "SETUSER", user, "resetpass", f">{password}")
-    if is_mine:
-        servers.password = password
     with servers.console() as send:
         kill_connections(send)
 

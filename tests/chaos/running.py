@@ -29,10 +29,13 @@ services:
 volumes:
   snapshot:
 """
-#: A view as the project has it, and as somebody would write it who lets a page be old.
-HOME, HOME_WITH_GRACE = (
-    f"@cache.cached({how})\ndef home()" for how in ("timeout=300", "timeout=2, grace=600")
+#: A page as the project has it, and one that is within its grace soon.
+HOME, HOME_WITHIN_GRACE = (
+    f"@cache.cached(timeout={seconds}, grace=3600)\ndef home()" for seconds in (300, 2)
 )
+#: The cache server's users as the project has them, and with one more, who may do all.
+USERS = 'echo "user default off"'
+USERS_WITH_ADMIN = f'{USERS}; echo "user admin on nopass ~* &* +@all"'
 #: So many products of the first list are written.
 WRITTEN = 6
 PERSON, PASSWORD = "ada", "a-long-password"
@@ -42,13 +45,17 @@ LOOKS = 4
 
 def prepare(stack: Stack) -> None:
     """Make a stack's project ready, before it is built."""
-    views = stack.project.package / "catalog" / "views.py"
-    source = views.read_text(encoding="utf-8")
-    assert source.count(HOME) == 1
-    views.write_text(source.replace(HOME, HOME_WITH_GRACE), encoding="utf-8")
+    replace(stack.project.package / "catalog" / "views.py", HOME, HOME_WITHIN_GRACE)
+    replace(stack.project.path / "compose.yaml", USERS, USERS_WITH_ADMIN)
     (stack.project.path / "chaos.yaml").write_text(VOLUME, encoding="utf-8")
     shutil.copytree(HERE / "stock", stack.project.path / "stock")
     choose(stack, "ours")
+
+
+def replace(file: Path, old: str, new: str) -> None:
+    source = file.read_text(encoding="utf-8")
+    assert source.count(old) == 1
+    file.write_text(source.replace(old, new), encoding="utf-8")
 
 
 def choose(stack: Stack, subject: str) -> None:
