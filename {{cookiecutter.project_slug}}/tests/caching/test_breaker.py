@@ -147,6 +147,14 @@ def test_while_it_is_away_one_thread_computes_and_the_others_wait(shop: Shop) ->
         assert {answer.result() for answer in answers} == {before + 1}
 
 
+def test_so_it_is_without_a_near_cache(server: Server) -> None:
+    with Shop(server, CACHE_NEAR_BYTES=0) as shop:
+        wait_until(shop.is_hit)
+        away(shop)
+        first = shop.value(7)
+        assert [shop.value(7) for _ in range(5)] == [first] * 5
+
+
 def test_what_was_computed_meanwhile_is_served_for_seconds_only(shop: Shop) -> None:
     shop.entries.standby.seconds = 1
     away(shop)

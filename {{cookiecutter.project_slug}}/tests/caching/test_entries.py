@@ -1,5 +1,6 @@
 """Entries' bytes, and what happens where somebody else wrote into the store."""
 
+import dataclasses
 import json
 import os
 import time
@@ -164,6 +165,26 @@ def test_a_value_that_cannot_be_decoded_is_a_miss_that_heals_and_is_counted(
         assert [memoized(), memoized()] == ["value"] * 2
         assert cache.entries.counts["undecodable value"] == 2
         assert cache.entries.counts["unauthentic entry"] == 0
+
+
+def test_a_page_that_is_none_is_filled_anew_and_counted(app: Flask, cache: Any) -> None:
+    @app.get("/page")
+    @cache.cached(60)
+    def page() -> str:
+        return "a page"
+
+    client = app.test_client()
+    client.get("/page")
+    key = "page:http://localhost/page"
+    with app.app_context():
+        entry = cache.entries.sealer.open(key, stored(cache, key))
+        no_page = dataclasses.replace(entry, value=b"no page")
+        cache.entries.store.put(entry_key(cache, key), cache.entries.sealer.seal(key, no_page), 60)
+        cache.entries._drop_copies(key)
+    assert [client.get("/page").text for _ in range(3)] == ["a page"] * 3
+    with app.app_context():
+        assert cache.entries.counts["undecodable value"] == 1
+    assert "; hit" in client.get("/page").headers["Cache-Status"]
 
 
 @pytest.mark.parametrize("write", ["add", "set", "delete"])

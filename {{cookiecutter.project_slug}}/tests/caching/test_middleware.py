@@ -1,5 +1,6 @@
 """Page middleware: what is served before Flask, and that nobody can tell."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -77,6 +78,13 @@ def site(app: Flask, cache: Any) -> Site:
 def test_a_known_page_is_served_without_flask(site: Site) -> None:
     assert site.passed()
     assert site.filled == 1
+
+
+def test_what_is_no_page_goes_on_to_flask(site: Site) -> None:
+    assert site.passed()
+    (copy,) = site.cache.entries.near._copies.values()
+    copy.decoded, copy.entry = None, dataclasses.replace(copy.entry, value=b"no page")
+    assert site.ask().text == TEXT
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -142,7 +142,9 @@ class Cache(flask_caching.Cache):
         store = connect(settings)
         if store is None:
             return None
-        standby = Standby(settings["CACHE_DEGRADED_SECONDS"], settings["CACHE_NEAR_BYTES"])
+        # Also where nothing is kept while the store is there.
+        standby_bytes = settings["CACHE_NEAR_BYTES"] or _DEFAULTS["CACHE_NEAR_BYTES"]
+        standby = Standby(settings["CACHE_DEGRADED_SECONDS"], standby_bytes)
         entries = Entries(
             store,
             Sealer(

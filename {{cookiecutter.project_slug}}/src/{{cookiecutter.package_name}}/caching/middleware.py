@@ -94,7 +94,10 @@ class PageMiddleware:
         entry, now = copy.entry, time.time()
         if now >= entry.fresh_until:
             return None
-        page = self._prepared(copy, environ)
+        try:
+            page = self._prepared(copy, environ)
+        except Exception:
+            return None  # The way by Flask heals it.
         if page.second != int(now):
             page.changing, page.second = per_response_headers(entry, self._app.config), int(now)
         condition = environ.get("HTTP_IF_NONE_MATCH")

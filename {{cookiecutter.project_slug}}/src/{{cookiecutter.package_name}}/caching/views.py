@@ -4,6 +4,7 @@ import io
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -118,13 +119,21 @@ def serve_page(
     key = own(bounded(text))
     # A refill of its own would know neither the user nor the tenant.
     in_foreground = page_options.private or own("") or _REFILL in request.environ
-    outcome = entries.fetch(
+    fetch = partial(
+        entries.fetch,
         key,
         lambda: _fill(call, options, page_options, lambda status: _may_add(entries, key, status)),
         policy,
-        renew=renew,
         refill=None if in_foreground else _refill(declared),
     )
+    outcome = fetch(renew=renew)
+    try:
+        page = _decoded(outcome)
+    except Exception as error:
+        entries.count("undecodable value")
+        report_once(f"A page's entry cannot be decoded, so it is filled anew: {error!r}")
+        outcome = fetch(renew=True)
+        page = _decoded(outcome)
     if page_options.stands_alone:
         names = frozenset(environ_name(name) for name in declared.headers)
         request.environ[_ANSWERED] = key, names
@@ -133,7 +142,7 @@ def serve_page(
             lambda response: _with_status(_varied(response, page_options), outcome, key)
         )
         raise outcome.result
-    response = _response(outcome)
+    response = _response(outcome, page)
     if outcome.entry is not None:
         response.headers.extend(surrogate_keys(outcome.entry, current_app.config))
     if page_options.hit_indication and outcome.status == "hit":
@@ -276,13 +285,19 @@ def _keep_from_guessing(response: Response) -> None:
             response.add_etag()
 
 
-def _response(outcome: Outcome) -> Response:
+def _decoded(outcome: Outcome) -> Page | None:
+    """Return the page of an entry, in the form that this client accepts."""
+    if outcome.entry is None:
+        return None
+    gzipped = accepts_gzip(request.environ.get("HTTP_ACCEPT_ENCODING", ""))
+    return Page.decode(outcome.entry.value).representation(gzipped)
+
+
+def _response(outcome: Outcome, page: Page | None) -> Response:
     """Make the response, and answer a condition after the cache (RFC 9110, 13), never before."""
     answer: Response | None = outcome.result
-    if outcome.entry is None:
+    if outcome.entry is None or page is None:
         return answer  # type: ignore[return-value]
-    gzipped = accepts_gzip(request.environ.get("HTTP_ACCEPT_ENCODING", ""))
-    page = Page.decode(outcome.entry.value).representation(gzipped)
     response = page.response(current_app.response_class)
     if answer is not None:
         response.call_on_close(answer.close)

@@ -266,7 +266,8 @@ class Tracking:
                         raise OSError(f"Redis: {message}")
                     messages.append(message)
         except (BlockingIOError, ssl.SSLWantReadError):
-            return size, messages, not self._reader.has_data()
+            # Where something lay there and nothing came out, it was a part of a TLS record.
+            return size, messages, size > 0 and not self._reader.has_data()
 
     def _next(self) -> Any:
         """Return the next complete message, or ``False``."""
