@@ -210,6 +210,13 @@ def test_copies_stand_by_after_the_server_was_lost(tmp_path: Path) -> None:
         assert shop.value() > copied
 
 
+def test_a_process_that_follows_the_server_knows_before_it_asks(tmp_path: Path) -> None:
+    with made("RedisCache", tmp_path) as server, Shop(server) as shop:
+        wait_until(lambda: shop.is_hit() and shop.follows())
+        server.kill()
+        wait_until(lambda: shop.breaker.is_away)
+
+
 @pytest.mark.parametrize("write", ["set", "delete", "clear", "invalidate"])
 def test_a_write_that_the_store_did_not_take_is_made_up_for(shop: Shop, write: str) -> None:
     with shop.app.app_context():
@@ -288,6 +295,31 @@ class TestRefusingServer:
         admin.config_set("maxmemory", "0")
         wait_until(lambda: not shop.breaker.is_open)
         wait_until(shop.is_hit)
+
+    @pytest.mark.parametrize("write", ["invalidate", "delete", "clear"])
+    def test_what_goes_on_reading_a_full_one_hears_of_writes(
+        self, shop: Shop, admin: redis.Redis, write: str
+    ) -> None:
+        with Shop(shop.server) as other:
+            other.fills = 100
+            with shop.app.app_context():
+                shop.cache.set("name", "old")
+            kept = shop.value()
+            wait_until(lambda: other.value() == kept and other.follows())
+            admin.config_set("maxmemory-policy", "noeviction")
+            admin.config_set("maxmemory", "1")
+            shop.value(7)
+            wait_until(lambda: shop.breaker.is_away)
+            with shop.app.app_context():
+                if write == "invalidate":
+                    shop.cache.delete_memoized(shop._value)
+                elif write == "delete":
+                    shop.cache.delete("name")
+                else:
+                    shop.cache.clear()
+            with other.app.app_context():
+                assert other.cache.get("name") is None
+            assert write == "delete" or other.value() > 100
 
     def test_a_replica_that_takes_no_writes(
         self, shop: Shop, admin: redis.Redis, tmp_path: Path

@@ -127,6 +127,8 @@ def test_a_killed_connection_comes_back_and_nothing_is_missed(
     other_app, other = make_app()
     function, others = (each.memoize(60)(value_of) for each in (cache, other))
     for expected in range(1, 20):
+        # Until the server has answered again, the process goes on without it.
+        wait_until(lambda: not cache.entries.store.breaker.is_open)
         assert [call(app, function, 7)[1] for _ in range(3)] == [expected] * 3
         for client in server.client_list():
             if client["name"] == "app-near":

@@ -423,9 +423,11 @@ class Entries:
         else:
             # Where the answer is lost it may be held: to release what one does not hold is no harm.
             lease.held = True
-            lease.held, (clock, generation, sealed, *values) = self.store.add_then_get_many(
-                lease.key, lease.token, self._lease_seconds, names
+            lease.held, (holder, clock, generation, sealed, *values) = self.store.add_then_get_many(
+                lease.key, lease.token, self._lease_seconds, [lease.key, *names]
             )
+            if not lease.held:
+                self._release_foreign(lease.key, holder)
         current = self._note(reads, clock, generation)
         entry = self.sealer.open(key, sealed)
         # Not again by the second look, which comes with the lease.
@@ -485,7 +487,10 @@ class Entries:
         deadline = time.monotonic() + 2 * _STARTING_SECONDS
         while True:
             leading = self.store.add(lease, token, _STARTING_SECONDS)
-            clock, generation = self.store.get_many([self._clock, self._generation])
+            names = [lease, self._clock, self._generation]
+            holder, clock, generation = self.store.get_many(names)
+            if not leading:
+                self._release_foreign(lease, holder)
             if leading and not self._stands(clock, generation):
                 self.store.put(self._generation, self._new_generation(), None)
                 if not is_reading(clock):
@@ -581,7 +586,12 @@ class Entries:
         self._tell(None)
 
     def _end_generation(self) -> None:
-        self.store.put(self._generation, self._new_generation(), None)
+        try:
+            self.store.put(self._generation, self._new_generation(), None)
+        except StoreError:
+            if self.store.breaker.failure != "full":
+                raise
+            self.store.delete([self._clock])
         self.store.confirm()
 
     def _tell(self, tags: frozenset[str] | None) -> None:
@@ -725,6 +735,11 @@ class Entries:
             # Else who comes next would wait for nobody.
             self._failed(error)
             self._postpone(partial(self.store.release, lease.key, lease.token))
+
+    def _release_foreign(self, name: str, holder: bytes | None) -> None:
+        """Delete what lies in the place of a lease and is none: nobody would release it."""
+        if holder is not None and not _TOKEN.fullmatch(holder):
+            self.store.release(name, holder)
 
     def _free_lease(self, name: str) -> None:
         """Delete what was waited for in vain and is no lease of ours: it may never expire."""

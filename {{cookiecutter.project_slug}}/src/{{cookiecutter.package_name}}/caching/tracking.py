@@ -251,6 +251,9 @@ class Tracker:
 
     def _lose(self, error: OSError) -> None:
         logger.info("The near cache lost its connection, and makes it anew: %s", error)
+        if not self._closed.is_set():
+            # Before requests find out, each by a wait of its own.
+            self._store.breaker.open()
         if self._connection is not None:
             self._connection.close()
         self._connection = None

@@ -43,14 +43,19 @@ class CircuitBreaker:
         self._demands = 0
         self.is_open = False
         self.is_away = False
+        #: Why it is open, where the server said it.
+        self.failure: Failure | None = None
         #: Called by the probing thread when the server answers; if it raises, nothing is closed.
         self.before_closing: Callable[[], None] = lambda: None
 
-    def check(self) -> None:
+    def check(self, unless: Failure | None = None) -> None:
         """Pass while it is closed, and for the probing thread.
 
+        :param unless: a reason for which it may be open and what is to be done will succeed.
         :raises StoreError: at once, where it is open.
         """
+        if self.is_open and unless is not None and self.failure == unless:
+            return
         if self.is_open and threading.current_thread() is not (thread := self._thread):
             if thread is None or not thread.is_alive():
                 self._start()
@@ -59,13 +64,14 @@ class CircuitBreaker:
     def failed(self, error: StoreError) -> StoreError:
         """Open it if the next call would fail, too; returns the error."""
         if error.failure in _OPENING:
-            self.open()
+            self.open(error.failure)
         return error
 
-    def open(self) -> None:
+    def open(self, failure: Failure | None = None) -> None:
         """Open it, and close it when the server answers and ``before_closing`` is done."""
         with self._lock:
             self._demands += 1
+            self.failure = failure or self.failure
             if not self.is_open:
                 self.is_open = True
                 self._settled.clear()
@@ -106,6 +112,8 @@ class CircuitBreaker:
                     return
 
     def _note_away(self, error: Exception) -> None:
+        if isinstance(error, StoreError):
+            self.failure = error.failure
         if not self.is_away:
             self.is_away = True
             known = isinstance(error, StoreError)
@@ -122,6 +130,7 @@ class CircuitBreaker:
             if self.is_away:
                 logger.warning("%s is back.", self._name)
             self.is_open = self.is_away = False
+            self.failure = None
             self._thread = None
             self._settled.set()
             return True

@@ -134,7 +134,8 @@ class RedisStore:
         return bool(added), values
 
     def delete(self, keys: Sequence[str]) -> None:
-        with self._guarded():
+        # A full server that evicts nothing still deletes.
+        with self._guarded(unless="full"):
             self._client.unlink(*keys)
 
     def release(self, key: str, token: bytes) -> None:
@@ -147,13 +148,12 @@ class RedisStore:
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         keys, arguments = [clock, *tags], (token, TAG_SECONDS, FIRST_READING, AHEAD_SECONDS)
-        with self._guarded():
+        with self._guarded(unless="full"):
             try:
                 reading = cast("int | None", self._invalidate(keys=keys, args=arguments))
             except redis.OutOfMemoryError:
-                # A full server that evicts nothing still deletes.
                 self._client.unlink(*keys)
-                self.breaker.open()
+                self.breaker.open("full")
                 reading = 0
             if self._has_followers:
                 self._client.ping()  # As confirm() does.
@@ -178,7 +178,7 @@ class RedisStore:
         # With io-threads a reply can overtake what the followers are told of its command; the
         # reply to one more command cannot.
         if self._has_followers:
-            with self._guarded():
+            with self._guarded(unless="full"):
                 self._client.ping()
 
     def server(self) -> str:
@@ -202,8 +202,8 @@ class RedisStore:
             self._client.set(self._probed, b"", px=1000)
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        self.breaker.check()
+    def _guarded(self, unless: Failure | None = None) -> Iterator[None]:
+        self.breaker.check(unless)
         try:
             yield
         except (redis.RedisError, OSError) as error:
