@@ -1,15 +1,16 @@
 """What users see while servers of the stack fail, on a real engine and under a steady load.
 
-`CHAOS=1 .venv/bin/pytest tests/test_chaos.py` takes minutes; with `CHAOS_FULL=1` it is the long
-form, which judges times, too, and does the same to stock Flask-Caching. Both leave a table in
-build/chaos/.
+Without more it is one fault of each kind, for seconds. `CHAOS=1 .venv/bin/pytest
+tests/test_chaos.py` is all of them; with `CHAOS_FULL=1` it is the long form, which judges times,
+too, and does the same to stock Flask-Caching. Each leaves a table in build/chaos/.
 """
 
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from baking import ROOT
@@ -47,6 +48,11 @@ REPORT = ROOT / "build" / "chaos"
 docker = pytest.mark.docker
 only_asked = pytest.mark.skipif(
     not FULL and os.environ.get("CHAOS") != "1", reason="minutes of faults: CHAOS=1 or CHAOS_FULL=1"
+)
+#: What is done unasked, too.
+ALWAYS = (
+    *("SIGSTOP and SIGCONT", "restarted from an old snapshot", "filled, refusing"),
+    *("database SIGKILL and restart", "web SIGTERM"),
 )
 only_full = pytest.mark.skipif(not FULL, reason="a comparison with stock: CHAOS_FULL=1")
 
@@ -275,13 +281,17 @@ def check_times(row: Row) -> None:
     assert row.recovery <= RECOVERY_SECONDS
 
 
-@only_asked
+def chosen(names: Iterable[str]) -> list[Any]:
+    """Return the names of faults, marked where they have to be asked for."""
+    return [pytest.param(name, marks=() if name in ALWAYS else only_asked) for name in names]
+
+
 @needs_engine
 @docker
 class TestOurs:
     """Faults of one stack after the other, and a load that goes on through all of them."""
 
-    @pytest.mark.parametrize("name", faults.CACHE)
+    @pytest.mark.parametrize("name", chosen(faults.CACHE))
     def test_of_a_fault_of_the_cache_server_users_see_nothing(
         self, ours: Users, null_p99: float, name: str
     ) -> None:
@@ -290,7 +300,7 @@ class TestOurs:
         check_nothing_is_stale(row, ALLOWED_SECONDS)
         check_times(row)
 
-    @pytest.mark.parametrize("name", faults.DATABASE)
+    @pytest.mark.parametrize("name", chosen(faults.DATABASE))
     def test_of_a_fault_of_the_database_users_are_told_or_see_nothing(
         self, ours: Users, null_p99: float, name: str
     ) -> None:
@@ -301,7 +311,7 @@ class TestOurs:
         check_nothing_is_stale(row)
         assert row.recovery <= RECOVERY_SECONDS
 
-    @pytest.mark.parametrize("name", faults.WEB)
+    @pytest.mark.parametrize("name", chosen(faults.WEB))
     def test_of_a_web_server_that_goes_a_proxy_hides_all(
         self, ours: Users, null_p99: float, name: str
     ) -> None:
@@ -315,7 +325,6 @@ class TestOurs:
 
 
 @only_full
-@only_asked
 @needs_engine
 @docker
 class TestStock:
