@@ -1,5 +1,6 @@
 """Generated projects pass their own checks, in one environment that they all share."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -49,20 +50,29 @@ def test_a_pairwise_selection_lints_and_collects_its_tests(
     assert "test" in collected.stdout
 
 
-@pytest.mark.parametrize("answers", [FIRST, LAST], ids=["first", "last"])
-def test_the_extremes_pass_all_their_tests_and_hooks(
-    tmp_path: Path, environment: Path, answers: dict[str, str]
+def test_the_extremes_and_a_project_without_the_example_pass_all_their_tests_and_hooks(
+    tmp_path: Path, environment: Path
 ) -> None:
-    project = bake(tmp_path, **answers)
-    # What it covers is the same with any answers; to count it takes a third more time.
-    options = "" if answers is FIRST else "--no-cov -W ignore::pytest_cov.CovDisabledWarning"
-    print(make(project, environment, "test", pytest_options=options))
-    make(project, environment, "hooks")
+    first, last = bake(tmp_path / "first", **FIRST), bake(tmp_path / "last", **LAST)
+    without = bake(tmp_path / "without")
 
+    def test_first() -> None:
+        make(first, environment, "test")
+        make(first, environment, "hooks")
 
-def test_without_the_example_a_project_passes_too(tmp_path: Path, environment: Path) -> None:
-    project = bake(tmp_path)
-    make(project, environment, "remove-example")
-    assert not (project.package / "catalog").exists()
-    make(project, environment, "lint")
-    make(project, environment, "test")
+    def test_last() -> None:
+        # What it covers is the same with any answers; to count it takes a third more time.
+        options = "--no-cov -W ignore::pytest_cov.CovDisabledWarning"
+        make(last, environment, "test", pytest_options=options)
+        make(last, environment, "hooks")
+
+    def test_without_the_example() -> None:
+        make(without, environment, "remove-example")
+        assert not (without.package / "catalog").exists()
+        make(without, environment, "lint")
+        make(without, environment, "test")
+
+    # Two at a time: each waits for servers more than it computes.
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(e) for e in (test_first, test_last, test_without_the_example)]:
+            done.result()
