@@ -20,7 +20,7 @@ def test_the_selection_holds_every_pair_of_answers() -> None:
     assert len(pairwise()) < len(product()) / 10
 
 
-def make(project: Project, environment: Path, *arguments: str, pytest_options: str = "") -> str:
+def make(project: Project, environment: Path, *arguments: str) -> str:
     """Run the project's own make with the shared environment in place of a new .venv.
 
     The folder's package is found by PYTHONPATH, for the environment has no project installed.
@@ -33,7 +33,6 @@ def make(project: Project, environment: Path, *arguments: str, pytest_options: s
         PYTHONPATH=str(project.path / "src"),
         MYPY_CACHE_DIR=str(environment.parent / "mypy"),
         timeout=1200,
-        PYTEST_ADDOPTS=pytest_options,
     )
     return result.stdout + result.stderr
 
@@ -56,15 +55,9 @@ def test_the_extremes_and_a_project_without_the_example_pass_all_their_tests_and
     first, last = bake(tmp_path / "first", **FIRST), bake(tmp_path / "last", **LAST)
     without = bake(tmp_path / "without")
 
-    def test_first() -> None:
-        make(first, environment, "test")
-        make(first, environment, "hooks")
-
-    def test_last() -> None:
-        # What it covers is the same with any answers; to count it takes a third more time.
-        options = "--no-cov -W ignore::pytest_cov.CovDisabledWarning"
-        make(last, environment, "test", pytest_options=options)
-        make(last, environment, "hooks")
+    def test_and_hooks(project: Project) -> None:
+        make(project, environment, "test")
+        make(project, environment, "hooks")
 
     def test_without_the_example() -> None:
         make(without, environment, "remove-example")
@@ -74,5 +67,6 @@ def test_the_extremes_and_a_project_without_the_example_pass_all_their_tests_and
 
     # Two at a time: each waits for servers more than it computes.
     with ThreadPoolExecutor(2) as pool:
-        for done in [pool.submit(e) for e in (test_first, test_last, test_without_the_example)]:
+        running = [pool.submit(test_and_hooks, project) for project in (first, last)]
+        for done in [*running, pool.submit(test_without_the_example)]:
             done.result()

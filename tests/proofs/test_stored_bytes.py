@@ -11,7 +11,7 @@ import pytest
 from baking import Project
 from running import SHARED_BACKENDS, run_program
 
-VALUES = int(os.environ.get("PROOF_VALUES", "1500"))
+VALUES = int(os.environ.get("PROOF_VALUES", "3000"))
 #: With copies, and on Memcached, fewer show the same.
 SHARE = 10
 #: A sabotaged look is found out long before.

@@ -130,6 +130,7 @@ def serve_page(
     try:
         page = _decoded(outcome)
     except Exception as error:
+        # Who can seal an entry may have put anything there: it is no page, in any way.
         entries.count("undecodable value")
         report_once(f"A page's entry cannot be decoded, so it is filled anew: {error!r}")
         outcome = fetch(renew=True)
