@@ -745,8 +745,9 @@ class Entries:
         """Delete what was waited for in vain and is no lease of ours: it may never expire."""
         try:
             (token,) = self.store.get_many([name])
-            if token is None or not _TOKEN.fullmatch(token):
+            if token is None:
                 self.store.delete([name])
+            self._release_foreign(name, token)
         except StoreError as error:
             self._failed(error)
 
