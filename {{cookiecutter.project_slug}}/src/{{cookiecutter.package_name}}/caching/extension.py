@@ -31,6 +31,7 @@ from .keys import CallKey, bounded, refuse_nameless
 from .options import Options, Timeout, cache_control_of, check_tags, checked
 from .reads import current_reads
 from .standby import Standby
+from .statistics import Level
 from .stores import connect
 from .values import decode, encode
 from .views import PageOptions, is_current_view, path_key, serve_page, view_tag
@@ -303,9 +304,15 @@ class Cache(flask_caching.Cache):
             @functools.wraps(function)
             def decorated(*args: Any, **kwargs: Any) -> Any:
                 entries = self.entries
-                if entries is None or self._bypass_cache(unless, function, *args, **kwargs):
+                if entries is None:
                     return function(*args, **kwargs)
-                if has_request_context() and is_current_view(decorated):
+                is_view = has_request_context() and is_current_view(decorated)
+                if self._bypass_cache(unless, function, *args, **kwargs):
+                    name = (request.endpoint or "") if is_view else options.name
+                    level: Level = "page" if is_view else "function"
+                    entries.statistics.lookups(level, name).count("bypass")
+                    return function(*args, **kwargs)
+                if is_view:
                     chosen = page_options(args, kwargs)
                     return self._page(entries, decorated, options, chosen, args, kwargs)
                 key = function_key(args, kwargs)
@@ -404,9 +411,10 @@ class Cache(flask_caching.Cache):
             @functools.wraps(function)
             def decorated(*args: Any, **kwargs: Any) -> Any:
                 entries = self.entries
-                if entries is None or (
-                    unless is not None and self._bypass_cache(unless, function, *args, **kwargs)
-                ):
+                if entries is None:
+                    return function(*args, **kwargs)
+                if unless is not None and self._bypass_cache(unless, function, *args, **kwargs):
+                    entries.statistics.lookups("function", options.name).count("bypass")
                     return function(*args, **kwargs)
                 key = make_cache_key(function, *args, **kwargs)
                 return self._value(
@@ -431,17 +439,18 @@ class Cache(flask_caching.Cache):
 
         return decorate
 
-    def fragment(self, key: str, timeout: Any, caller: Callable[[], str]) -> Any:
-        """Cache a part of a template, as ``{% cache %}`` does."""
-        options = Options(f"The fragment {key}", None, None, None, None, (), None, 0.0)
+    def fragment(self, key: str, name: str, timeout: Any, caller: Callable[[], str]) -> Any:
+        """Cache a part of a template, as ``{% cache %}`` does; its key holds its name."""
+        options = Options(f"The fragment {name}", None, None, None, None, (), None, 0.0)
         entries, own_key = self.entries, self._own(key)
         if entries is None:
             return caller()
-        for value in copied_value(entries, own_key):
+        lookups = entries.statistics.lookups("fragment", name)
+        for value in copied_value(entries, own_key, lookups):
             return value
         policy = options.policy(normalize_timeout(timeout), self._app().config)
         fetched = fetch_value(
-            entries, own_key, caller, policy, options, kind="fragments", in_background=False
+            entries, own_key, caller, policy, options, lookups, in_background=False
         )
         return fetched[0]
 
@@ -530,8 +539,9 @@ class Cache(flask_caching.Cache):
         signals: Any,
     ) -> Any:
         own_key, config = self._own(key), self._app().config
+        lookups = entries.statistics.lookups("function", options.name)
         if options.is_plain and not config["CACHE_ENABLE_SIGNALS"]:
-            for value in copied_value(entries, own_key):
+            for value in copied_value(entries, own_key, lookups):
                 return value
         tags = tags_of(*args, **kwargs) if tags_of is not None else []
         fetch = functools.partial(
@@ -541,7 +551,7 @@ class Cache(flask_caching.Cache):
             functools.partial(decorated.uncached, *args, **kwargs),
             options.policy(decorated.cache_timeout, config, *tags),
             options,
-            kind=options.name,
+            lookups,
             # In the background nobody names the tenant any more.
             in_background=not self._name_tenant(),
         )

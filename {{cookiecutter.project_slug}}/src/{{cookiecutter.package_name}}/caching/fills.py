@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from .board import Board
 from .entries import Entry, Sealer
 from .keys import bounded, encodable
 from .limits import NewKeys
 from .reads import Reads, current_reads
 from .standby import Standby
+from .statistics import Cause, Fill, Lookups, Result, Statistics, Trace, origin
 from .stores import Store, StoreError, is_overdue, is_reading
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+State = Literal["fresh", "stale", "invalid", "cleared", "unreadable", "gone"]
 
 #: How many keys' tags a process remembers, so that a hit costs one round trip, not two.
 _REMEMBERED_KEYS = 10_000
@@ -91,22 +94,32 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a fetch was answered: by an entry (hit, stale) or by a computation (miss, bypass)."""
+    """How a fetch was answered: by an entry (hit, stale) or by a computation (miss, bypass).
+
+    :param waited: whether another fill was waited for.
+    :param near: whether the entry lay in this process.
+    """
 
     status: Literal["hit", "stale", "miss", "bypass"]
     entry: Entry | None = None
     result: Any = None
     stored: bool = False
     refused: str | None = None
+    waited: bool = False
+    near: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a lookup saw: an entry or none, its bytes, and whether it is valid."""
+    """What a lookup saw: an entry or none, its bytes, whether it is valid, and why it is not.
+
+    :param invalid: the tags that were raised or are missing, and the latest of their readings.
+    """
 
     entry: Entry | None = None
     valid: bool = False
     sealed: bytes | None = None
+    invalid: tuple[tuple[str, ...], int | None] = ((), None)
 
     def usable(self, grace: float) -> Entry | None:
         if self.entry is None or not self.valid:
@@ -118,6 +131,34 @@ class _Found:
         if self.entry is None or self.valid:
             return False
         return (self.entry.started or 0) >= (reads.started or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be fetched: the parameters of :meth:`Entries.fetch`."""
+
+    key: str
+    fill: Callable[[], Filled]
+    policy: Policy
+    lookups: Lookups
+    renew: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """What lies in the store under a key, for somebody who does not use it.
+
+    :param state: ``gone`` where nothing does.
+    :param entry: without its value's compression; ``None`` where it is gone or unreadable.
+    :param invalid: the tags of an invalid entry that were raised, or that are missing.
+    :param bytes: what it takes in the store.
+    """
+
+    key: str
+    state: State
+    entry: Entry | None = None
+    invalid: tuple[str, ...] = ()
+    bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -157,6 +198,8 @@ class Entries:
         self.near = near
         self.standby = standby
         self.sealer = sealer
+        self.statistics = Statistics()
+        self.board = Board(store, sealer, prefix)
         self._prefix = prefix
         self._release = release
         self._clock = f"{prefix}:clock"
@@ -188,14 +231,36 @@ class Entries:
 
     # -- fetching ------------------------------------------------------------------------
 
-    def fetch_copy(self, key: str) -> "Copy | None":
+    def fetch_copy(self, key: str, lookups: Lookups) -> "Copy | None":
         """Answer from a fresh copy in this process, if there is one; the context depends on it."""
         if self.near is None:
             return None
+        began = time.perf_counter() if self.statistics.traces else 0
         reads = current_reads()
         if reads.lost or not self._may_look(key, reads):
             return None
-        return self._copy(key, reads)
+        copy = self._copy(key, reads)
+        if copy is not None:
+            lookups.count("hit", near=True)
+            self._tally(reads, lookups, key, "hit", copy.entry, began)
+        return copy
+
+    def _tally(
+        self,
+        reads: Reads,
+        lookups: Lookups,
+        key: str,
+        result: Result,
+        entry: Entry | None,
+        began: float,
+    ) -> None:
+        """Note a lookup with the request that it was done for."""
+        reads.tally.results[result] = reads.tally.results.get(result, 0) + 1
+        if self.statistics.traces:
+            tags = entry.tags if entry is not None else ()
+            seconds = time.perf_counter() - began
+            trace = Trace(lookups.level, lookups.name, key, result, tags, seconds)
+            self.statistics.trace(reads.tally, trace)
 
     def _may_look(self, key: str, reads: Reads) -> bool:
         """Tell whether a context may look anything up, or must go past the cache."""
@@ -214,6 +279,7 @@ class Entries:
         key: str,
         fill: Callable[[], Filled],
         policy: Policy,
+        lookups: Lookups,
         *,
         renew: bool = False,
         refill: Callable[[], object] | None = None,
@@ -221,47 +287,56 @@ class Entries:
         """Answer from the entry of ``key``, or fill it: one fill at a time in all processes.
 
         :param fill: computes the value; what it reads becomes the entry's tags.
+        :param lookups: where it is counted.
         :param renew: fill in any case.
         :param refill: starts a fill in another context; where it is given, a stale entry is
             served while that runs in the background.
         """
+        began = time.perf_counter()
         reads = current_reads()
+        outcome = self._fetch(_Asked(key, fill, policy, lookups, renew), reads, refill)
+        result: Result = outcome.status
+        if outcome.waited and result == "hit":
+            result = "wait"
+        elif reads.lost and result == "bypass":
+            result = "error"
+        lookups.count(result, near=outcome.near)
+        self._tally(reads, lookups, key, result, outcome.entry, began)
+        return outcome
+
+    def _fetch(self, asked: _Asked, reads: Reads, refill: Callable[[], object] | None) -> Outcome:
+        key = asked.key
         if not self._may_look(key, reads):
-            return _past(fill)
+            return _past(asked.fill)
         if reads.lost:
-            return self._go_without(key, fill, policy, reads)
-        if not renew and (copy := self._copy(key, reads)):
-            return Outcome("hit", entry=copy.entry)
+            return self._go_without(asked, reads)
+        if not asked.renew and (copy := self._copy(key, reads)):
+            return Outcome("hit", entry=copy.entry, near=True)
         try:
-            found = _Found() if renew else self._find(key, reads)
+            found = _Found() if asked.renew else self._find(key, reads)
         except StoreError as error:
             self._lose(reads, error)
-            return self._go_without(key, fill, policy, reads)
-        entry = found.usable(policy.grace)
+            return self._go_without(asked, reads)
+        entry = found.usable(asked.policy.grace)
         if entry is not None and (entry.is_fresh() or refill is not None):
             if refill is not None and not entry.is_fresh():
                 self._refill_soon(key, refill)
+            self.statistics.found(key, asked.lookups, entry, len(found.sealed or b""))
             return _answer(entry, reads)
-        return self._fill_once(key, fill, policy, reads, entry, renew, found.sealed)
+        return self._fill_once(asked, reads, entry, found)
 
-    def _fill_once(
-        self,
-        key: str,
-        fill: Callable[[], Filled],
-        policy: Policy,
-        reads: Reads,
-        stale: Entry | None,
-        renew: bool,
-        seen: bytes | None,
-    ) -> Outcome:
+    def _fill_once(self, asked: _Asked, reads: Reads, stale: Entry | None, seen: _Found) -> Outcome:
         """Fill under a lease, or wait for who holds it; with a stale entry nobody waits.
 
-        :param seen: the bytes that the first look found: what was invalid then tells nothing
-            of what the leader will store.
+        :param seen: what the first look found: what was invalid then tells nothing of what the
+            leader will store.
         """
+        key, policy, renew = asked.key, asked.policy, asked.renew
         deadline = time.monotonic() + self._wait_seconds
         pause = 0.002
+        waited = False
         ignores_refusal = renew or stale is not None
+        found = seen
         while policy.timeout > 0 and (ignores_refusal or not self._is_refused(key)):
             with self._flight(key, 0 if stale else deadline - time.monotonic()) as leading:
                 lease = self._new_lease(key) if leading else None
@@ -270,10 +345,11 @@ class Entries:
                     held = lease is not None and lease.held
                     stale = found.usable(policy.grace)
                     if stale is not None and not renew and (stale.is_fresh() or not held):
-                        return _answer(stale, reads)
-                    dead_on_arrival = found.sealed != seen and found.is_dead_since(reads)
+                        return _answer(stale, reads, waited=waited or not leading)
+                    dead_on_arrival = found.sealed != seen.sealed and found.is_dead_since(reads)
                     if held and not dead_on_arrival:
-                        return self._fill(key, fill, policy, reads, stale, lease, renew)
+                        self.statistics.lease("taken")
+                        return self._fill(asked, reads, stale, found, lease)
                 except StoreError as error:
                     self._lose(reads, error)
                     break
@@ -282,49 +358,57 @@ class Entries:
             # Outside the flight: nobody else is to wait for a value that will be dead, too.
             if dead_on_arrival or renew:
                 break
+            if not waited:
+                waited = True
+                self.statistics.lease("waited")
             if time.monotonic() >= deadline:
+                self.statistics.lease("waited in vain")
                 self._free_lease(self._new_lease(key).key)
                 break
             time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
             pause = min(pause * 2, 0.05)
         if reads.lost:
-            return self._go_without(key, fill, policy, reads)
-        return self._fill(key, fill, policy, reads, stale, None, renew)
+            return self._go_without(asked, reads)
+        return self._fill(asked, reads, stale, found, None)
 
-    def _go_without(
-        self, key: str, fill: Callable[[], Filled], policy: Policy, reads: Reads
-    ) -> Outcome:
+    def _go_without(self, asked: _Asked, reads: Reads) -> Outcome:
         """Answer without the store; while it is away, one fill at a time in this process.
 
         What that computed stands in for the store, for seconds.
         """
-        if self._stands_by() and policy.timeout > 0 and not self._is_refused(key):
+        key = asked.key
+        if self._stands_by() and asked.policy.timeout > 0 and not self._is_refused(key):
             entry = self.standby.find(key, reads)
             if entry is None:
                 with self._flight(key, self._wait_seconds) as leading:
                     entry = self.standby.find(key, reads)
                     if leading and entry is None:
-                        return self._fill(key, fill, policy, reads, None, None, renew=False)
+                        return self._fill(asked, reads, None, _Found(), None)
             if entry is not None:
                 return _answer(entry, reads)
-        return self._fill(key, fill, policy, reads, None, None, renew=False)
+        return self._fill(asked, reads, None, _Found(), None)
 
     def _stands_by(self) -> bool:
         return self.store.breaker.is_away and self.standby.seconds > 0
 
     def _fill(
         self,
-        key: str,
-        fill: Callable[[], Filled],
-        policy: Policy,
+        asked: _Asked,
         reads: Reads,
         stale: Entry | None,
+        found: _Found,
         lease: _Lease | None,
-        renew: bool,
     ) -> Outcome:
+        """Compute the value, and store it where that may be; a stale entry stands in for a failure.
+
+        :param found: what lay in the store before.
+        """
+        key = asked.key
+        cause = self._cause(asked, found)
+        began = time.perf_counter()
         reads.filling.append(key)
         try:
-            filled = fill()
+            filled = asked.fill()
         except Exception:
             self._refuse(key, _FAILED_SECONDS)
             if stale is None:
@@ -334,13 +418,46 @@ class Entries:
             return _answer(stale, reads)
         finally:
             reads.filling.pop()
-        entry = self._entry(key, filled, policy, reads)
+        seconds = time.perf_counter() - began
+        entry = self._entry(key, filled, asked.policy, reads)
         if reads.lost:
             if entry is not None and self._stands_by():
                 self.standby.keep(key, entry, reads)
+            self._note_fill(asked, filled, cause, seconds, None, None)
             return Outcome("bypass", result=filled.result, refused=filled.refused)
-        stored = entry is not None and self._store(key, entry, reads, lease, renew)
+        size = None
+        if entry is not None:
+            size = self._store(key, entry, reads, lease, asked.renew)
+        self._note_fill(asked, filled, cause, seconds, entry, size)
+        stored = size is not None
         return Outcome("miss", entry if stored else None, filled.result, stored, filled.refused)
+
+    def _cause(self, asked: _Asked, found: _Found) -> Cause:
+        """Tell why an entry has to be filled."""
+        if asked.renew:
+            return Cause("renewed")
+        if found.entry is None:
+            unreadable = found.sealed is not None
+            return Cause("unreadable" if unreadable else self.statistics.absence(asked.key))
+        if found.valid:
+            return Cause("expired")
+        tags, reading = found.invalid
+        return Cause("invalidated", tags, reading) if tags else Cause("cleared")
+
+    def _note_fill(
+        self,
+        asked: _Asked,
+        filled: Filled,
+        cause: Cause,
+        seconds: float,
+        entry: Entry | None,
+        size: int | None,
+    ) -> None:
+        fill = Fill(
+            time.time(), asked.lookups.level, asked.lookups.name, asked.key, seconds, size,
+            filled.refused, cause,
+        )  # fmt: skip
+        self.statistics.filled(asked.lookups, fill, asked.policy.timeout, entry)
 
     def _refuse(self, key: str, seconds: float) -> None:
         """Remember that there was nothing to store: who waits for the next one waits in vain."""
@@ -381,14 +498,16 @@ class Entries:
 
     def _store(
         self, key: str, entry: Entry, reads: Reads, lease: _Lease | None, renew: bool
-    ) -> bool:
+    ) -> int | None:
+        """Store an entry; returns its bytes in the store, or ``None`` where it was not taken."""
         # Without a reading it would be a plain value, which no tag can make invalid.
         if reads.started is None:
-            return False
+            return None
+        sealed = self.sealer.seal(key, entry)
         try:
             self.store.store_entry(
                 self._entry_key(key),
-                self.sealer.seal(key, entry),
+                sealed,
                 entry.kept_until - entry.stored_at,
                 self._clock,
                 [self._tag_key(tag) for tag in entry.tags],
@@ -398,13 +517,13 @@ class Entries:
                 self._drop_copies(key)
         except StoreError as error:
             self._failed(error)
-            return False
+            return None
         if lease is not None:
             lease.held = False
         with self._lock:
             self._refused.pop(key, None)
         self._keep(self._tags_of, key, entry.tags)
-        return True
+        return len(sealed)
 
     # -- looking up ----------------------------------------------------------------------
 
@@ -441,14 +560,33 @@ class Entries:
         else:
             entry = replace(entry, tags=known)  # One tuple in this process, not two.
         now = time.time()
-        tags = zip(entry.tags, values, strict=True)
+        tags = list(zip(entry.tags, values, strict=True))
         if overdue := [tag for tag, value in tags if is_overdue(value, now)]:
             self.invalidate(overdue)
         valid = entry.is_valid(current, values)
+        if not valid:
+            return _Found(entry, sealed=sealed, invalid=_invalid(entry.started or 0, tags))
         # A plain value has no beginning, so a copy of it could not be told from a later one.
-        if valid and self.near is not None and entry.started is not None:
+        if self.near is not None and entry.started is not None:
             self.near.keep(key, entry, values, epoch)
-        return _Found(entry, valid, sealed)
+        return _Found(entry, True, sealed)
+
+    def peek(self, keys: Sequence[str]) -> list[Peek]:
+        """Look at entries in two round trips, and change nothing.
+
+        :raises StoreError: where the store does not answer.
+        """
+        generation, *sealed = self.store.get_many(
+            [self._generation, *(self._entry_key(key) for key in keys)]
+        )
+        opened = [self.sealer.open(key, value) for key, value in zip(keys, sealed, strict=True)]
+        tags = list({tag for entry in opened if entry is not None for tag in entry.tags})
+        values = dict(zip(tags, self._tag_values(tags), strict=True))
+        name = (generation or b"").decode("latin-1")
+        return [
+            _peek(key, value, entry, name, values)
+            for key, value, entry in zip(keys, sealed, opened, strict=True)
+        ]
 
     def observe(self) -> Reads:
         """Take the context's first reading, before it reads anything."""
@@ -530,10 +668,10 @@ class Entries:
         dropped = frozenset(tags)
         if dropped:
             self.standby.drop(dropped)
-            self._deliver(partial(self._raise, dropped, token))
+            self._deliver(partial(self._raise, dropped, token, origin()))
             self._tell(dropped)
 
-    def _raise(self, tags: Iterable[str], token: str = "") -> None:
+    def _raise(self, tags: Iterable[str], token: str = "", cause: str = "") -> None:
         names = [self._tag_key(tag) for tag in sorted(tags)]
         reading = self.store.invalidate(self._clock, names, token)
         if reading is None:
@@ -541,6 +679,7 @@ class Entries:
             reading = self.store.invalidate(self._clock, names, token)
         if reading == 0:
             self.count("store: full")
+        self.statistics.raised(tags, reading, cause)
 
     def mark(self, tags: Iterable[str]) -> str | None:
         """Put tags in doubt before a COMMIT; returns the token that settles them.
@@ -582,10 +721,10 @@ class Entries:
     def clear(self) -> None:
         """Make every entry invalid, at the same cost however many there are."""
         self.standby.drop(None)
-        self._deliver(self._end_generation)
+        self._deliver(partial(self._end_generation, origin()))
         self._tell(None)
 
-    def _end_generation(self) -> None:
+    def _end_generation(self, cause: str = "") -> None:
         try:
             self.store.put(self._generation, self._new_generation(), None)
         except StoreError:
@@ -593,6 +732,7 @@ class Entries:
                 raise
             self.store.delete([self._clock])
         self.store.confirm()
+        self.statistics.cleared(cause)
 
     def _tell(self, tags: frozenset[str] | None) -> None:
         for listener in self.listeners:
@@ -644,7 +784,7 @@ class Entries:
         if len(tags) > _MOST_UNDELIVERED:
             self._end_generation()
         else:
-            self._raise(tags)
+            self._raise(tags, cause="note")
         self.notes.delete(notes)
 
     def _join(self) -> None:
@@ -663,13 +803,18 @@ class Entries:
 
     def get(self, key: str) -> bytes | None:
         """Read a value; a fill around it depends on the key."""
+        began = time.perf_counter()
         reads = current_reads()
         reads.tags.add(key_tag(key))
         try:
             entry = self._find(key, reads).usable(0)
+            result: Result = "miss" if entry is None else "hit"
         except StoreError as error:
             self._lose(reads, error)
-            return None
+            entry, result = None, "error"
+        lookups = self.statistics.lookups("value", "cache.get")
+        lookups.count(result)
+        self._tally(reads, lookups, key, result, entry, began)
         if entry is not None:
             reads.tags.update(entry.tags)
         return entry.value if entry is not None else None
@@ -842,9 +987,42 @@ def _past(fill: Callable[[], Filled]) -> Outcome:
     return Outcome("bypass", result=filled.result, refused=filled.refused)
 
 
-def _answer(entry: Entry, reads: Reads) -> Outcome:
+def _invalid(
+    started: int, tags: Iterable[tuple[str, bytes | None]]
+) -> tuple[tuple[str, ...], int | None]:
+    """Name the tags that make an entry invalid, and give the latest of their readings."""
+    now = time.time()
+    readings = {tag: int(value or 0) if is_reading(value, now) else None for tag, value in tags}
+    invalid = {tag: r for tag, r in readings.items() if r is None or r > started}
+    return tuple(invalid), max((r for r in invalid.values() if r is not None), default=None)
+
+
+def _peek(
+    key: str,
+    sealed: bytes | None,
+    entry: Entry | None,
+    generation: str,
+    values: dict[str, bytes | None],
+) -> Peek:
+    if sealed is None:
+        return Peek(key, "gone")
+    if entry is None:
+        return Peek(key, "unreadable", bytes=len(sealed))
+    state: State
+    invalid: tuple[str, ...] = ()
+    if entry.generation != generation:
+        state = "cleared"
+    elif not entry.is_valid(generation, [values[tag] for tag in entry.tags]):
+        state = "invalid"
+        invalid, _ = _invalid(entry.started or 0, [(tag, values[tag]) for tag in entry.tags])
+    else:
+        state = "fresh" if entry.is_fresh() else "stale"
+    return Peek(key, state, entry, invalid, len(sealed))
+
+
+def _answer(entry: Entry, reads: Reads, *, waited: bool = False) -> Outcome:
     reads.tags.update(entry.tags)
     if entry.is_fresh():
-        return Outcome("hit", entry=entry)
+        return Outcome("hit", entry=entry, waited=waited)
     reads.fresh_until = min(entry.fresh_until, reads.fresh_until or entry.fresh_until)
     return Outcome("stale", entry=entry)

@@ -31,4 +31,4 @@ class FragmentExtension(CacheExtension):
         if timeout == "del":
             cache.delete(key)
             return caller()
-        return cache.fragment(key, timeout, caller)
+        return cache.fragment(key, fragment_name, timeout, caller)

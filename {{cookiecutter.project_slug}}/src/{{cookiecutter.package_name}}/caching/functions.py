@@ -10,6 +10,7 @@ from flask_caching.utils import join_generator
 from .fills import Entries, Filled, Policy
 from .inputs import Declared, report_once, watched
 from .options import Options
+from .statistics import Lookups
 from .values import decode, encode, shared_bytes
 
 _REMEDY = "pass it as an argument."
@@ -17,12 +18,12 @@ _REMEDY = "pass it as an argument."
 _NOT_SHARED: tuple[Any, ...] = ()
 
 
-def copied_value(entries: Entries, key: str) -> tuple[Any, ...]:
+def copied_value(entries: Entries, key: str, lookups: Lookups) -> tuple[Any, ...]:
     """Return the value of a fresh copy in this process, in a tuple that is empty without one.
 
     A value that cannot be changed is decoded once, and shared.
     """
-    copy = entries.fetch_copy(key)
+    copy = entries.fetch_copy(key, lookups)
     if copy is None:
         return ()
     if copy.decoded:
@@ -46,14 +47,14 @@ def fetch_value(
     call: Callable[[], Any],
     policy: Policy,
     options: Options,
+    lookups: Lookups,
     *,
-    kind: str,
     renew: bool = False,
     in_background: bool = True,
 ) -> tuple[Any, bool]:
     """Return a function's value, of the caller's own, and whether it came from an entry.
 
-    :param kind: whose new keys are counted together.
+    :param lookups: where it is counted; new keys are bounded by its name.
     """
 
     def fill() -> Filled:
@@ -68,7 +69,7 @@ def fetch_value(
             return Filled(result, None)
         # Outside a request nobody makes up arguments: a command may compute as many as it likes.
         most = current_app.config["CACHE_NEW_VALUES_PER_MINUTE"]
-        if has_request_context() and not entries.may_add(key, kind, most):
+        if has_request_context() and not entries.may_add(key, f"{lookups.level} {lookups.name}", most):
             return Filled(result, None)
         return Filled(result, _encoded(options.name, result))
 
@@ -76,10 +77,10 @@ def fetch_value(
 
     def refill() -> None:
         with app.app_context():
-            entries.fetch(key, fill, policy)
+            entries.fetch(key, fill, policy, lookups)
 
     outcome = entries.fetch(
-        key, fill, policy, renew=renew, refill=refill if in_background else None
+        key, fill, policy, lookups, renew=renew, refill=refill if in_background else None
     )
     if outcome.status in ("miss", "bypass") or outcome.entry is None:
         return outcome.result, False
@@ -89,7 +90,7 @@ def fetch_value(
         # Its class was renamed, or changed.
         entries.count("undecodable value")
         report_once(f"{options.name}: an entry cannot be decoded, so it is filled anew: {error!r}")
-        outcome = entries.fetch(key, fill, policy, renew=True)
+        outcome = entries.fetch(key, fill, policy, lookups, renew=True)
         if outcome.entry is not None and not outcome.stored:
             raise  # The fill failed, and what would stand in for it is what cannot be decoded.
         return outcome.result, False

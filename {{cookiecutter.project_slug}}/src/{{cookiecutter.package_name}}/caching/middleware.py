@@ -19,6 +19,7 @@ from flask import Flask
 from .entries import Entry
 from .near import Copy, NearCache
 from .pages import Page, accepts_gzip, per_response_headers, prefers_json
+from .statistics import Lookups
 from .views import answered_with
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _PREPARED_BYTES = 1200
 _MOST_SHARED = 1000
 #: In characters: near.py counts an alias as if it was a short one.
 _LONGEST_ALIAS = 1000
+_SERVED = "caching.served"
 _NO_BODY = frozenset({None, "", "0"})
 #: Conditions of which only ``If-None-Match`` is evaluated here.
 _OTHER_CONDITIONS = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
@@ -103,15 +105,22 @@ class PageMiddleware:
         condition = environ.get("HTTP_IF_NONE_MATCH")
         if condition is not None:
             if condition in (page.etag, f"W/{page.etag}"):
+                self._count(copy, environ)
                 start_response("304 NOT MODIFIED", page.not_modified_headers + page.changing)
                 return ()
             if not _ONE_ETAG.fullmatch(condition) or not _ONE_ETAG.fullmatch(page.etag):
                 return None
+        self._count(copy, environ)
         start_response(page.status, page.headers + page.changing)
         if environ["REQUEST_METHOD"] == "HEAD":
             return ()
         body = entry.value[page.body_start :]
         return (gzip.decompress(body) if page.inflate else body,)
+
+    def _count(self, copy: Copy, environ: "WSGIEnvironment") -> None:
+        if (lookups := copy.lookups) is not None:
+            lookups.count("hit", near=True)
+            environ[_SERVED] = lookups.name
 
     def _is_for_flask(self, environ: "WSGIEnvironment") -> bool:
         return (
@@ -157,7 +166,9 @@ class PageMiddleware:
         own = [header for header in headers if header not in self._shared]
         return sum(sys.getsizeof(header) + sum(map(sys.getsizeof, header)) for header in own)
 
-    def _remember(self, environ: "WSGIEnvironment", key: str, names: frozenset[str]) -> None:
+    def _remember(
+        self, environ: "WSGIEnvironment", key: str, names: frozenset[str], lookups: Lookups
+    ) -> None:
         with self._lock:
             if not names <= set(self._names):
                 self._names = tuple(sorted(names | set(self._names)))
@@ -165,7 +176,13 @@ class PageMiddleware:
         if environ.get("HTTP_HOST") and not self._is_for_flask(environ):
             alias = _alias(environ, known)
             if sum(len(part) for part in alias if isinstance(part, str)) <= _LONGEST_ALIAS:
-                self._near.add_alias(alias, key)
+                self._near.add_alias(alias, key, lookups)
+
+
+def served_endpoint(environ: "WSGIEnvironment") -> str | None:
+    """Return the endpoint of a page that was served before Flask; ``None`` for any other."""
+    endpoint: str | None = environ.get(_SERVED)
+    return endpoint
 
 
 def _renewed_cookie(app: Flask) -> str | None:

@@ -13,6 +13,7 @@ from .entries import Entry
 from .keys import encodable
 from .reads import Reads
 from .standby import Standby
+from .statistics import Lookups
 from .tracking import Tracker
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Copy:
     :param bytes: the memory that it takes, about.
     :param epoch: the tracker's epoch in which it was last checked against its tags.
     :param aliases: the requests that it answers.
+    :param lookups: where the requests are counted that it answers.
     :param decoded: what its readers made of the value and share, if anything.
     """
 
@@ -57,6 +59,7 @@ class Copy:
     bytes: int
     epoch: int
     aliases: list[Alias] = field(default_factory=list)
+    lookups: Lookups | None = None
     decoded: Any = None
 
 
@@ -84,6 +87,7 @@ class NearCache:
         self._aliases: dict[Alias, Copy] = {}
         self._names: dict[str, _Name] = {}
         self.bytes = 0
+        self.evictions = 0
         self._standby = standby
         self._tracker = Tracker(store, prefix, self._remove_all, self._written, self._hand_over)
 
@@ -170,13 +174,13 @@ class NearCache:
             entry = replace(entry, tags=tuple(name.tag for name in names))
             copy = self._copies[key] = Copy(key, entry, names, 0, epoch)
             if former is not None:
-                copy.aliases = former.aliases
+                copy.aliases, copy.lookups = former.aliases, former.lookups
                 self._aliases.update(dict.fromkeys(copy.aliases, copy))
             size += _POINTER_BYTES * len(names) + _ALIAS_BYTES * len(copy.aliases)
             self._grow(copy, size)
 
-    def add_alias(self, alias: Alias, key: str) -> None:
-        """Remember which copy answers a request."""
+    def add_alias(self, alias: Alias, key: str, lookups: Lookups) -> None:
+        """Remember which copy answers a request, and where that is counted."""
         with self._tracker.lock:
             copy = self._copies.get(key)
             if copy is None or alias in self._aliases:
@@ -185,6 +189,7 @@ class NearCache:
                 del self._aliases[copy.aliases.pop(0)]
                 self._grow(copy, -_ALIAS_BYTES)
             copy.aliases.append(alias)
+            copy.lookups = lookups
             self._aliases[alias] = copy
             self._grow(copy, _ALIAS_BYTES)
 
@@ -199,6 +204,7 @@ class NearCache:
         self.bytes += size
         while self.bytes > self._max_bytes or len(self._copies) > self._max_entries:
             self._remove(next(iter(self._copies)))
+            self.evictions += 1
 
     def _name(self, tag: str) -> _Name:
         name = self._names.get(tag)

@@ -7,6 +7,8 @@ from typing import Any
 from flask import g, has_app_context, has_request_context
 from flask.globals import request_ctx
 
+from .statistics import Tally
+
 #: Beyond so many rows of one table, an entry depends on the table.
 MANY_ROWS = 64
 
@@ -31,6 +33,7 @@ class Reads:
         not committed.
     :param lost: whether the store failed it, so that a reading would come too late: it asks the
         store nothing any more.
+    :param tally: what its lookups came to.
     :param began: when the first that it read was read at the earliest, by the monotonic clock.
     """
 
@@ -44,6 +47,7 @@ class Reads:
     uncommitted: bool = False
     bypass: bool = False
     lost: bool = False
+    tally: Tally = field(default_factory=Tally)
     began: float = field(default_factory=time.monotonic)
 
     def read_row(self, table: str, identity: str) -> None:
@@ -75,6 +79,12 @@ class Reads:
 
 
 _NAME = "caching.reads"
+
+
+def tally_of(environ: dict[str, Any]) -> Tally | None:
+    """Return what the lookups of a request came to; ``None`` where it did none in Flask."""
+    reads: Reads | None = environ.get(_NAME)
+    return reads.tally if reads is not None else None
 
 
 def current_reads() -> Reads:

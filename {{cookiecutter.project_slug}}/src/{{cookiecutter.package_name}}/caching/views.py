@@ -32,6 +32,7 @@ from .pages import (
     surrogate_keys,
     unstorable,
 )
+from .statistics import Lookups
 
 _REFILL = "caching.refill"
 _ANSWERED = "caching.answered_with"
@@ -107,15 +108,16 @@ def serve_page(
 
     :param own: makes a key the current tenant's.
     """
+    lookups = entries.statistics.lookups("page", request.endpoint or "")
     user, refusal = _identity(entries, page_options)
     if refusal is not None:
-        return _go_past(call, page_options, refusal)
+        return _go_past(call, page_options, refusal, lookups)
     custom = page_options.custom_key
     declared, with_query = page_options.declared, not page_options.whole_key
     text = page_key(request, declared, custom=custom, with_query=with_query, user=user)
     if len(text) > current_app.config["CACHE_MAX_KEY_BYTES"]:
         entries.count("limit: long key")
-        return _go_past(call, page_options, "long-key")
+        return _go_past(call, page_options, "long-key", lookups)
     key = own(bounded(text))
     # A refill of its own would know neither the user nor the tenant.
     in_foreground = page_options.private or own("") or _REFILL in request.environ
@@ -124,6 +126,7 @@ def serve_page(
         key,
         lambda: _fill(call, options, page_options, lambda status: _may_add(entries, key, status)),
         policy,
+        lookups,
         refill=None if in_foreground else _refill(declared),
     )
     outcome = fetch(renew=renew)
@@ -137,7 +140,7 @@ def serve_page(
         page = _decoded(outcome)
     if page_options.stands_alone:
         names = frozenset(environ_name(name) for name in declared.headers)
-        request.environ[_ANSWERED] = key, names
+        request.environ[_ANSWERED] = key, names, lookups
     if isinstance(outcome.result, HTTPException):
         after_this_request(
             lambda response: _with_status(_varied(response, page_options), outcome, key)
@@ -151,8 +154,11 @@ def serve_page(
     return _with_status(response, outcome, key)
 
 
-def _go_past(call: Callable[[], Any], page_options: PageOptions, refusal: str) -> Response:
+def _go_past(
+    call: Callable[[], Any], page_options: PageOptions, refusal: str, lookups: Lookups
+) -> Response:
     """Answer by the view alone, and nothing is looked up or stored."""
+    lookups.count("bypass")
     response = current_app.make_response(call())
     if request.method in ("GET", "HEAD"):
         _keep_from_guessing(_varied(response, page_options))
@@ -171,12 +177,13 @@ def _may_add(entries: Entries, key: str, status: int) -> bool:
     return entries.may_add(key, f"{request.endpoint} ({status})", most)
 
 
-def answered_with(environ: dict[str, Any]) -> tuple[str, frozenset[str]] | None:
+def answered_with(environ: dict[str, Any]) -> tuple[str, frozenset[str], Lookups] | None:
     """Return the key of the page that a request was answered with, where it stands alone.
 
-    With it come the headers that the key holds, as the environment spells them.
+    With it come the headers that the key holds, as the environment spells them, and where its
+    lookups are counted.
     """
-    answered: tuple[str, frozenset[str]] | None = environ.get(_ANSWERED)
+    answered: tuple[str, frozenset[str], Lookups] | None = environ.get(_ANSWERED)
     return answered
 
 

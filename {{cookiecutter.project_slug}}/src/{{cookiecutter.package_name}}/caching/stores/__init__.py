@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from .base import Store, StoreError
+from .base import Facts, Store, StoreError
 from .tagstate import is_overdue, is_reading
 
-__all__ = ["Store", "StoreError", "connect", "is_overdue", "is_reading"]
+__all__ = ["Facts", "Store", "StoreError", "connect", "is_overdue", "is_reading"]
 
 #: A store's client library is imported only where the store is used.
 _STORES = {

@@ -1,6 +1,7 @@
 """What every store offers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
@@ -25,6 +26,27 @@ class StoreError(Exception):
         self.failure: Failure = failure
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a store's server says of itself; ``None`` where it does not.
+
+    :param server: its name and version.
+    :param bytes: what it holds, and ``max_bytes`` what it may; 0 is no bound.
+    :param policy: what it evicts when it is full, as it names that.
+    :param evictions: the items that it evicted since it began.
+    :param items: those that it holds, of every application.
+    :param time: its clock, in seconds since the epoch.
+    """
+
+    server: str
+    bytes: int | None = None
+    max_bytes: int | None = None
+    policy: str | None = None
+    evictions: int | None = None
+    items: int | None = None
+    time: float | None = None
+
+
 class Store(Protocol):
     """A key-value store shared by the processes of an application.
 
@@ -36,6 +58,11 @@ class Store(Protocol):
     shared: bool
     #: Keeps calls from a server that does not answer.
     breaker: "CircuitBreaker"
+    #: Called with the seconds of each call to a server, also of one that failed.
+    on_call: Callable[[float], object]
+
+    def facts(self) -> Facts:
+        """Ask the server of itself."""
 
     def identity(self) -> str:
         """Name the server that answers: another name means that it may hold other data."""

@@ -17,7 +17,7 @@ from pymemcache import (
 )
 from pymemcache.client.rendezvous import RendezvousHash
 
-from .base import Failure, StoreError
+from .base import Facts, Failure, StoreError
 from .breaker import CircuitBreaker
 from .tagstate import DOUBT_SECONDS, TAG_SECONDS, invalidated, is_reading, marked
 
@@ -42,6 +42,7 @@ class MemcachedStore:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.breaker = CircuitBreaker(self._probe, config["CACHE_RETRY_SECONDS"])
+        self.on_call: Callable[[float], object] = lambda seconds: None
         self._probed = f"{config['CACHE_KEY_PREFIX']}:probe"
         # Not pymemcache's HashClient: it moves the keys of a server that is away to another one,
         # so that old tags come back with it, and several threads at it meet a KeyError.
@@ -60,6 +61,24 @@ class MemcachedStore:
         # pymemcache's pool raises at once when it is empty; threads wait here instead.
         self._free = threading.BoundedSemaphore(config["CACHE_POOL_SIZE"])
         self._timeout = config["CACHE_SOCKET_TIMEOUT_SECONDS"]
+
+    def facts(self) -> Facts:
+        with self._connection():
+            found = [client.stats() for client in self._clients.values()]
+
+        def total(name: bytes) -> int:
+            return sum(int(stats[name]) for stats in found)
+
+        return Facts(
+            server="Memcached " + found[0][b"version"].decode(),
+            bytes=total(b"bytes"),
+            max_bytes=total(b"limit_maxbytes"),
+            policy="least recently used",
+            evictions=total(b"evictions"),
+            items=total(b"curr_items"),
+            # It counts whole seconds, so it says the time only about.
+            time=float(found[0][b"time"]),
+        )
 
     def identity(self) -> str:
         """A Memcached that was restarted is empty, so its name says nothing more."""
@@ -157,12 +176,14 @@ class MemcachedStore:
         self.breaker.check()
         if not self._free.acquire(timeout=self._timeout):
             raise StoreError("Memcached: every connection of the pool is busy", "timeout")
+        began = time.perf_counter()
         try:
             yield
         except (MemcacheError, OSError) as error:
             raise self.breaker.failed(_store_error(error)) from error
         finally:
             self._free.release()
+            self.on_call(time.perf_counter() - began)
 
     def _create(self, tag: str, clock: str) -> None:
         """Create a missing tag at the clock's present reading.

@@ -4,9 +4,10 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .base import Facts
 from .breaker import CircuitBreaker
 from .tagstate import TAG_SECONDS, invalidated, is_reading, marked
 
@@ -27,11 +28,22 @@ class MemoryStore:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.breaker = CircuitBreaker(lambda: None, 1)
+        self.on_call: Callable[[float], object]
         self._items: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._lock = threading.Lock()
         self._max_entries: int = config["CACHE_THRESHOLD"]
         self._max_bytes: int = config["CACHE_MAX_BYTES"]
         self._bytes = 0
+        self._evictions = 0
+        # No call of it goes to a server.
+        self.on_call = lambda seconds: None
+
+    def facts(self) -> Facts:
+        with self._lock:
+            return Facts(
+                "SimpleCache", self._bytes, self._max_bytes, "least recently used",
+                self._evictions, len(self._items), time.time(),
+            )  # fmt: skip
 
     def identity(self) -> str:
         return "memory"
@@ -128,6 +140,7 @@ class MemoryStore:
         self._bytes += _size(key, value)
         while len(self._items) > self._max_entries or self._bytes > self._max_bytes:
             self._drop(next(iter(self._items)))
+            self._evictions += 1
 
     def _drop(self, key: str) -> None:
         item = self._items.pop(key, None)

@@ -1,7 +1,9 @@
 """The store on Redis or Valkey."""
 
+import re
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -10,9 +12,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from .base import Failure, StoreError
+from .base import Facts, Failure, StoreError
 from .breaker import CircuitBreaker
 from .tagstate import AHEAD_SECONDS, DOUBT_SECONDS, FIRST_READING, TAG_SECONDS
+
+#: How INFO names a database.
+_DATABASE = re.compile(r"db\d+")
 
 #: What a key holds as text; of foreign data, and without it, the other one.
 _TEXT = """
@@ -97,6 +102,7 @@ class RedisStore:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.breaker = CircuitBreaker(self._probe, config["CACHE_RETRY_SECONDS"])
+        self.on_call: Callable[[float], object] = lambda seconds: None
         self._probed = f"{config['CACHE_KEY_PREFIX']}:probe"
         self._server = ""
         self._has_followers = bool(config["CACHE_NEAR_BYTES"])
@@ -105,6 +111,22 @@ class RedisStore:
         self._invalidate = self._client.register_script(_INVALIDATE)
         self._store_entry = self._client.register_script(_STORE_ENTRY)
         self._release = self._client.register_script(_RELEASE)
+
+    def facts(self) -> Facts:
+        with self._guarded():
+            info: dict[str, Any] = self._client.info()
+        name = "Valkey" if info.get("server_name") == "valkey" else "Redis"
+        version = info.get("valkey_version") or info.get("redis_version", "")
+        microseconds = info.get("server_time_usec")
+        return Facts(
+            server=f"{name} {version}",
+            bytes=info.get("used_memory"),
+            max_bytes=info.get("maxmemory"),
+            policy=info.get("maxmemory_policy"),
+            evictions=info.get("evicted_keys"),
+            items=sum(kept["keys"] for name, kept in info.items() if _DATABASE.fullmatch(name)),
+            time=microseconds / 1_000_000 if microseconds else None,
+        )
 
     def identity(self) -> str:
         if not self._server:
@@ -204,10 +226,13 @@ class RedisStore:
     @contextmanager
     def _guarded(self, unless: Failure | None = None) -> Iterator[None]:
         self.breaker.check(unless)
+        began = time.perf_counter()
         try:
             yield
         except (redis.RedisError, OSError) as error:
             raise self.breaker.failed(_store_error(error)) from error
+        finally:
+            self.on_call(time.perf_counter() - began)
 
     def _connected(self, connection: Any) -> None:
         """Learn on every new connection which server it reached.
