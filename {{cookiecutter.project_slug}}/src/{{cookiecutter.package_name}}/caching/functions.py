@@ -69,7 +69,9 @@ def fetch_value(
             return Filled(result, None)
         # Outside a request nobody makes up arguments: a command may compute as many as it likes.
         most = current_app.config["CACHE_NEW_VALUES_PER_MINUTE"]
-        if has_request_context() and not entries.may_add(key, f"{lookups.level} {lookups.name}", most):
+        # A template can name a fragment by what a visitor sent.
+        kind = "fragments" if lookups.level == "fragment" else lookups.name
+        if has_request_context() and not entries.may_add(key, kind, most):
             return Filled(result, None)
         return Filled(result, _encoded(options.name, result))
 
