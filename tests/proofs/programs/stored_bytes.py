@@ -153,7 +153,7 @@ class Proof:
             **settings,
             "CACHE_NEAR_BYTES": 32 * 2**20 if near else 0,
         }
-        load("caching.fills")._STARTING_SECONDS = 0.1
+        load("caching.generations")._STARTING_SECONDS = 0.1
         create_app = load().create_app
         self.app: Flask = create_app(given)
         self.uncached: Flask = create_app({**given, "CACHE_TYPE": "NullCache"})

@@ -247,7 +247,7 @@ def test_so_many_undelivered_ones_become_one_new_generation(shop: Shop) -> None:
     with shop.app.app_context():
         for number in range(1100):
             shop.cache.invalidate(f"tag:{number}")
-    assert len(shop.entries._undelivered) < 1000
+    assert len(shop.entries.deliveries._undelivered) < 1000
     shop.server.resume()
     wait_until(lambda: not shop.breaker.is_open)
     assert shop.value() > kept

@@ -245,7 +245,7 @@ def test_nobody_waits_for_it(make_app: Callable[..., tuple[Flask, Any]], value: 
 def test_what_is_no_lease_does_not_keep_a_generation_from_starting(
     app: Flask, cache: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fills, "_STARTING_SECONDS", 3600)
+    monkeypatch.setattr(load("caching.generations"), "_STARTING_SECONDS", 3600)
     memoized = cache.memoize(60, make_name=lambda name: "starting")(lambda: "value")
     with app.app_context():
         store = cache.entries.store

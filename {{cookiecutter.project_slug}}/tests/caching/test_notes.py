@@ -178,7 +178,7 @@ def test_what_is_rolled_back_is_not_noted(server: Server, writer: Process) -> No
 def test_many_notes_are_one_new_generation(
     server: Server, settings: dict[str, Any], writer: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load("caching.fills"), "_MOST_UNDELIVERED", 100)
+    monkeypatch.setattr(load("caching.deliveries"), "_MOST_UNDELIVERED", 100)
     with writer.app.app_context():
         db.session.add_all([Item(id=number, price=10) for number in range(100, 300)])
         db.session.commit()

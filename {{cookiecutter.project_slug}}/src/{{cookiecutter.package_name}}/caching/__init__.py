@@ -5,7 +5,9 @@
 - ``extension``: the Flask extension, with Flask-Caching's names and ours
 - ``views``, ``functions``, ``fragments``: what is cached, and how it is looked up
 - ``pages``, ``inputs``, ``keys``, ``values``: what may be stored, under which key, in which form
-- ``fills``, ``reads``, ``entries``: lookups, leases, tags and validity
+- ``fills``, ``reads``, ``entries``: lookups, fills, tags and validity
+- ``generations``, ``leases``, ``deliveries``: clock, one fill at a time, nothing forgotten
+- ``statistics``, ``board``, ``peeks``: what the cache does, and what lies in it
 - ``stores``: SimpleCache, Redis and Valkey, Memcached
 """
 

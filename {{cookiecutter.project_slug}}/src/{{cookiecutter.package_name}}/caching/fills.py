@@ -2,7 +2,6 @@
 
 import logging
 import random
-import re
 import secrets
 import threading
 import time
@@ -12,16 +11,20 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .board import Board
+from .deliveries import SETTLING_SECONDS, Deliveries
 from .entries import Entry, Sealer
+from .generations import Generations
 from .keys import bounded, encodable
+from .leases import free, new_token, release_foreign
 from .limits import NewKeys
+from .peeks import Peek, judge
 from .reads import Reads, current_reads
 from .standby import Standby
 from .statistics import Cause, Fill, Lookups, Result, Statistics, Trace, origin
-from .stores import Store, StoreError, is_overdue, is_reading
+from .stores import Store, StoreError, is_overdue
 
 if TYPE_CHECKING:
     from .near import Copy, NearCache
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-State = Literal["fresh", "stale", "invalid", "cleared", "unreadable", "gone"]
 
 #: How many keys' tags a process remembers, so that a hit costs one round trip, not two.
 _REMEMBERED_KEYS = 10_000
@@ -38,25 +40,7 @@ _WAITING_REFILLS = 64
 #: For how long nobody waits for the fill of a key that gave nothing to store, or failed.
 _REFUSED_SECONDS = 10
 _FAILED_SECONDS = 1
-#: What a lease holds.
-_TOKEN = re.compile(rb"[0-9a-f]{16}")
-#: How long one process may take to start a generation before another tries.
-_STARTING_SECONDS = 2
-#: How long a writer waits for a store that failed it once to turn out to be there, or away.
-_SETTLING_SECONDS = 1
-#: Beyond so many undelivered invalidations, or noted tags, a new generation costs less.
-_MOST_UNDELIVERED = 1000
 _QUIET_SECONDS = 60
-
-
-class Notes(Protocol):
-    """Invalidations that the store could not take, kept with the writes that they are of."""
-
-    def read(self) -> dict[str, list[str]]:
-        """Return the tags of each note by its name; raises :class:`StoreError`."""
-
-    def delete(self, names: Iterable[str]) -> None:
-        """Delete notes that were worked off; raises :class:`StoreError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,23 +128,6 @@ class _Asked:
     renew: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Peek:
-    """What lies in the store under a key, for somebody who does not use it.
-
-    :param state: ``gone`` where nothing does.
-    :param entry: without its value's compression; ``None`` where it is gone or unreadable.
-    :param invalid: the tags of an invalid entry that were raised, or that are missing.
-    :param bytes: what it takes in the store.
-    """
-
-    key: str
-    state: State
-    entry: Entry | None = None
-    invalid: tuple[str, ...] = ()
-    bytes: int = 0
-
-
 @dataclass(slots=True)
 class _Lease:
     """The right to fill a key, once it is held."""
@@ -202,8 +169,10 @@ class Entries:
         self.board = Board(store, sealer, prefix)
         self._prefix = prefix
         self._release = release
-        self._clock = f"{prefix}:clock"
-        self._generation = f"{prefix}:generation"
+        self._generations = Generations(store, prefix)
+        self.deliveries = Deliveries(
+            store, standby, partial(self._raise, cause="note"), self._end_generation, self._failed
+        )
         self._lease_seconds = lease_seconds
         self._wait_seconds = wait_seconds
         self._tags_of: dict[str, tuple[str, ...]] = {}
@@ -214,13 +183,6 @@ class Entries:
         self._refused: dict[str, float] = {}
         self._reported: dict[str, float] = {}
         self._quiet_until = 0.0
-        self._undelivered: list[Callable[[], object]] = []
-        #: Whether what was noted before this process began has been worked off.
-        self._has_joined = False
-        self._joining = threading.Lock()
-        #: Where invalidations are noted that the store does not take.
-        self.notes: Notes | None = None
-        store.breaker.before_closing = self._recover
         self._new_keys = NewKeys()
         #: What went wrong and was healed, by name, since the process began.
         self.counts: Counter[str] = Counter()
@@ -363,7 +325,7 @@ class Entries:
                 self.statistics.lease("waited")
             if time.monotonic() >= deadline:
                 self.statistics.lease("waited in vain")
-                self._free_lease(self._new_lease(key).key)
+                self._free_lease(key)
                 break
             time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
             pause = min(pause * 2, 0.05)
@@ -509,7 +471,7 @@ class Entries:
                 self._entry_key(key),
                 sealed,
                 entry.kept_until - entry.stored_at,
-                self._clock,
+                self._generations.clock,
                 [self._tag_key(tag) for tag in entry.tags],
                 (lease.key, lease.token) if lease is not None and lease.held else None,
             )
@@ -532,9 +494,9 @@ class Entries:
 
         :param lease: to be taken before the look, in the same round trip.
         """
-        self._join()
+        self.deliveries.join()
         known = self._tags_of.get(key, ())
-        names = [self._clock, self._generation, self._entry_key(key)]
+        names = [*self._generations.keys, self._entry_key(key)]
         names += [self._tag_key(tag) for tag in known]
         epoch = self.near.epoch if self.near is not None else 0
         if lease is None:
@@ -546,8 +508,8 @@ class Entries:
                 lease.key, lease.token, self._lease_seconds, [lease.key, *names]
             )
             if not lease.held:
-                self._release_foreign(lease.key, holder)
-        current = self._note(reads, clock, generation)
+                release_foreign(self.store, lease.key, holder)
+        current = self._generations.take_reading(reads, clock, generation)
         entry = self.sealer.open(key, sealed)
         # Not again by the second look, which comes with the lease.
         if entry is None and sealed is not None and lease is None:
@@ -560,12 +522,12 @@ class Entries:
         else:
             entry = replace(entry, tags=known)  # One tuple in this process, not two.
         now = time.time()
-        tags = list(zip(entry.tags, values, strict=True))
+        tags = zip(entry.tags, values, strict=True)
         if overdue := [tag for tag, value in tags if is_overdue(value, now)]:
             self.invalidate(overdue)
         valid = entry.is_valid(current, values)
         if not valid:
-            return _Found(entry, sealed=sealed, invalid=_invalid(entry.started or 0, tags))
+            return _Found(entry, sealed=sealed, invalid=entry.invalid_tags(values))
         # A plain value has no beginning, so a copy of it could not be told from a later one.
         if self.near is not None and entry.started is not None:
             self.near.keep(key, entry, values, epoch)
@@ -577,14 +539,14 @@ class Entries:
         :raises StoreError: where the store does not answer.
         """
         generation, *sealed = self.store.get_many(
-            [self._generation, *(self._entry_key(key) for key in keys)]
+            [self._generations.generation, *(self._entry_key(key) for key in keys)]
         )
         opened = [self.sealer.open(key, value) for key, value in zip(keys, sealed, strict=True)]
         tags = list({tag for entry in opened if entry is not None for tag in entry.tags})
         values = dict(zip(tags, self._tag_values(tags), strict=True))
         name = (generation or b"").decode("latin-1")
         return [
-            _peek(key, value, entry, name, values)
+            judge(key, value, entry, name, values)
             for key, value, entry in zip(keys, sealed, opened, strict=True)
         ]
 
@@ -595,57 +557,11 @@ class Entries:
             if self.near is not None and self.near.observe(reads):
                 return reads
             try:
-                self._join()
-                self._note(reads, *self.store.get_many([self._clock, self._generation]))
+                self.deliveries.join()
+                self._generations.take_reading(reads, *self.store.get_many(self._generations.keys))
             except StoreError as error:
                 self._lose(reads, error)
         return reads
-
-    def _note(self, reads: Reads, clock: bytes | None, generation: bytes | None) -> str:
-        """Judge clock and generation, start new ones where they are gone, and take a reading."""
-        if not self._stands(clock, generation):
-            clock, generation = self._start_generation()
-        name = (generation or b"").decode("latin-1")
-        if reads.started is None:
-            reads.started, reads.generation = int(clock or 0), name
-        return name
-
-    def _stands(self, clock: bytes | None, generation: bytes | None) -> bool:
-        """Tell whether clock and generation are there, and of the server that answers."""
-        server = (generation or b"").partition(b"@")[2].decode("latin-1")
-        return is_reading(clock) and server == self.store.identity()
-
-    def _start_generation(self) -> tuple[bytes | None, bytes | None]:
-        """Start a new generation and clock where they are gone; one process does, others wait.
-
-        The generation comes before the clock: under the old one, entries could look younger
-        than invalidations that the new clock counts.
-        """
-        lease, token = f"{self._prefix}:starting", secrets.token_hex(8).encode()
-        deadline = time.monotonic() + 2 * _STARTING_SECONDS
-        while True:
-            leading = self.store.add(lease, token, _STARTING_SECONDS)
-            names = [lease, self._clock, self._generation]
-            holder, clock, generation = self.store.get_many(names)
-            if not leading:
-                self._release_foreign(lease, holder)
-            if leading and not self._stands(clock, generation):
-                self.store.put(self._generation, self._new_generation(), None)
-                if not is_reading(clock):
-                    self.store.delete([self._clock])
-                self.store.add(self._clock, b"%d" % (time.time() * 1_000_000), None)
-                clock, generation = self.store.get_many([self._clock, self._generation])
-            if leading:
-                self.store.release(lease, token)
-            if self._stands(clock, generation):
-                return clock, generation
-            if leading or time.monotonic() > deadline:
-                self._free_lease(lease)
-                raise StoreError("the store does not keep the clock and the generation")
-            time.sleep(0.005)
-
-    def _new_generation(self) -> bytes:
-        return f"{secrets.token_hex(8)}@{self.store.identity()}".encode()
 
     def _tag_values(self, tags: Sequence[str]) -> list[bytes | None]:
         return self.store.get_many([self._tag_key(tag) for tag in tags]) if tags else []
@@ -668,15 +584,15 @@ class Entries:
         dropped = frozenset(tags)
         if dropped:
             self.standby.drop(dropped)
-            self._deliver(partial(self._raise, dropped, token, origin()))
+            self.deliveries.deliver(partial(self._raise, dropped, token, origin()))
             self._tell(dropped)
 
     def _raise(self, tags: Iterable[str], token: str = "", cause: str = "") -> None:
         names = [self._tag_key(tag) for tag in sorted(tags)]
-        reading = self.store.invalidate(self._clock, names, token)
+        reading = self.store.invalidate(self._generations.clock, names, token)
         if reading is None:
-            self._start_generation()
-            reading = self.store.invalidate(self._clock, names, token)
+            self._generations.start()
+            reading = self.store.invalidate(self._generations.clock, names, token)
         if reading == 0:
             self.count("store: full")
         self.statistics.raised(tags, reading, cause)
@@ -693,7 +609,7 @@ class Entries:
                 self.store.mark(names, token)
             except StoreError as error:
                 self._failed(error)
-                self.store.breaker.wait_until_settled(_SETTLING_SECONDS)
+                self.store.breaker.wait_until_settled(SETTLING_SECONDS)
             else:
                 return token
         return None
@@ -721,17 +637,11 @@ class Entries:
     def clear(self) -> None:
         """Make every entry invalid, at the same cost however many there are."""
         self.standby.drop(None)
-        self._deliver(partial(self._end_generation, origin()))
+        self.deliveries.deliver(partial(self._end_generation, origin()))
         self._tell(None)
 
     def _end_generation(self, cause: str = "") -> None:
-        try:
-            self.store.put(self._generation, self._new_generation(), None)
-        except StoreError:
-            if self.store.breaker.failure != "full":
-                raise
-            self.store.delete([self._clock])
-        self.store.confirm()
+        self._generations.end()
         self.statistics.cleared(cause)
 
     def _tell(self, tags: frozenset[str] | None) -> None:
@@ -740,64 +650,6 @@ class Entries:
                 listener(tags)
             except Exception:
                 logger.exception("%r failed to follow an invalidation.", listener)
-
-    # -- what the store did not take -----------------------------------------------------
-
-    def _deliver(self, operation: Callable[[], object]) -> None:
-        """Do what must not be forgotten: now, else before this process asks the store again."""
-        try:
-            operation()
-        except StoreError as error:
-            self._failed(error)
-            self._postpone(operation)
-            self.store.breaker.wait_until_settled(_SETTLING_SECONDS)
-
-    def _postpone(self, operation: Callable[[], object]) -> None:
-        """Have it done before this process asks the store again."""
-        with self._lock:
-            self._undelivered.append(operation)
-            if len(self._undelivered) > _MOST_UNDELIVERED:
-                self._undelivered = [self._end_generation]
-        self.store.breaker.open()
-
-    def _recover(self) -> None:
-        """Do what was not delivered and what was noted, before the store is trusted again."""
-        with self._lock:
-            waiting, self._undelivered = self._undelivered, []
-        try:
-            for operation in waiting:
-                operation()
-            self._work_off_notes()
-        except BaseException:
-            # To raise a tag twice is no harm.
-            with self._lock:
-                self._undelivered = waiting + self._undelivered
-            raise
-        self._has_joined = True
-        self.standby.drop(None)
-
-    def _work_off_notes(self) -> None:
-        notes = self.notes.read() if self.notes is not None else {}
-        if self.notes is None or not notes:
-            return
-        tags = {tag for noted in notes.values() for tag in noted}
-        if len(tags) > _MOST_UNDELIVERED:
-            self._end_generation()
-        else:
-            self._raise(tags, cause="note")
-        self.notes.delete(notes)
-
-    def _join(self) -> None:
-        """Work off what was noted before this process began, before it trusts the store at all."""
-        if self._has_joined:
-            return
-        with self._joining:
-            if not self._has_joined and not self.store.breaker.is_open:
-                try:
-                    self._recover()
-                except StoreError:
-                    self.store.breaker.open()
-                    raise
 
     # -- plain values --------------------------------------------------------------------
 
@@ -853,7 +705,7 @@ class Entries:
 
     def _plain(self, key: str, value: bytes, seconds: float) -> bytes:
         reads = Reads()
-        self._note(reads, *self.store.get_many([self._clock, self._generation]))
+        self._generations.take_reading(reads, *self.store.get_many(self._generations.keys))
         now = time.time()
         times = (now, now + seconds, now + seconds)
         return self.sealer.seal(key, Entry(value, reads.generation, None, (), *times))
@@ -861,15 +713,16 @@ class Entries:
     def delete(self, keys: Sequence[str]) -> bool:
         """Drop entries and make what depends on their keys invalid; say whether it is done yet."""
         if keys:
-            self._deliver(partial(self.store.delete, [self._entry_key(key) for key in keys]))
+            self.deliveries.deliver(
+                partial(self.store.delete, [self._entry_key(key) for key in keys])
+            )
             self.invalidate(key_tag(key) for key in keys)
         return not self.store.breaker.is_open
 
     # -- leases and flights --------------------------------------------------------------
 
     def _new_lease(self, key: str) -> _Lease:
-        name = encodable(f"{self._prefix}:{self._release}:lease:{key}")
-        return _Lease(name, secrets.token_hex(8).encode())
+        return _Lease(self._lease_key(key), new_token())
 
     def _release_lease(self, lease: _Lease | None) -> None:
         if lease is None or not lease.held:
@@ -879,20 +732,11 @@ class Entries:
         except StoreError as error:
             # Else who comes next would wait for nobody.
             self._failed(error)
-            self._postpone(partial(self.store.release, lease.key, lease.token))
+            self.deliveries.postpone(partial(self.store.release, lease.key, lease.token))
 
-    def _release_foreign(self, name: str, holder: bytes | None) -> None:
-        """Delete what lies in the place of a lease and is none: nobody would release it."""
-        if holder is not None and not _TOKEN.fullmatch(holder):
-            self.store.release(name, holder)
-
-    def _free_lease(self, name: str) -> None:
-        """Delete what was waited for in vain and is no lease of ours: it may never expire."""
+    def _free_lease(self, key: str) -> None:
         try:
-            (token,) = self.store.get_many([name])
-            if token is None:
-                self.store.delete([name])
-            self._release_foreign(name, token)
+            free(self.store, self._lease_key(key))
         except StoreError as error:
             self._failed(error)
 
@@ -946,6 +790,9 @@ class Entries:
     def _entry_key(self, key: str) -> str:
         return encodable(f"{self._prefix}:{self._release}:entry:{key}")
 
+    def _lease_key(self, key: str) -> str:
+        return encodable(f"{self._prefix}:{self._release}:lease:{key}")
+
     def _tag_key(self, tag: str) -> str:
         return encodable(f"{self._prefix}:tag:{tag}")
 
@@ -985,39 +832,6 @@ def key_tag(key: str) -> str:
 def _past(fill: Callable[[], Filled]) -> Outcome:
     filled = fill()
     return Outcome("bypass", result=filled.result, refused=filled.refused)
-
-
-def _invalid(
-    started: int, tags: Iterable[tuple[str, bytes | None]]
-) -> tuple[tuple[str, ...], int | None]:
-    """Name the tags that make an entry invalid, and give the latest of their readings."""
-    now = time.time()
-    readings = {tag: int(value or 0) if is_reading(value, now) else None for tag, value in tags}
-    invalid = {tag: r for tag, r in readings.items() if r is None or r > started}
-    return tuple(invalid), max((r for r in invalid.values() if r is not None), default=None)
-
-
-def _peek(
-    key: str,
-    sealed: bytes | None,
-    entry: Entry | None,
-    generation: str,
-    values: dict[str, bytes | None],
-) -> Peek:
-    if sealed is None:
-        return Peek(key, "gone")
-    if entry is None:
-        return Peek(key, "unreadable", bytes=len(sealed))
-    state: State
-    invalid: tuple[str, ...] = ()
-    if entry.generation != generation:
-        state = "cleared"
-    elif not entry.is_valid(generation, [values[tag] for tag in entry.tags]):
-        state = "invalid"
-        invalid, _ = _invalid(entry.started or 0, [(tag, values[tag]) for tag in entry.tags])
-    else:
-        state = "fresh" if entry.is_fresh() else "stale"
-    return Peek(key, state, entry, invalid, len(sealed))
 
 
 def _answer(entry: Entry, reads: Reads, *, waited: bool = False) -> Outcome:

@@ -114,7 +114,7 @@ def track(app: Flask, entries: Entries | None, db: Any) -> None:
         engines = list(db.engines.values())
     notes = DatabaseNotes(engines)
     if entries.store.shared:
-        entries.notes = notes
+        entries.deliveries.notes = notes
     tracker = _Tracker(app, entries, db, notes)
     for engine in engines:
         tracker.watch_engine(engine)

@@ -1,0 +1,84 @@
+"""The clock of a store, and its generation: all entries between two times that it is cleared."""
+
+import secrets
+import time
+
+from .leases import free, new_token, release_foreign
+from .reads import Reads
+from .stores import Store, StoreError, is_reading
+
+#: How long one process may take to start a generation before another tries.
+_STARTING_SECONDS = 2
+
+
+class Generations:
+    """The clock and the generation of one application; each method may raise StoreError.
+
+    :param prefix: the application's part of every key.
+    """
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self._store = store
+        self._starting = f"{prefix}:starting"
+        self.clock = f"{prefix}:clock"
+        self.generation = f"{prefix}:generation"
+        #: The keys whose values :meth:`take_reading` needs, in its order.
+        self.keys = [self.clock, self.generation]
+
+    def take_reading(self, reads: Reads, clock: bytes | None, generation: bytes | None) -> str:
+        """Return the generation's name, and give a context its first reading.
+
+        Where clock or generation are gone, or of another server, new ones are started.
+        """
+        if not self._stands(clock, generation):
+            clock, generation = self.start()
+        name = (generation or b"").decode("latin-1")
+        if reads.started is None:
+            reads.started, reads.generation = int(clock or 0), name
+        return name
+
+    def _stands(self, clock: bytes | None, generation: bytes | None) -> bool:
+        """Tell whether clock and generation are there, and of the server that answers."""
+        server = (generation or b"").partition(b"@")[2].decode("latin-1")
+        return is_reading(clock) and server == self._store.identity()
+
+    def start(self) -> tuple[bytes | None, bytes | None]:
+        """Start a new generation and clock where they are gone; one process does, others wait.
+
+        The generation comes before the clock: under the old one, entries could look younger
+        than invalidations that the new clock counts.
+        """
+        token = new_token()
+        deadline = time.monotonic() + 2 * _STARTING_SECONDS
+        while True:
+            leading = self._store.add(self._starting, token, _STARTING_SECONDS)
+            holder, clock, generation = self._store.get_many([self._starting, *self.keys])
+            if not leading:
+                release_foreign(self._store, self._starting, holder)
+            if leading and not self._stands(clock, generation):
+                self._store.put(self.generation, self._new_name(), None)
+                if not is_reading(clock):
+                    self._store.delete([self.clock])
+                self._store.add(self.clock, b"%d" % (time.time() * 1_000_000), None)
+                clock, generation = self._store.get_many(self.keys)
+            if leading:
+                self._store.release(self._starting, token)
+            if self._stands(clock, generation):
+                return clock, generation
+            if leading or time.monotonic() > deadline:
+                free(self._store, self._starting)
+                raise StoreError("the store does not keep the clock and the generation")
+            time.sleep(0.005)
+
+    def end(self) -> None:
+        """Make every entry invalid; where a full server takes no new name, the clock goes."""
+        try:
+            self._store.put(self.generation, self._new_name(), None)
+        except StoreError:
+            if self._store.breaker.failure != "full":
+                raise
+            self._store.delete([self.clock])
+        self._store.confirm()
+
+    def _new_name(self) -> bytes:
+        return f"{secrets.token_hex(8)}@{self._store.identity()}".encode()

@@ -1,0 +1,55 @@
+"""A look at an entry by somebody who does not use it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from .entries import Entry
+
+State = Literal["fresh", "stale", "invalid", "cleared", "unreadable", "gone"]
+
+
+@dataclass(frozen=True, slots=True)
+class Peek:
+    """What lies in the store under a key.
+
+    :param state: ``gone`` where nothing does.
+    :param entry: ``None`` where it is gone or unreadable.
+    :param invalid: the tags of an invalid entry that were raised, or that are missing.
+    :param bytes: what it takes in the store.
+    """
+
+    key: str
+    state: State
+    entry: Entry | None = None
+    invalid: tuple[str, ...] = ()
+    bytes: int = 0
+
+
+def judge(
+    key: str,
+    sealed: bytes | None,
+    entry: Entry | None,
+    generation: str,
+    values: Mapping[str, bytes | None],
+) -> Peek:
+    """Tell the state of what lies under a key.
+
+    :param generation: the store's.
+    :param values: what lies under its tags.
+    """
+    if sealed is None:
+        return Peek(key, "gone")
+    if entry is None:
+        return Peek(key, "unreadable", bytes=len(sealed))
+    state: State
+    invalid: tuple[str, ...] = ()
+    tag_values = [values[tag] for tag in entry.tags]
+    if entry.generation != generation:
+        state = "cleared"
+    elif not entry.is_valid(generation, tag_values):
+        state = "invalid"
+        invalid, _ = entry.invalid_tags(tag_values)
+    else:
+        state = "fresh" if entry.is_fresh() else "stale"
+    return Peek(key, state, entry, invalid, len(sealed))
