@@ -146,6 +146,19 @@ def test_a_fill_says_why(app: Flask, cache: Any) -> None:
         assert fills(cache)[-1].cause.reason == "unreadable"
 
 
+def test_a_failed_fill_is_a_miss_and_says_so(app: Flask, cache: Any) -> None:
+    @app.get("/")
+    @cache.cached(60)
+    def index() -> str:
+        raise ZeroDivisionError
+
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    assert app.test_client().get("/").status_code == 500
+    with app.app_context():
+        assert counted(cache, "page", "index") == {"miss": 1}
+        assert (fills(cache)[-1].refused, fills(cache)[-1].bytes) == ("failed", None)
+
+
 def test_an_invalidation_says_where_it_came_from(app: Flask, cache: Any) -> None:
     @app.post("/change/<number>")
     def change(number: str) -> str:

@@ -256,7 +256,12 @@ class Entries:
         """
         began = time.perf_counter()
         reads = current_reads()
-        outcome = self._fetch(_Asked(key, fill, policy, lookups, renew), reads, refill)
+        try:
+            outcome = self._fetch(_Asked(key, fill, policy, lookups, renew), reads, refill)
+        except BaseException:
+            lookups.count("miss")
+            self._tally(reads, lookups, key, "miss", None, began)
+            raise
         result: Result = outcome.status
         if outcome.waited and result == "hit":
             result = "wait"
@@ -373,6 +378,8 @@ class Entries:
             filled = asked.fill()
         except Exception:
             self._refuse(key, _FAILED_SECONDS)
+            failed = Filled(None, None, refused="failed")
+            self._note_fill(asked, failed, cause, time.perf_counter() - began, None, None)
             if stale is None:
                 raise
             if self._is_news(key):
