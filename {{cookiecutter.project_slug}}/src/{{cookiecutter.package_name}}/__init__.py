@@ -7,6 +7,7 @@ from flask import Flask
 
 from . import assets, blueprints, errors, extensions, logs, security
 from .config import instance_path, load, named
+from .ops import metrics
 
 
 def create_app(config: Mapping[str, Any] | object | None = None, **overrides: Any) -> Flask:
@@ -23,8 +24,11 @@ def create_app(config: Mapping[str, Any] | object | None = None, **overrides: An
         app.register_blueprint(blueprint)
     errors.init_app(app)
     assets.init_app(app)
-    # WSGI middleware, from the inside out: a page that the cache serves passes through it too.
+    # WSGI middleware, from the inside out: a page that the cache serves passes through it too, but
+    # for the first.
+    metrics.init_app(app)
     security.init_app(app)
     logs.init_app(app)
     security.trust_proxies(app)
+    metrics.listen(app)
     return app

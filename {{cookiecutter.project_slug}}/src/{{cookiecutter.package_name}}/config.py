@@ -75,7 +75,7 @@ class Settings(Env):
         self.found[name] = kind(name, default, **how)
         return self.found[name]
 
-    def whole(self, name: str, default: int, least: int, most: int) -> Any:
+    def whole(self, name: str, default: int | None, least: int, most: int) -> Any:
         """Read a whole number between two bounds."""
         remedy = f"a whole number from {least} to {most}"
         return self._read(self.int, name, default, remedy, validate=validate.Range(least, most))
@@ -222,6 +222,7 @@ def _read_server(read: Settings) -> None:
     read.whole("GUNICORN_GRACEFUL_TIMEOUT_SECONDS", 25, 1, 3600)
     read.whole("GUNICORN_KEEPALIVE_SECONDS", 65, 0, 3600)
     read.whole("GUNICORN_MAX_REQUESTS", 100_000, 0, 1_000_000_000)
+    read.whole("METRICS_PORT", None, 1, 65535)
 
 
 def _read_cache(read: Settings, production: bool) -> None:

@@ -37,6 +37,7 @@ _MOST_SHARED = 1000
 #: In characters: near.py counts an alias as if it was a short one.
 _LONGEST_ALIAS = 1000
 _SERVED = "caching.served"
+_NOT_MODIFIED = "304 NOT MODIFIED"
 _NO_BODY = frozenset({None, "", "0"})
 #: Conditions of which only ``If-None-Match`` is evaluated here.
 _OTHER_CONDITIONS = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
@@ -79,7 +80,7 @@ class PageMiddleware:
     ) -> Iterable[bytes]:
         """Answer a request."""
         if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-            body = self._serve(environ, start_response)
+            body = self._serve(environ, start_response, time.perf_counter())
             if body is not None:
                 return body
         body = self._wsgi_app(environ, start_response)
@@ -88,7 +89,7 @@ class PageMiddleware:
         return body
 
     def _serve(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+        self, environ: "WSGIEnvironment", start_response: "StartResponse", began: float
     ) -> Iterable[bytes] | None:
         copy = self._near.find_alias(_alias(environ, self._names))
         if copy is None or self._is_for_flask(environ):
@@ -105,21 +106,21 @@ class PageMiddleware:
         condition = environ.get("HTTP_IF_NONE_MATCH")
         if condition is not None:
             if condition in (page.etag, f"W/{page.etag}"):
-                self._count(copy, environ)
-                start_response("304 NOT MODIFIED", page.not_modified_headers + page.changing)
+                self._count(copy, environ, _NOT_MODIFIED, began)
+                start_response(_NOT_MODIFIED, page.not_modified_headers + page.changing)
                 return ()
             if not _ONE_ETAG.fullmatch(condition) or not _ONE_ETAG.fullmatch(page.etag):
                 return None
-        self._count(copy, environ)
+        self._count(copy, environ, page.status, began)
         start_response(page.status, page.headers + page.changing)
         if environ["REQUEST_METHOD"] == "HEAD":
             return ()
         body = entry.value[page.body_start :]
         return (gzip.decompress(body) if page.inflate else body,)
 
-    def _count(self, copy: Copy, environ: "WSGIEnvironment") -> None:
+    def _count(self, copy: Copy, environ: "WSGIEnvironment", status: str, began: float) -> None:
         if (lookups := copy.lookups) is not None:
-            lookups.count("hit", near=True)
+            lookups.count_served(status, time.perf_counter() - began)
             environ[_SERVED] = lookups.name
 
     def _is_for_flask(self, environ: "WSGIEnvironment") -> bool:

@@ -15,6 +15,7 @@ import click
 from flask import has_request_context, request
 
 from .entries import Entry
+from .timings import Timings
 
 Level = Literal["page", "function", "fragment", "value"]
 #: How a lookup was answered. ``wait``: by what another one's fill stored meanwhile. ``bypass``: by
@@ -48,6 +49,8 @@ class Lookups:
         )
         #: The hits among them that needed no store.
         self.near_hits = 0
+        #: And of these, those that were served before Flask, by their status line.
+        self.served: dict[str, Timings] = {}
         self.fills = 0
         self.fill_seconds = 0.0
         #: What was stored, in bytes as they lie in the store.
@@ -63,6 +66,16 @@ class Lookups:
         with self._lock:
             self.results[result] += 1
             self.near_hits += near
+
+    def count_served(self, status: str, seconds: float) -> None:
+        """Count one hit that was served before Flask, and how long it took."""
+        with self._lock:
+            self.results["hit"] += 1
+            self.near_hits += 1
+            timings = self.served.get(status)
+            if timings is None:
+                timings = self.served[status] = Timings()
+            timings.add(seconds)
 
     def count_fill(self, fill: "Fill", timeout: float) -> None:
         """Count one computation."""

@@ -1,1 +1,1 @@
-"""Health, for whoever runs the application."""
+"""Health and metrics, for whoever runs the application."""

@@ -1,4 +1,4 @@
-"""Whether the process lives, and whether it can do its work. Neither answer is ever cached."""
+"""Whether the process lives, whether it can do its work, and its figures; none of it is cached."""
 
 import logging
 import os
@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, current_app
+from flask import Blueprint, abort, current_app
 from flask.typing import ResponseReturnValue
 from sqlalchemy import text
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Unauthorized
 
 from ..extensions import cache, db
+from .access import has_token
 
 bp = Blueprint("ops", __name__)
 log = logging.getLogger(__name__)
@@ -37,6 +40,19 @@ def ready() -> ResponseReturnValue:
     status = next((state for state in ("unavailable", "degraded") if state in states), "ok")
     body = {"status": status, "release": current_app.config["RELEASE"], "components": components}
     return body, 503 if status == "unavailable" else 200, NO_STORE
+
+
+@bp.get("/metrics")
+def metrics() -> ResponseReturnValue:
+    """Say it in figures, to who has the token; not where METRICS_PORT is for that."""
+    config = current_app.config
+    open_to_all = config["APP_ENV"] == "development"
+    if config["METRICS_PORT"] or not (open_to_all or config["OPS_TOKEN"]):
+        abort(404)
+    if not (open_to_all or has_token()):
+        raise Unauthorized(www_authenticate=WWWAuthenticate("bearer", {"realm": "operations"}))
+    body, content_type = current_app.extensions["metrics"].exposition()
+    return body, 200, {"Content-Type": content_type} | NO_STORE
 
 
 def _component(name: str, ask: Callable[[], str], *, lost: str) -> dict[str, Any]:
