@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
 
@@ -156,10 +157,10 @@ def add_counts(of_one: Path, of_all: Path) -> None:
     from prometheus_client.mmap_dict import MmapedDict  # noqa: PLC0415 - as above
 
     try:
-        ended = MmapedDict(str(of_all))
-        for key, value, *_ in MmapedDict.read_all_values_from_file(of_one):
-            ended.write_value(key, ended.read_value(key)[0] + value, 0.0)
-        ended.close()
+        counts = [*MmapedDict.read_all_values_from_file(of_one)]
+        with closing(MmapedDict(str(of_all))) as ended:
+            for key, value, *_ in counts:
+                ended.write_value(key, ended.read_value(key)[0] + value, 0.0)
     finally:
         of_one.unlink()
 
