@@ -33,7 +33,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 class Buckets(Histogram):
     """A histogram of what was counted in buckets already.
 
-    The library has no call for that, and to observe each request costs as much as half a hit.
+    The library has no call for that, and to observe each request costs a third of a hit.
     """
 
     def add(self, counts: list[int], seconds: float) -> None:
