@@ -268,6 +268,14 @@ def test_production_refuses_debug(setting):
     assert "production needs it off" in refusal(**PRODUCTION, **{setting: "1"})
 
 
+def test_the_toolbar_is_for_development_with_debug():
+    assert read()["CACHE_TOOLBAR"] is True
+    assert read(DEBUG="false")["CACHE_TOOLBAR"] is False
+    assert read(APP_ENV="testing")["CACHE_TOOLBAR"] is False
+    assert read(**PRODUCTION)["CACHE_TOOLBAR"] is False
+    assert "CACHE_TOOLBAR is on" in refusal(**PRODUCTION, CACHE_TOOLBAR="true")
+
+
 def test_production_refuses_the_cache_of_one_process_for_several():
     message = refusal(**PRODUCTION, CACHE_TYPE="SimpleCache", WEB_CONCURRENCY="2")
     assert "SimpleCache and WEB_CONCURRENCY is 2" in message

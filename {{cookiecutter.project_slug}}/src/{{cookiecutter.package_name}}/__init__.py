@@ -7,7 +7,7 @@ from flask import Flask
 
 from . import assets, blueprints, errors, extensions, logs, security
 from .config import instance_path, load, named
-from .ops import metrics
+from .ops import metrics, toolbar
 
 
 def create_app(config: Mapping[str, Any] | object | None = None, **overrides: Any) -> Flask:
@@ -20,6 +20,7 @@ def create_app(config: Mapping[str, Any] | object | None = None, **overrides: An
     app.config.update(load(named(config) | overrides))
     logs.configure(app)
     extensions.init_app(app)
+    toolbar.init_app(app)
     for blueprint in blueprints.BLUEPRINTS:
         app.register_blueprint(blueprint)
     errors.init_app(app)

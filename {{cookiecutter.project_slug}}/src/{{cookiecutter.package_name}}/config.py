@@ -178,7 +178,9 @@ def _read_application(read: Settings, app_env: str) -> None:
     about = tomllib.loads((PACKAGE / "about.toml").read_text(encoding="utf-8"))
     development = app_env == "development"
     # `flask run --debug` sets FLASK_DEBUG.
-    read.flag("DEBUG", read.flag("FLASK_DEBUG", development))
+    debug = read.flag("DEBUG", read.flag("FLASK_DEBUG", development))
+    # Without DEBUG, development shows how production serves its pages.
+    read.flag("CACHE_TOOLBAR", development and bool(debug))
     read.text("SITE_NAME", about["name"], "the name of the site")
     read.text("SITE_DESCRIPTION", about["description"], "a sentence about the site")
     read.choice("LOG_LEVEL", "INFO", LOG_LEVELS)
@@ -312,6 +314,11 @@ def _refusals(found: Mapping[str, Any]) -> list[str]:
         refused.append(
             "DEBUG (or FLASK_DEBUG) is on, which shows the program and its secrets to visitors:"
             " production needs it off."
+        )
+    if found["CACHE_TOOLBAR"]:
+        refused.append(
+            "CACHE_TOOLBAR is on, which shows keys and tags to visitors, and lets nobody keep a"
+            " page: production needs it off."
         )
     processes = found["WEB_CONCURRENCY"] or 1
     if found["CACHE_TYPE"] == "SimpleCache" and processes > 1:

@@ -12,6 +12,7 @@ from package import load
 
 statistics = load("caching.statistics")
 stores = load("caching.stores")
+tally_of = load("caching.reads").tally_of
 
 
 def counted(cache: Any, level: str, name: str) -> dict[str, int]:
@@ -172,17 +173,53 @@ def test_an_invalidation_says_where_it_came_from(app: Flask, cache: Any) -> None
         assert cache.entries.statistics.invalidated["thing"] == 2
 
 
+def test_a_request_keeps_what_its_lookups_came_to(app: Flask, cache: Any) -> None:
+    value = cache.memoize(60, make_name=lambda _: "value")(lambda number: number)
+    page = cache.memoize(60, make_name=lambda _: "page")(lambda: value(1) + value(1))
+    with app.test_request_context() as context:
+        environ = context.request.environ
+        assert tally_of(environ) is None
+        value(0)
+        assert tally_of(environ).traces == []
+        cache.entries.statistics.traces = True
+        page()
+        page()
+        tally = tally_of(environ)
+    assert f"{tally}" == "2 hit, 3 miss"
+    assert [trace.result for trace in tally.traces] == ["miss", "hit", "miss", "hit"]
+    inner, again, outer, _ = tally.traces
+    assert outer.began < inner.began < again.began < outer.began + outer.seconds
+    assert set(inner.tags) < set(outer.tags)
+
+
+def test_what_is_computed_in_any_case_is_the_requests_bypass(app: Flask, cache: Any) -> None:
+    @cache.memoize(60, unless=lambda *_: True)
+    def value() -> int:
+        return 1
+
+    cache.entries.statistics.traces = True
+    with app.test_request_context() as context:
+        value()
+        tally = tally_of(context.request.environ)
+    assert tally.results == {"bypass": 1}
+    assert [(trace.result, trace.key) for trace in tally.traces] == [("bypass", "")]
+
+
 def test_nothing_grows_without_a_bound() -> None:
+    tally = statistics.Tally()
     kept = statistics.Statistics()
     for number in range(1000):
         kept.lookups("fragment", f"fragment {number}").count("hit")
         kept.raised([f"family{number}:1"], number, "")
         kept.raised([f"tag:{n}" for n in range(50)], number, "")
+        kept.trace(tally, statistics.Trace("value", f"{number}", "", "hit", (), 0, 0))
     assert len(kept.all_lookups()) == statistics._MOST_NAMES + 1
     assert sum(lookups.results["hit"] for lookups in kept.all_lookups()) == 1000
     assert len(kept.invalidated) <= statistics._MOST_FAMILIES + 1
     assert len(kept.last_events()) == statistics._MOST_EVENTS
     assert kept.last_events()[-1][0] == 2000
+    assert len(tally.traces) == statistics._MOST_TRACES
+    assert tally.traces[-1].name == "999"
     last = kept.last_events()[-1][1]
     assert (len(last.tags), last.count) == (statistics._MOST_TAGS, 50)
 

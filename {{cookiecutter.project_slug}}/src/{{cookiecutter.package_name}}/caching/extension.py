@@ -310,8 +310,8 @@ class Cache(flask_caching.Cache):
                 if self._bypass_cache(unless, function, *args, **kwargs):
                     name = (request.endpoint or "") if is_view else options.name
                     level: Level = "page" if is_view else "function"
-                    entries.statistics.lookups(level, name).count("bypass")
-                    return function(*args, **kwargs)
+                    with entries.going_past(entries.statistics.lookups(level, name)):
+                        return function(*args, **kwargs)
                 if is_view:
                     chosen = page_options(args, kwargs)
                     return self._page(entries, decorated, options, chosen, args, kwargs)
@@ -414,8 +414,8 @@ class Cache(flask_caching.Cache):
                 if entries is None:
                     return function(*args, **kwargs)
                 if unless is not None and self._bypass_cache(unless, function, *args, **kwargs):
-                    entries.statistics.lookups("function", options.name).count("bypass")
-                    return function(*args, **kwargs)
+                    with entries.going_past(entries.statistics.lookups("function", options.name)):
+                        return function(*args, **kwargs)
                 key = make_cache_key(function, *args, **kwargs)
                 return self._value(
                     entries, decorated, options, key, names_of, args, kwargs, cache_memoize_signals

@@ -221,8 +221,19 @@ class Entries:
         if self.statistics.traces:
             tags = entry.tags if entry is not None else ()
             seconds = time.perf_counter() - began
-            trace = Trace(lookups.level, lookups.name, key, result, tags, seconds)
+            trace = Trace(lookups.level, lookups.name, key, result, tags, began, seconds)
             self.statistics.trace(reads.tally, trace)
+
+    @contextmanager
+    def going_past(self, lookups: Lookups) -> Iterator[None]:
+        """Count a lookup that is not done, because the caller computes in any case."""
+        began = time.perf_counter()
+        reads = current_reads()
+        try:
+            yield
+        finally:
+            lookups.count("bypass")
+            self._tally(reads, lookups, "", "bypass", None, began)
 
     def _may_look(self, key: str, reads: Reads) -> bool:
         """Tell whether a context may look anything up, or must go past the cache."""

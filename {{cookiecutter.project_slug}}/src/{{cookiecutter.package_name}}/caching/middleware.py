@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from .entries import Entry
-from .near import Copy, NearCache
 from .pages import Page, accepts_gzip, per_response_headers, prefers_json
 from .statistics import Lookups
 from .views import answered_with
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from .near import Copy, NearCache
 
 Headers = list[tuple[str, str]]
 #: Adds what every response has by its scheme to the headers of one.
@@ -63,7 +64,7 @@ class PageMiddleware:
     :param complete: adds the headers that the middleware beneath would have added.
     """
 
-    def __init__(self, app: Flask, near: NearCache, complete: Complete) -> None:
+    def __init__(self, app: Flask, near: "NearCache", complete: Complete) -> None:
         self._wsgi_app: WSGIApplication = app.wsgi_app
         self._app = app
         self._near = near
@@ -118,7 +119,7 @@ class PageMiddleware:
         body = entry.value[page.body_start :]
         return (gzip.decompress(body) if page.inflate else body,)
 
-    def _count(self, copy: Copy, environ: "WSGIEnvironment", status: str, began: float) -> None:
+    def _count(self, copy: "Copy", environ: "WSGIEnvironment", status: str, began: float) -> None:
         if (lookups := copy.lookups) is not None:
             lookups.count_served(status, time.perf_counter() - began)
             environ[_SERVED] = lookups.name
@@ -135,7 +136,7 @@ class PageMiddleware:
             )
         )
 
-    def _prepared(self, copy: Copy, environ: "WSGIEnvironment") -> _Prepared:
+    def _prepared(self, copy: "Copy", environ: "WSGIEnvironment") -> _Prepared:
         gzipped = accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
         if copy.decoded is None:
             copy.decoded = {}

@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal
+from typing import Literal, get_args
 
 import click
 from flask import has_request_context, request
@@ -166,6 +166,8 @@ class Known:
 class Trace:
     """One lookup of one request.
 
+    :param key: empty where it was not even looked up.
+    :param began: when, in seconds of the performance counter.
     :param seconds: how long it took, with the computation where there was one.
     """
 
@@ -174,6 +176,7 @@ class Trace:
     key: str
     result: Result
     tags: tuple[str, ...]
+    began: float
     seconds: float
 
 
@@ -186,6 +189,14 @@ class Tally:
 
     results: dict[Result, int] = field(default_factory=dict)
     traces: list[Trace] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """Say it in words: ``3 hit, 1 miss``."""
+        return ", ".join(
+            f"{self.results[result]} {result}"
+            for result in get_args(Result)
+            if result in self.results
+        )
 
 
 class Statistics:
@@ -230,8 +241,10 @@ class Statistics:
 
     def trace(self, tally: Tally, trace: Trace) -> None:
         """Keep one lookup of a request."""
-        if len(tally.traces) < _MOST_TRACES:
-            tally.traces.append(trace)
+        if len(tally.traces) >= _MOST_TRACES:
+            # The last one to end is the one around the others: the page.
+            tally.traces.pop()
+        tally.traces.append(trace)
 
     # -- what happened -------------------------------------------------------------------
 

@@ -111,13 +111,13 @@ def serve_page(
     lookups = entries.statistics.lookups("page", request.endpoint or "")
     user, refusal = _identity(entries, page_options)
     if refusal is not None:
-        return _go_past(call, page_options, refusal, lookups)
+        return _go_past(entries, call, page_options, refusal, lookups)
     custom = page_options.custom_key
     declared, with_query = page_options.declared, not page_options.whole_key
     text = page_key(request, declared, custom=custom, with_query=with_query, user=user)
     if len(text) > current_app.config["CACHE_MAX_KEY_BYTES"]:
         entries.count("limit: long key")
-        return _go_past(call, page_options, "long-key", lookups)
+        return _go_past(entries, call, page_options, "long-key", lookups)
     key = own(bounded(text))
     # A refill of its own would know neither the user nor the tenant.
     in_foreground = page_options.private or own("") or _REFILL in request.environ
@@ -155,11 +155,15 @@ def serve_page(
 
 
 def _go_past(
-    call: Callable[[], Any], page_options: PageOptions, refusal: str, lookups: Lookups
+    entries: Entries,
+    call: Callable[[], Any],
+    page_options: PageOptions,
+    refusal: str,
+    lookups: Lookups,
 ) -> Response:
     """Answer by the view alone, and nothing is looked up or stored."""
-    lookups.count("bypass")
-    response = current_app.make_response(call())
+    with entries.going_past(lookups):
+        response = current_app.make_response(call())
     if request.method in ("GET", "HEAD"):
         _keep_from_guessing(_varied(response, page_options))
     return _with_status(response, Outcome("bypass", refused=refusal))
