@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from package import load, name
+from servers import redis_server, wait_until
 
 logs = load("logs")
 
@@ -64,6 +65,80 @@ def test_the_line_says_what_the_cache_did(make_app, access):
     (record,) = access()
     assert record.cache_status == "page-cache; hit; ttl=9"
     assert record.getMessage().endswith("(page-cache; hit; ttl=9)")
+
+
+@pytest.fixture
+def looking(make_app):
+    """Make an application with a view that looks twice, and a cached page."""
+
+    def make(**settings):
+        app = make_app(**settings)
+        cache = load("extensions").cache
+
+        @cache.memoize(60)
+        def value(number):
+            return number
+
+        @app.get("/two")
+        def two():
+            return f"{value(1) + value(1)}"
+
+        @app.get("/page")
+        @cache.cached(60)
+        def page():
+            return f"{value(2)}"
+
+        return app
+
+    return make
+
+
+def test_the_line_counts_the_requests_lookups(looking, access):
+    client = looking().test_client()
+    for path in ("/two", "/page", "/page", "/nowhere"):
+        client.get(path)
+    client.post("/page")
+    assert [(record.endpoint, record.cache) for record in access()] == [
+        ("two", {"miss": 1, "hit": 1}),
+        ("page", {"miss": 2}),
+        ("page", {"hit": 1}),
+        (None, {}),
+        (None, {}),
+    ]
+    assert re.search(r" ms, cache: 1 hit, 1 miss$", access()[0].getMessage())
+    assert re.search(r" ms, cache: 2 miss \(page-cache; fwd=miss", access()[1].getMessage())
+
+
+def test_a_page_that_goes_past_the_cache_is_counted_so(looking, access):
+    looking().test_client().get("/page", headers={"Authorization": "Bearer x"})
+    (record,) = access()
+    assert record.cache == {"miss": 1, "bypass": 1}
+
+
+def test_a_page_served_before_flask_is_one_hit(looking, access, tmp_path):
+    with redis_server(tmp_path) as port:
+        if port is None:
+            pytest.skip("no Redis and no Valkey on this machine")
+        url = f"redis://127.0.0.1:{port}/0"
+        app = looking(CACHE_TYPE="RedisCache", CACHE_REDIS_URL=url)
+        asked = []
+        # Flask itself, beneath the middleware, is asked no more in the end.
+        dispatch = app.full_dispatch_request
+        app.full_dispatch_request = lambda *given: asked.append(1) or dispatch(*given)
+        client = app.test_client()
+
+        def is_served_before():
+            before = len(asked)
+            client.get("/page")
+            return len(asked) == before
+
+        wait_until(is_served_before)
+        record = access()[-1]
+        assert (record.endpoint, record.cache) == ("page", {"hit": 1})
+        assert record.getMessage().startswith("GET /page 200 in ")
+        assert ", cache: 1 hit (page-cache; hit" in record.getMessage()
+        with app.app_context():
+            load("extensions").cache.entries.close()
 
 
 def test_health_checks_are_quiet_unless_they_fail(client, access, monkeypatch):
@@ -132,6 +207,7 @@ def test_json_is_one_object_a_line(make_app, capsys):
     assert request["logger"] == f"{name()}.access"
     assert request["request_id"] == "abc"
     assert (request["method"], request["path"], request["status"]) == ("GET", "/nowhere", 404)
+    assert (request["cache"], request["endpoint"]) == ({}, None)
     assert request["time"].endswith(("Z", "+00:00"))
     assert "two\nlines" in failure["exc_info"]
 

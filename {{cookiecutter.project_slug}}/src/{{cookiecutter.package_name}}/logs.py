@@ -13,6 +13,10 @@ from flask import Flask
 from pythonjsonlogger.json import JsonFormatter
 from werkzeug.wsgi import ClosingIterator
 
+from .caching.middleware import served_endpoint
+from .caching.reads import tally_of
+from .caching.statistics import Tally
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -22,6 +26,8 @@ QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 #: A foreign id enters the logs, so nothing else than these characters does.
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+#: Of what was served before Flask, and of what looked nothing up.
+ONE_HIT, NO_LOOKUP = Tally({"hit": 1}), Tally()
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -75,10 +81,13 @@ class AccessLog:
         before = _request_id.get()
         _request_id.set(identity)
         started = time.perf_counter()
-        answer: dict[str, Any] = {"status": 500, "cache_status": None}
+        answer: dict[str, Any] = {"status": 500, "endpoint": None, "cache_status": None}
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             answer["status"] = int(status[:3])
+            # Asked here, for Flask lets go of its request as soon as the response has begun.
+            request = environ.get("werkzeug.request")
+            answer["endpoint"] = served_endpoint(environ) or getattr(request, "endpoint", None)
             answer["cache_status"] = next(
                 (value for name, value in headers if name.lower() == "cache-status"), None
             )
@@ -111,13 +120,17 @@ class AccessLog:
         raw_path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         if raw_path in QUIET_PATHS and answer["status"] < 400:
             return
+        tally = ONE_HIT if served_endpoint(environ) else tally_of(environ) or NO_LOOKUP
         fields = {
             "method": environ["REQUEST_METHOD"],
             "path": quote(raw_path.encode("latin-1"), safe="/:@!$&'()*+,;=~"),
             **answer,
+            "cache": tally.results,
             "ms": round(ms, 1),
         }
         line = "{method} {path} {status} in {ms} ms".format_map(fields)
+        if tally.results:
+            line += f", cache: {tally}"
         if cache_status := answer["cache_status"]:
             line += f" ({cache_status})"
         self.logger.info("%s", line, extra=fields)
