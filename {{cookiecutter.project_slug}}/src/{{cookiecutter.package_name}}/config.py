@@ -212,6 +212,12 @@ def _read_web(read: Settings, production: bool) -> None:
     )
     read.found["TRUSTED_HOSTS"] = None if hosts is None else [*hosts, *LOOPBACK]
     read.whole("PROXY_COUNT", 0, 0, 10)
+    read.text(
+        "PUBLIC_URL",
+        None,
+        "scheme and host as visitors write them, without a path: https://www.example.com",
+        _matches(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/?"),
+    )
     read.flag("SESSION_COOKIE_SECURE", production)
     read.whole("HSTS_SECONDS", YEAR if production else 0, 0, 2 * YEAR)
 

@@ -2,7 +2,7 @@
 
 from flask import Blueprint
 
-from .ops.views import bp as ops
+from .ops.commands import bp as ops
 from .pages import bp as pages
 
 #: What `create_app` registers.

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import unquote
 
@@ -28,7 +28,7 @@ from .fragments import FragmentExtension
 from .functions import copied_value, fetch_value
 from .inputs import Declared, begin_request, report_once, routed_arguments
 from .keys import CallKey, bounded, refuse_nameless
-from .options import Options, Timeout, cache_control_of, check_tags, checked
+from .options import Options, Timeout, cache_control_of, check_tags, check_warm, checked
 from .reads import current_reads
 from .standby import Standby
 from .statistics import Level
@@ -252,6 +252,7 @@ class Cache(flask_caching.Cache):
         max_age: int | None = None,
         stale_while_revalidate: int | None = None,
         stale_if_error: int | None = None,
+        warm: bool | Callable[[], Iterable[Mapping[str, Any]]] = False,
     ) -> "Callable[[Callable[P, R]], _CachedFunction[P, R]]":
         """Cache a view's pages, or what a function without arguments returns.
 
@@ -270,13 +271,17 @@ class Cache(flask_caching.Cache):
             asking, and an invalidation does not reach them; ``None`` has them ask each time.
         :param stale_while_revalidate: seconds past it in which they may serve it while they ask.
         :param stale_if_error: seconds past it in which they may serve it where asking fails.
+        :param warm: which pages ``flask cache warm`` asks for: ``True`` is the one of a rule
+            without arguments; a callable returns the values of each page, as ``url_for`` takes
+            them: the rule's arguments, and what is left over becomes the query.
         :raises TypeError: for an ``async def``.
-        :raises ValueError: for a time or a share out of range.
+        :raises ValueError: for a time or a share out of range, and for a private page to warm.
         """
         check_tags(tags, "@cache.cached")
         check_tags(query, "@cache.cached(query=…)")
         check_tags(vary, "@cache.cached(vary=…)")
         cache_control = cache_control_of(max_age, stale_while_revalidate, stale_if_error)
+        check_warm(warm, private)
         # A key of the view's own making says by itself what of the query it holds.
         own_key = make_cache_key is not None or callable(key_prefix)
         declared = Declared(
@@ -358,6 +363,7 @@ class Cache(flask_caching.Cache):
 
             decorated.uncached = function  # type: ignore[attr-defined]
             decorated.cache_timeout = timeout  # type: ignore[attr-defined]
+            decorated.cache_warm = warm  # type: ignore[attr-defined]
             decorated.make_cache_key = default_make_cache_key  # type: ignore[attr-defined]
             return decorated  # type: ignore[return-value]
 

@@ -85,6 +85,20 @@ def check_tags(tags: Iterable[str], name: str) -> None:
             raise ValueError(f"{name}: the tag {tag!r} must be a string that is not empty.")
 
 
+def check_warm(warm: object, private: object) -> None:
+    """Refuse what names no pages, and pages that are nobody's to ask for beforehand.
+
+    :raises ValueError: in words.
+    """
+    if not isinstance(warm, bool) and not callable(warm):
+        raise ValueError(
+            f"@cache.cached: warm is {warm!r}; it must be True, or a function that returns the "
+            "values of each page."
+        )
+    if warm and private:
+        raise ValueError("@cache.cached: a page with private=… is one visitor's: warm=… cannot be.")
+
+
 def cache_control_of(
     max_age: int | None, stale_while_revalidate: int | None, stale_if_error: int | None
 ) -> str:

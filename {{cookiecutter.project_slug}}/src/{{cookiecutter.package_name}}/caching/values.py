@@ -17,6 +17,11 @@ _UNCHANGEABLE = frozenset(
     | {Decimal, UUID, date, datetime, time, timedelta}
 )
 
+#: What :func:`type_name` reads, by the names of the pickle protocol.
+_NO_VALUE = frozenset({"PROTO", "FRAME", "MEMOIZE", "STOP"})
+_CONTAINERS = {"EMPTY_LIST": "list", "EMPTY_DICT": "dict", "EMPTY_SET": "set"}
+_CONSTANTS = {"NONE": "None", "NEWTRUE": "bool", "NEWFALSE": "bool"}
+
 
 class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
@@ -42,6 +47,31 @@ def encode(value: Any) -> bytes:
 def decode(data: bytes) -> Any:
     """Decode a value into a new object. The bytes must have been authenticated."""
     return pickle.loads(data)  # noqa: S301 - entries are authenticated before they are decoded
+
+
+def type_name(data: bytes) -> str:
+    """Name the type of an encoded value without decoding it: nothing of it is run.
+
+    A container is written before what is in it, but a tuple after; an object's class before what
+    it is made of (PEP 307, PEP 3154).
+    """
+    # A large module that only the command line asks for.
+    import pickletools  # noqa: PLC0415
+
+    steps = [
+        (step.name, argument)
+        for step, argument, _ in pickletools.genops(data)
+        if step.name not in _NO_VALUE
+    ]
+    first, last = steps[0][0], steps[-1][0]
+    if last in ("EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"):
+        return "frozenset" if last == "FROZENSET" else "tuple"
+    if first in _CONTAINERS:
+        return _CONTAINERS[first]
+    if len(steps) == 1:
+        return type(steps[0][1]).__name__ if steps[0][1] is not None else _CONSTANTS.get(first, "?")
+    named = [str(argument) for _, argument in steps[:2]]
+    return ".".join(named) if ("STACK_GLOBAL", None) in steps else "?"
 
 
 def shared_bytes(value: Any) -> int | None:

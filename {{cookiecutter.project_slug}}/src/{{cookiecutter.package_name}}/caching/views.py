@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -67,18 +67,27 @@ class PageOptions:
 
 def is_current_view(function: Callable[..., Any]) -> bool:
     """Tell whether a decorated function is the view of this request, whatever wraps it."""
-    view: Any = current_app.view_functions.get(request.endpoint or "")
+    view = current_app.view_functions.get(request.endpoint or "")
+    return any(each is function for each in _layers(view, request.method))
+
+
+def warm_of(view: Callable[..., Any]) -> bool | Callable[[], Iterable[Mapping[str, Any]]]:
+    """Return what ``@cache.cached(warm=…)`` says of a view, whatever wraps it."""
+    said = (getattr(each, "cache_warm", False) for each in _layers(view, "GET"))
+    return next(filter(None, said), False)
+
+
+def _layers(view: Any, method: str) -> Iterator[Any]:
+    """Yield a view, or what a class of views answers with, and all that is wrapped in it."""
     candidates = [view]
     if view_class := getattr(view, "view_class", None):
-        method = getattr(view_class, request.method.lower(), None)
-        candidates += [method or getattr(view_class, "get", None), view_class.dispatch_request]
-    return any(_unwraps_to(candidate, function) for candidate in candidates)
-
-
-def _unwraps_to(candidate: Any, function: Callable[..., Any]) -> bool:
-    while candidate is not None and candidate is not function:
-        candidate = getattr(candidate, "__wrapped__", None)
-    return candidate is function
+        own = getattr(view_class, method.lower(), None)
+        candidates += [own or getattr(view_class, "get", None), view_class.dispatch_request]
+    for candidate in candidates:
+        layer = candidate
+        while layer is not None:
+            yield layer
+            layer = getattr(layer, "__wrapped__", None)
 
 
 def view_tag(endpoint: str, values: dict[str, Any] | None = None) -> str:

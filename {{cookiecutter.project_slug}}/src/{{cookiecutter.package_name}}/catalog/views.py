@@ -1,5 +1,7 @@
 """The shop's pages. Everyone sees the same ones: none of them looks at the session."""
 
+from collections.abc import Iterator
+
 from flask import Blueprint, abort, render_template, request
 
 from ..extensions import cache
@@ -43,9 +45,9 @@ def category_tone(slug: str) -> str:
 # A cached page: for what is the same for everyone and asked for often. A hit runs no view, no
 # query and no template. The timeout is the bound for what no write announces; writes drop it at
 # once, so it can be long. Within its grace the old page is served while a new one is made, and
-# where none can be, because the database is away.
+# where none can be, because the database is away. `flask cache warm` asks for what says `warm=`.
 @bp.get("/")
-@cache.cached(timeout=300, grace=3600)
+@cache.cached(timeout=300, grace=3600, warm=True)
 def home() -> str:
     # What changes least is read first: an entry depends on all that was read before it, too.
     categories = queries.categories()
@@ -56,7 +58,7 @@ def home() -> str:
 # makes no second entry. A bad value is a 404 that is computed each time and never stored: it costs
 # no query, and whoever makes up page numbers cannot fill the store with them.
 @bp.get("/products")
-@cache.cached(timeout=300, grace=3600, query=listing.PARAMETERS)
+@cache.cached(timeout=300, grace=3600, query=listing.PARAMETERS, warm=True)
 def products() -> str:
     wanted, errors = listing.parse(request.args)
     if wanted is None:
@@ -71,10 +73,16 @@ def products() -> str:
     )
 
 
+def _first_products() -> Iterator[dict[str, str]]:
+    """Name the products that visitors see first; the others wait until they are asked for."""
+    for row in queries.products(1, queries.DEFAULT_SORT, None):
+        yield {"slug": row.slug}
+
+
 # A 404 cached briefly: for addresses that many follow in vain (an old link, a sold-out gift in a
 # newsletter). Briefly, because anyone can make up addresses and each makes an entry.
 @bp.get("/products/<slug>")
-@cache.cached(timeout=300, grace=3600, not_found_timeout=30)
+@cache.cached(timeout=300, grace=3600, not_found_timeout=30, warm=_first_products)
 def product(slug: str) -> str:
     # What cannot be a slug is not asked for: PostgreSQL refuses a NUL in text with an error.
     found = queries.product_by_slug(slug) if SLUG.fullmatch(slug) else None

@@ -18,7 +18,7 @@ from werkzeug.exceptions import Unauthorized
 from ..extensions import cache, db
 from .access import has_token
 
-bp = Blueprint("ops", __name__)
+bp = Blueprint("ops", __name__, cli_group=None)
 log = logging.getLogger(__name__)
 NO_STORE = {"Cache-Control": "no-store"}
 

@@ -36,6 +36,7 @@ class Facts:
     :param evictions: the items that it evicted since it began.
     :param items: those that it holds, of every application.
     :param time: its clock, in seconds since the epoch.
+    :param uptime: the seconds since it began.
     """
 
     server: str
@@ -45,6 +46,7 @@ class Facts:
     evictions: int | None = None
     items: int | None = None
     time: float | None = None
+    uptime: float | None = None
 
 
 class Store(Protocol):

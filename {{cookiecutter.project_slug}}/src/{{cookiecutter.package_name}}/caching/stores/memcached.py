@@ -78,6 +78,7 @@ class MemcachedStore:
             items=total(b"curr_items"),
             # It counts whole seconds, so it says the time only about.
             time=float(found[0][b"time"]),
+            uptime=min(float(stats[b"uptime"]) for stats in found),
         )
 
     def identity(self) -> str:

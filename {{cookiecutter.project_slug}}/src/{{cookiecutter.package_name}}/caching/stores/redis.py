@@ -112,9 +112,30 @@ class RedisStore:
         self._store_entry = self._client.register_script(_STORE_ENTRY)
         self._release = self._client.register_script(_RELEASE)
 
-    def facts(self) -> Facts:
+    def info(self) -> dict[str, Any]:
+        """Return what the server's INFO says, by name."""
         with self._guarded():
-            info: dict[str, Any] = self._client.info()
+            return self._client.info()
+
+    def scan(self, prefix: str, rounds: int = 100) -> tuple[list[str], bool]:
+        """List keys that begin so, and say whether these are all.
+
+        :param prefix: without the characters that mean something in a pattern.
+        :param rounds: each looks at about a thousand of the server's keys.
+        """
+        names: set[str] = set()
+        cursor = 0
+        for _ in range(rounds):
+            with self._guarded():
+                answer: Any = self._client.scan(cursor, match=f"{prefix}*", count=1000)
+            cursor, found = answer
+            names.update(name.decode("utf-8", "backslashreplace") for name in found)
+            if cursor == 0:
+                break
+        return sorted(names), cursor == 0
+
+    def facts(self) -> Facts:
+        info = self.info()
         name = "Valkey" if info.get("server_name") == "valkey" else "Redis"
         version = info.get("valkey_version") or info.get("redis_version", "")
         microseconds = info.get("server_time_usec")
@@ -126,6 +147,7 @@ class RedisStore:
             evictions=info.get("evicted_keys"),
             items=sum(kept["keys"] for name, kept in info.items() if _DATABASE.fullmatch(name)),
             time=microseconds / 1_000_000 if microseconds else None,
+            uptime=info.get("uptime_in_seconds"),
         )
 
     def identity(self) -> str:

@@ -1,0 +1,187 @@
+"""The checks of settings, and of what the running processes say: they need no cache server."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from . import reports
+from .findings import Finding
+
+Config = Mapping[str, Any]
+
+#: A request that waits longer for a server that hangs is noticed.
+_LONGEST_TIMEOUT_SECONDS = 1.0
+#: Fewer fills say little of their shares.
+_MANY_FILLS = 50
+_MANY_EVICTED = 0.2
+_MOST_NAMED = 3
+
+
+def check_settings(config: Config) -> Iterator[Finding]:
+    """Yield what is found in the settings alone."""
+    for check in (_backend, _secret_key, _token, _pool, _waiting, _timeouts):
+        yield from check(config)
+
+
+def _backend(config: Config) -> Iterator[Finding]:
+    kind, processes = config["CACHE_TYPE"], config["WEB_CONCURRENCY"]
+    if kind == "NullCache":
+        yield Finding(
+            "backend", "advice", "CACHE_TYPE is NullCache: nothing is cached.",
+            "RedisCache or MemcachedCache; in development SimpleCache.",
+        )  # fmt: skip
+    elif kind == "SimpleCache" and processes > 1:
+        yield Finding(
+            "backend", "problem",
+            f"CACHE_TYPE is SimpleCache and WEB_CONCURRENCY is {processes}: each process keeps"
+            " values of its own, and misses the others' invalidations.",
+            "CACHE_TYPE=RedisCache or MemcachedCache, or WEB_CONCURRENCY=1.",
+        )  # fmt: skip
+    elif kind == "SimpleCache" and config["APP_ENV"] == "production":
+        yield Finding(
+            "backend", "advice",
+            "CACHE_TYPE is SimpleCache: a restart forgets all, and a command that writes to the"
+            " database is not heard of by the server.",
+            "RedisCache or MemcachedCache.",
+        )  # fmt: skip
+    else:
+        yield Finding("backend", "ok", f"CACHE_TYPE is {kind}.")
+
+
+def _secret_key(config: Config) -> Iterator[Finding]:
+    if not config["SECRET_KEY_IS_RANDOM"]:
+        yield Finding("secret-key", "ok", "SECRET_KEY is set.")
+    elif config["CACHE_TYPE"] in ("SimpleCache", "NullCache"):
+        yield Finding(
+            "secret-key", "advice",
+            "SECRET_KEY is not set: a random one is used, and a restart ends all sessions.",
+            "Set it; `make .env` does.",
+        )  # fmt: skip
+    else:
+        yield Finding(
+            "secret-key", "problem",
+            "SECRET_KEY is not set: each process draws one of its own, and none can read what"
+            " another one put into the cache.",
+            "Set it to the same value for all of them; `make .env` does.",
+        )  # fmt: skip
+
+
+def _token(config: Config) -> Iterator[Finding]:
+    if config["OPS_TOKEN"]:
+        yield Finding("ops-token", "ok", "OPS_TOKEN is set.")
+    elif config["APP_ENV"] == "production":
+        yield Finding(
+            "ops-token", "advice",
+            "OPS_TOKEN is not set: in production nobody can see metrics and inspector.",
+            "Set it to a random text; `make .env` does.",
+        )  # fmt: skip
+
+
+def _pool(config: Config) -> Iterator[Finding]:
+    size, threads = config["CACHE_POOL_SIZE"], config["GUNICORN_THREADS"]
+    if size >= threads:
+        yield Finding("pool", "ok", f"{size} connections for {threads} threads.")
+    else:
+        yield Finding(
+            "pool", "problem",
+            f"CACHE_POOL_SIZE is {size} and GUNICORN_THREADS is {threads}: threads wait for a"
+            " connection, and take one that comes too late for a server that is away.",
+            f"CACHE_POOL_SIZE={threads + 4}, or leave it out.",
+        )  # fmt: skip
+
+
+def _waiting(config: Config) -> Iterator[Finding]:
+    wait = config["CACHE_WAIT_SECONDS"]
+    name = min(
+        ("GUNICORN_TIMEOUT_SECONDS", "GUNICORN_GRACEFUL_TIMEOUT_SECONDS"), key=config.__getitem__
+    )
+    if wait < config[name]:
+        yield Finding("waiting", "ok", f"A request waits {wait:g} s for another's computation.")
+    else:
+        yield Finding(
+            "waiting", "problem",
+            f"CACHE_WAIT_SECONDS is {wait:g} and {name} is {config[name]}: a request may still wait"
+            " for another one's computation when its process is ended.",
+            f"CACHE_WAIT_SECONDS below {config[name]}; most visitors are gone after 5.",
+        )  # fmt: skip
+
+
+def _timeouts(config: Config) -> Iterator[Finding]:
+    for name in ("CACHE_CONNECT_TIMEOUT_SECONDS", "CACHE_SOCKET_TIMEOUT_SECONDS"):
+        if config[name] > _LONGEST_TIMEOUT_SECONDS:
+            yield Finding(
+                "timeouts", "problem",
+                f"{name} is {config[name]:g}: while the cache server hangs, each thread waits so"
+                " long before it goes on without.",
+                "0.25 s do on a network of one's own; what is lost is a computation.",
+            )  # fmt: skip
+
+
+def check_processes(config: Config, found: Sequence[reports.Report]) -> Iterator[Finding]:
+    """Yield what is found in what the running processes say."""
+    if not found:
+        yield Finding(
+            "processes", "unknown",
+            f"No running process of release {config['RELEASE']} answered, so computations and"
+            " errors could not be looked at.",
+            "Run this with the servers' own settings, while they run; or ask longer, by --wait.",
+        )  # fmt: skip
+        return
+    many = len(found) > 1
+    yield Finding(
+        "processes", "ok", f"{len(found)} processes answered." if many else "One process answered."
+    )
+    yield from _leases(config, found)
+    yield from _evicted(found)
+    yield from _errors(found)
+
+
+def _leases(config: Config, found: Sequence[reports.Report]) -> Iterator[Finding]:
+    lease = config["CACHE_LEASE_SECONDS"]
+    slowest: dict[str, float] = {}
+    for one in reports.all_lookups(found):
+        if one["fills"]:
+            slowest[one["name"]] = one["fill_seconds"] / one["fills"]
+    for entry in reports.all_entries(found).values():
+        name = entry["name"]
+        slowest[name] = max(slowest.get(name, 0), entry["seconds"] or 0)
+    slow = sorted((name for name in slowest if slowest[name] > lease), key=lambda n: -slowest[n])
+    if not slow:
+        yield Finding("lease", "ok", f"No computation is known that took more than {lease:g} s.")
+        return
+    named = ", ".join(f"{name} ({slowest[name]:.1f} s)" for name in slow[:_MOST_NAMED])
+    yield Finding(
+        "lease", "problem",
+        f"CACHE_LEASE_SECONDS is {lease:g}, and longer took: {named}. After it another process"
+        " starts the same computation.",
+        f"CACHE_LEASE_SECONDS={2 * slowest[slow[0]]:.0f}, or make it quicker.",
+    )  # fmt: skip
+
+
+def _evicted(found: Sequence[reports.Report]) -> Iterator[Finding]:
+    lookups = reports.all_lookups(found)
+    fills = sum(one["fills"] for one in lookups)
+    evicted = sum(one["reasons"].get("evicted", 0) for one in lookups)
+    if fills >= _MANY_FILLS and evicted / fills > _MANY_EVICTED:
+        yield Finding(
+            "evictions", "problem",
+            f"Of {fills:,} computations {evicted:,} were of entries that the server had dropped"
+            " before their time.",
+            "Give the server more memory, or shorten the timeouts of what is seldom asked for.",
+        )  # fmt: skip
+
+
+def _errors(found: Sequence[reports.Report]) -> Iterator[Finding]:
+    counts = reports.added(report["counts"] for report in found)
+    if not counts:
+        return
+    named = ", ".join(f"{name} ({count:,})" for name, count in sorted(counts.items()))
+    foreign = "unauthentic entry" in counts
+    remedy = "The log says when." + (
+        " Unauthentic entries: do all processes of this release have the same SECRET_KEY, and"
+        " does nobody else write to the server?"
+        if foreign
+        else ""
+    )
+    yield Finding(
+        "errors", "advice", f"Since they began, went wrong and was healed: {named}.", remedy
+    )
