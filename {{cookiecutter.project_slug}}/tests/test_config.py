@@ -100,6 +100,7 @@ def test_the_pool_of_the_cache_follows_the_threads():
         ("RELEASE", "a/b", "letters, digits"),
         ("TRUSTED_HOSTS", "https://shop.example", "without scheme and port"),
         ("PROXY_COUNT", "-1", "a whole number from 0 to 10"),
+        ("PUBLIC_URL", "https://shop.test/here", "scheme and host"),
         ("SESSION_COOKIE_SECURE", "2", "true or false"),
         ("HSTS_SECONDS", "1e9", "a whole number from 0"),
         ("WEB_CONCURRENCY", "many", "a whole number from 1 to 256"),

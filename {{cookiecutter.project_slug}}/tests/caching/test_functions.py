@@ -5,7 +5,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
@@ -479,3 +480,31 @@ def test_bad_settings_are_refused_in_words(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         make_app(**settings)
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("text", "str"),
+        (b"bytes", "bytes"),
+        (7, "int"),
+        (2**80, "int"),
+        (1.5, "float"),
+        (None, "None"),
+        (True, "bool"),
+        ((), "tuple"),
+        ((1,), "tuple"),
+        ((Decimal(1), "a", [3], {4}), "tuple"),
+        ([], "list"),
+        ([Decimal(1), (2, 3)], "list"),
+        ({"a": (1, 2)}, "dict"),
+        ({1, 2}, "set"),
+        (frozenset({1, 2}), "frozenset"),
+        (Decimal(1), "decimal.Decimal"),
+        (date(2024, 1, 2), "datetime.date"),
+    ],
+    ids=repr,
+)
+def test_the_type_of_a_value_is_known_without_decoding_it(value: object, name: str) -> None:
+    values = load("caching.values")
+    assert values.type_name(values.encode(value)) == name

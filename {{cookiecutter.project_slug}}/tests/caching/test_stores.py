@@ -51,6 +51,19 @@ def test_an_expiry_beyond_thirty_days_is_no_date_in_the_past(store: Any) -> None
     assert store.get_many(["t:a"]) == [b"1"]
 
 
+def test_keys_are_listed_where_the_server_can(store: Any) -> None:
+    if not hasattr(store, "scan"):
+        pytest.skip("it lists no keys")
+    names = [f"t:scan:{number}" for number in range(3000)] + ["t:scan:\xfc"]
+    for name in names:
+        store.put(name, b"", 60)
+    assert store.scan("t:scan:") == (sorted(names), True)
+    some, complete = store.scan("t:scan:", rounds=1)
+    assert not complete
+    assert 0 < len(some) < len(names)
+    store.delete(names)
+
+
 def test_any_text_can_be_a_key(store: Any) -> None:
     keys = ["t:ü space\n" + "x" * 300, "t:ü space\n" + "x" * 299 + "y"]
     for key in keys:

@@ -24,6 +24,8 @@ _LEAST_TIMES = 3
 _MOST_APART = {"RedisCache": 1.0, "MemcachedCache": 2.5}
 _NEARLY_FULL = 0.9
 _PROBE_SECONDS = 10
+#: Redis before 7.2 does not say which command.
+_IN_A_SCRIPT = "executing the script can't run"
 _DENIED_COMMAND = re.compile(r"'([\w|-]+)' command")
 #: What a key is, behind the application's prefix, where no release is in it.
 _OF_ALL_RELEASES = re.compile(r"(clock|generation|starting|probe)$|(tag|board|renewed|doctor):")
@@ -140,17 +142,18 @@ def _lost(config: Config, where: str, error: StoreError) -> Finding:
 
 
 def _is_denial(error: StoreError) -> bool:
-    # redis-py leaves out the code that says it, NOPERM.
-    return "permission" in str(error).lower()
+    # redis-py leaves out the code that says it, NOPERM; of a script the words are others.
+    return "permission" in str(error) or _IN_A_SCRIPT in str(error)
 
 
 def _denied(error: StoreError) -> Finding:
     command = _DENIED_COMMAND.search(str(error))
-    remedy = (
-        f"Allow it, by +{command[1]}; compose.yaml has all that the application's user needs."
-        if command
-        else "Let it reach the application's keys: ~ and CACHE_KEY_PREFIX and :*."
-    )
+    if command:
+        remedy = f"Allow it, by +{command[1]}; compose.yaml has all that the user needs."
+    elif _IN_A_SCRIPT in str(error):
+        remedy = "Allow what the scripts do: +get +set +del +incr +time."
+    else:
+        remedy = "Let it reach the application's keys: ~ and CACHE_KEY_PREFIX and :*."
     return Finding("permissions", "problem", f"The server's user may not do it: {error}.", remedy)
 
 
