@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import redis
 from flask import Flask
 
 from package import load
-from servers import wait_until
-from told import entry, invoke, invoke_json, lookups, report, tell
+from servers import Server, wait_until
+from told import SETTINGS, entry, invoke, invoke_json, lookups, report, tell
 
 MakeApp = Callable[..., Flask]
 
@@ -284,6 +285,23 @@ def test_invalidate_drops_what_carries_the_tag(make: MakeApp, make_numbers: Any)
     assert (state(app, key_of(1)), state(app, key_of(2))) == ("invalid", "fresh")
     assert "Invalid is what carries numbers." in invoke(make(), "invalidate", "numbers").output
     assert state(app, key_of(2)) == "invalid"
+
+
+def test_a_full_server_drops_more_and_that_is_said(
+    start: Callable[..., Server], make_app: MakeApp, make_numbers: Any
+) -> None:
+    server = start("RedisCache", "--maxmemory-policy", "noeviction")
+    app = make_app(**SETTINGS, **server.settings)
+    with app.app_context():
+        make_numbers(1)
+    assert state(app, key_of(1)) == "fresh"
+    with redis.Redis(port=server.port) as client:
+        client.config_set("maxmemory", "1")
+        result = invoke(app, "invalidate", "else")
+        client.config_set("maxmemory", "0")
+    assert result.exit_code == 0
+    assert "all the other entries were dropped" in result.output
+    assert state(make_app(**SETTINGS, **server.settings), key_of(1)) == "cleared"
 
 
 @pytest.mark.parametrize("arguments", [(), ("",)], ids=["none", "empty"])

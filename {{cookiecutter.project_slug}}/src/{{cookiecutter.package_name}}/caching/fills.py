@@ -556,13 +556,15 @@ class Entries:
 
         :raises StoreError: where the store does not answer.
         """
-        generation, *sealed = self.store.get_many(
-            [self._generations.generation, *(self._entry_key(key) for key in keys)]
+        clock, generation, *sealed = self.store.get_many(
+            [*self._generations.keys, *(self._entry_key(key) for key in keys)]
         )
         opened = [self.sealer.open(key, value) for key, value in zip(keys, sealed, strict=True)]
         tags = list({tag for entry in opened if entry is not None for tag in entry.tags})
         values = dict(zip(tags, self._tag_values(tags), strict=True))
-        name = (generation or b"").decode("latin-1")
+        # Without its clock a generation is over, and the next lookup starts another one.
+        stands = self._generations.stands(clock, generation)
+        name = (generation or b"").decode("latin-1") if stands else ""
         return [
             judge(key, value, entry, name, values)
             for key, value, entry in zip(keys, sealed, opened, strict=True)

@@ -30,14 +30,14 @@ class Generations:
 
         Where clock or generation are gone, or of another server, new ones are started.
         """
-        if not self._stands(clock, generation):
+        if not self.stands(clock, generation):
             clock, generation = self.start()
         name = (generation or b"").decode("latin-1")
         if reads.started is None:
             reads.started, reads.generation = int(clock or 0), name
         return name
 
-    def _stands(self, clock: bytes | None, generation: bytes | None) -> bool:
+    def stands(self, clock: bytes | None, generation: bytes | None) -> bool:
         """Tell whether clock and generation are there, and of the server that answers."""
         server = (generation or b"").partition(b"@")[2].decode("latin-1")
         return is_reading(clock) and server == self._store.identity()
@@ -55,7 +55,7 @@ class Generations:
             holder, clock, generation = self._store.get_many([self._starting, *self.keys])
             if not leading:
                 release_foreign(self._store, self._starting, holder)
-            if leading and not self._stands(clock, generation):
+            if leading and not self.stands(clock, generation):
                 self._store.put(self.generation, self._new_name(), None)
                 if not is_reading(clock):
                     self._store.delete([self.clock])
@@ -63,7 +63,7 @@ class Generations:
                 clock, generation = self._store.get_many(self.keys)
             if leading:
                 self._store.release(self._starting, token)
-            if self._stands(clock, generation):
+            if self.stands(clock, generation):
                 return clock, generation
             if leading or time.monotonic() > deadline:
                 free(self._store, self._starting)
