@@ -20,8 +20,9 @@ import click
 from flask import current_app
 from flask.cli import AppGroup
 
-from ..caching.fills import Entries, Peek
+from ..caching.fills import Entries
 from ..caching.pages import Page
+from ..caching.peeks import Peek
 from ..caching.statistics import Invalidation
 from ..caching.stores import StoreError
 from ..caching.values import type_name
