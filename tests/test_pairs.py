@@ -65,8 +65,8 @@ def test_the_extremes_and_a_project_without_the_example_pass_all_their_tests_and
         make(without, environment, "lint")
         make(without, environment, "test")
 
-    # Two at a time: each waits for servers more than it computes.
-    with ThreadPoolExecutor(2) as pool:
+    # All at a time: each waits for servers more than it computes.
+    with ThreadPoolExecutor(3) as pool:
         running = [pool.submit(test_and_hooks, project) for project in (first, last)]
         for done in [*running, pool.submit(test_without_the_example)]:
             done.result()

@@ -155,9 +155,12 @@ class Machine(RuleBasedStateMachine):
         self.patches = ExitStack()
         patch = self.patches.enter_context(pytest.MonkeyPatch.context())
         shifted = SimpleNamespace(
-            time=lambda: time.time() + self.shift, monotonic=time.monotonic, sleep=time.sleep
+            time=lambda: time.time() + self.shift,
+            monotonic=time.monotonic,
+            perf_counter=time.perf_counter,
+            sleep=time.sleep,
         )
-        for module in ("fills", "entries"):
+        for module in ("fills", "entries", "generations", "statistics"):
             patch.setattr(load(f"caching.{module}"), "time", shifted)
         self.shop.reset()
         self.clients = [Client(self.shop) for _ in range(2)]
