@@ -26,8 +26,9 @@ QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 #: A foreign id enters the logs, so nothing else than these characters does.
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-#: Of what was served before Flask, and of what looked nothing up.
-ONE_HIT, NO_LOOKUP = Tally({"hit": 1}), Tally()
+#: Lookups of what was served before Flask, counted and in words, and of what looked nothing up.
+ONE_HIT = Tally({"hit": 1}), "1 hit"
+NO_LOOKUP = Tally()
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -86,10 +87,12 @@ class AccessLog:
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             answer["status"] = int(status[:3])
             # Asked here, for Flask lets go of its request as soon as the response has begun.
-            request = environ.get("werkzeug.request")
-            answer["endpoint"] = served_endpoint(environ) or getattr(request, "endpoint", None)
+            answer["endpoint"] = served_endpoint(environ) or getattr(
+                environ.get("werkzeug.request"), "endpoint", None
+            )
+            # From the end: it is among the last that a hit adds, and each look costs.
             answer["cache_status"] = next(
-                (value for name, value in headers if name.lower() == "cache-status"), None
+                (value for name, value in reversed(headers) if name.lower() == "cache-status"), None
             )
             return start_response(status, [*headers, ("X-Request-ID", identity)], *exc_info)
 
@@ -120,7 +123,11 @@ class AccessLog:
         raw_path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         if raw_path in QUIET_PATHS and answer["status"] < 400:
             return
-        tally = ONE_HIT if served_endpoint(environ) else tally_of(environ) or NO_LOOKUP
+        if served_endpoint(environ):
+            tally, lookups = ONE_HIT
+        else:
+            tally = tally_of(environ) or NO_LOOKUP
+            lookups = f"{tally}"
         fields = {
             "method": environ["REQUEST_METHOD"],
             "path": quote(raw_path.encode("latin-1"), safe="/:@!$&'()*+,;=~"),
@@ -129,8 +136,8 @@ class AccessLog:
             "ms": round(ms, 1),
         }
         line = "{method} {path} {status} in {ms} ms".format_map(fields)
-        if tally.results:
-            line += f", cache: {tally}"
+        if lookups:
+            line += f", cache: {lookups}"
         if cache_status := answer["cache_status"]:
             line += f" ({cache_status})"
         self.logger.info("%s", line, extra=fields)
