@@ -7,7 +7,7 @@ from flask import Flask
 
 from . import assets, blueprints, errors, extensions, logs, security
 from .config import instance_path, load, named
-from .ops import metrics, toolbar
+from .ops import inspector, metrics, toolbar
 
 
 def create_app(config: Mapping[str, Any] | object | None = None, **overrides: Any) -> Flask:
@@ -28,6 +28,7 @@ def create_app(config: Mapping[str, Any] | object | None = None, **overrides: An
     # WSGI middleware, from the inside out: a page that the cache serves passes through it too, but
     # for the first.
     metrics.init_app(app)
+    inspector.init_app(app)
     security.init_app(app)
     logs.init_app(app)
     security.trust_proxies(app)

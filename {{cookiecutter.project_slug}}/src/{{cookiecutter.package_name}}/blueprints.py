@@ -6,6 +6,7 @@ from .account.commands import bp as account
 from .catalog.api import bp as catalog_api
 from .catalog.views import bp as catalog
 from .ops.commands import bp as ops
+from .ops.inspector import bp as inspector
 
 #: What `create_app` registers.
-BLUEPRINTS: tuple[Blueprint, ...] = (catalog, catalog_api, account, ops)
+BLUEPRINTS: tuple[Blueprint, ...] = (catalog, catalog_api, account, ops, inspector)

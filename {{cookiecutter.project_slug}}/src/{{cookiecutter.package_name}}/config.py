@@ -201,6 +201,7 @@ def _read_secrets(read: Settings, production: bool) -> None:
     read.texts("SECRET_KEY_FALLBACKS", None, f"former keys, each {A_KEY} and commas between", good)
     read.text("API_TOKEN", None, "a random text")
     read.text("OPS_TOKEN", None, "a random text")
+    read.texts("OPS_USERS", [], "names of users, and commas between,", bool)
 
 
 def _read_web(read: Settings, production: bool) -> None:
@@ -272,6 +273,7 @@ def _read_cache(read: Settings, production: bool) -> None:
     read.whole("CACHE_MAX_KEY_BYTES", 2048, 256, 65_536)
     read.whole("CACHE_NEW_PAGES_PER_MINUTE", 1000, 0, 10_000_000)
     read.whole("CACHE_NEW_VALUES_PER_MINUTE", 10_000, 0, 10_000_000)
+    read.flag("CACHE_INSPECTOR", True)
     read.flag("CACHE_SURROGATE_KEYS", False)
     read.seconds("CACHE_GRACE", 0, 0, YEAR)
     read.seconds("CACHE_LEASE_SECONDS", 10, 0.1, 3600)

@@ -3,7 +3,8 @@
 from flask import Blueprint
 
 from .ops.commands import bp as ops
+from .ops.inspector import bp as inspector
 from .pages import bp as pages
 
 #: What `create_app` registers.
-BLUEPRINTS: tuple[Blueprint, ...] = (pages, ops)
+BLUEPRINTS: tuple[Blueprint, ...] = (pages, ops, inspector)

@@ -57,6 +57,12 @@ def current_user() -> User:
     return user
 
 
+def signed_in_name() -> str | None:
+    """Name who is signed in, for those who know nothing of accounts."""
+    user = db.session.get(User, session["user_id"]) if "user_id" in session else None
+    return user.name if user is not None else None
+
+
 def local_path(target: str | None) -> str | None:
     """Return a path that may be redirected to, or `None`: another host could be a trap."""
     return target if target and _LOCAL.fullmatch(target) else None

@@ -30,6 +30,10 @@ class Standby:
         self._bytes = 0
         self._dropped_at = 0.0
 
+    def __len__(self) -> int:
+        """Return the number of entries, also of those that are too old by now."""
+        return len(self._entries)
+
     def find(self, key: str, reads: Reads) -> Entry | None:
         """Return an entry that is not too old; the context is then as old as that."""
         with self._lock:

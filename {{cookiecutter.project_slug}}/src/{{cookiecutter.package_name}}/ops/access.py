@@ -1,8 +1,17 @@
 """Who may see how the application does, and act on its cache."""
 
 import hmac
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
-from flask import current_app, request
+from flask import abort, current_app, request
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import NotFound, Unauthorized
+
+#: Where in `app.extensions` whatever signs users in may leave a function that names who is signed
+#: in, by what no two users share, and returns `None` where nobody is. OPS_USERS needs it.
+_SIGNED_IN = "signed_in"
+_LONGEST_NAME = 60
 
 
 def has_token() -> bool:
@@ -14,3 +23,45 @@ def has_token() -> bool:
         return False
     given = sent.token if sent.type == "bearer" else sent.password
     return hmac.compare_digest((given or "").encode(), token.encode())
+
+
+def operator() -> str:
+    """Name who asks, for the log, if they may operate.
+
+    :raises HTTPException: if not: a browser is asked for the token where there is one, and else
+        nothing tells that there is something to be seen.
+    """
+    config = current_app.config
+    if config["APP_ENV"] == "development":
+        if is_local(request.host):
+            return f"a developer at {request.remote_addr}"
+        if not has_token():
+            # A page of another host whose name was made to lead here could read it (DNS rebinding).
+            abort(403, description="In development this is for localhost, or for OPS_TOKEN.")
+    if has_token():
+        name = request.authorization.username if request.authorization else None
+        return f"the holder of OPS_TOKEN{f' ({name[:_LONGEST_NAME]!a})' if name else ''}"
+    if user := _signed_in_operator():
+        return f"the user {user}"
+    if config["OPS_TOKEN"]:
+        challenge = WWWAuthenticate("basic", {"realm": "operations", "charset": "UTF-8"})
+        raise Unauthorized(www_authenticate=challenge)
+    raise NotFound
+
+
+def is_local(host: str) -> bool:
+    """Tell whether a host, with its port, is a name of this machine that no DNS can give away."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+        # Browsers ask nobody for these (RFC 6761, 6.3).
+        return name == "localhost" or name.endswith(".localhost") or ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _signed_in_operator() -> str | None:
+    operators = current_app.config["OPS_USERS"]
+    name_user = current_app.extensions.get(_SIGNED_IN)
+    # The session is looked at only where it can let somebody in.
+    user: str | None = name_user() if operators and name_user is not None else None
+    return user if user in operators else None

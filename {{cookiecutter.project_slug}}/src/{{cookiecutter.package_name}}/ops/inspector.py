@@ -1,0 +1,293 @@
+"""The inspector at `/_cache/`: what the cache does, and why, for whoever operates it."""
+
+import json
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from flask import (
+    Blueprint,
+    Flask,
+    Response,
+    abort,
+    current_app,
+    flash,
+    g,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
+from flask.typing import ResponseReturnValue
+
+from ..caching.fills import Peek
+from ..caching.keys import encodable
+from ..caching.stores import Facts, StoreError
+from ..extensions import cache, csrf
+from . import display
+from .access import operator
+from .figures import EntryFigures, Figures, Snapshot
+from .overview import Overview, merge
+
+if TYPE_CHECKING:
+    from ..caching.fills import Entries
+
+bp = Blueprint("inspector", __name__, url_prefix="/_cache")
+# Its check would tell a stranger that there is something; `let_in` makes it after its own.
+csrf.exempt(bp)
+log = logging.getLogger(__name__)
+
+_TICK_SECONDS = 2
+_LONGEST_SEARCH = 200
+_SITES = ("same-origin", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What can be done to the cache, and how it is asked back and told."""
+
+    title: str
+    question: str
+    button: str
+    done: str
+
+
+ACTIONS = {
+    "invalidate": Action(
+        "Invalidate a tag?",
+        "Every entry that carries it is computed anew when it is next asked for:",
+        "Invalidate it",
+        "The tag was invalidated:",
+    ),
+    "drop": Action(
+        "Drop an entry?",
+        "It and what was built from it are computed anew when they are next asked for:",
+        "Drop it",
+        "The entry was dropped:",
+    ),
+    "clear": Action(
+        "Clear everything?",
+        "Every entry of this application is computed anew when it is next asked for, which may be"
+        " much at once for the database.",
+        "Clear everything",
+        "Everything was cleared.",
+    ),
+}
+_ACTION = f"/<any({','.join(ACTIONS)}):name>"
+
+
+def init_app(app: Flask) -> None:
+    """Keep figures of this process, and tell the others of them while somebody looks."""
+    with app.app_context():
+        entries = cache.entries
+    if entries is not None and app.config["CACHE_INSPECTOR"]:
+        figures = Figures(entries, app.config["RELEASE"], app.extensions["requests"])
+        app.extensions["figures"] = figures
+        app.extensions["ticker"].every(_TICK_SECONDS, figures.tick)
+
+
+# -- who is let in -----------------------------------------------------------------------
+
+
+@bp.before_request
+def let_in() -> None:
+    """Refuse strangers, and what a page of another site sends with an operator's rights."""
+    if not current_app.config["CACHE_INSPECTOR"]:
+        abort(404)
+    g.operator = operator()
+    if request.method not in {"GET", "HEAD"}:
+        # A browser says where a form comes from (Fetch Metadata, 2.4); the token is for all others.
+        if request.headers.get("Sec-Fetch-Site", "none") not in _SITES:
+            abort(403, description="This was sent by a page of another site.")
+        if current_app.config["WTF_CSRF_ENABLED"]:
+            csrf.protect()
+
+
+@bp.after_request
+def keep_out_of_caches(response: Response) -> Response:
+    """Forbid storing (RFC 9111, 5.2.2.5) and indexing, also of a refusal."""
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Robots-Tag"] = "noindex, nofollow"
+    return response
+
+
+# -- what is shown -----------------------------------------------------------------------
+
+
+@bp.get("/")
+def index() -> ResponseReturnValue:
+    if cache.entries is None:
+        return render_template("inspector/off.html")
+    return render_template(
+        "inspector/index.html", shown=_shown(cache.entries), wanted=_search(), actions=ACTIONS
+    )
+
+
+@bp.get("/figures.json")
+def figures() -> ResponseReturnValue:
+    """Answer with what `index` shows, for the script that renews it."""
+    entries = _entries()
+    # To look at entries is to read them whole, so not each time.
+    return _shown(entries, with_entries="entries" in request.args)
+
+
+@bp.get("/entry")
+def entry() -> ResponseReturnValue:
+    entries, now = _entries(), time.time()
+    overview, _ = _overview(entries)
+    key = _key(overview, request.args.get("key", ""))
+    known, peek = overview.entries.get(key), _peek(entries, [key]).get(key)
+    if known is None and (peek is None or peek.state == "gone"):
+        abort(404, description="No process that answered knows this entry, or the store has it.")
+    shown = display.entry_facts(overview, key, known, peek, now)
+    return render_template("inspector/entry.html", shown=shown, actions=ACTIONS)
+
+
+@bp.get("/tag")
+def tag() -> ResponseReturnValue:
+    entries, now = _entries(), time.time()
+    overview, _ = _overview(entries)
+    name = _tag(overview, request.args.get("tag", ""))
+    if not name:
+        abort(404)
+    found = overview.depends_on(name)
+    shown = {
+        "tag": encodable(name),
+        "count": display.counted(len(found), "known entry", "known entries"),
+        "forgot": overview.forgot_entries,
+        "entries": _entry_rows(entries, overview, found, now),
+    }
+    return render_template("inspector/tag.html", shown=shown, actions=ACTIONS)
+
+
+# -- what is done ------------------------------------------------------------------------
+
+
+@bp.get(_ACTION)
+def ask_back(name: str) -> ResponseReturnValue:
+    """Ask whether it is meant, where no script does."""
+    value = request.args.get("value", "")
+    _refuse_empty(name, value)
+    return render_template("inspector/confirm.html", name=name, action=ACTIONS[name], value=value)
+
+
+@bp.post(_ACTION)
+def act(name: str) -> ResponseReturnValue:
+    entries, value = _entries(), request.form.get("value", "")
+    _refuse_empty(name, value)
+    if name == "clear":
+        entries.clear()
+        value = ""
+    elif name == "drop":
+        entries.delete([_key(_overview(entries)[0], value)])
+    else:
+        entries.invalidate([_tag(_overview(entries)[0], value)])
+    log.warning("The cache inspector, by %s: %s %s", g.operator, name, ascii(value)[1:-1])
+    waits = entries.store.breaker.is_open
+    told = f"{ACTIONS[name].done} {encodable(value)}".rstrip()
+    later = " The store is away; it is told before any process trusts it again."
+    flash(told + (later if waits else ""), "warn" if waits else "good")
+    return redirect(url_for(".index"), HTTPStatus.SEE_OTHER)
+
+
+def _refuse_empty(name: str, value: str) -> None:
+    if name != "clear" and not value:
+        abort(400, description="Say what: a tag, or the key of an entry.")
+
+
+# -- where it comes from -----------------------------------------------------------------
+
+
+def _entries() -> "Entries":
+    entries = cache.entries
+    if entries is None:
+        abort(404, description="Caching is switched off.")
+    return entries
+
+
+def _overview(entries: "Entries") -> tuple[Overview, str | None]:
+    """Put together what all processes tell; says why none but this one is heard, if so."""
+    figures: Figures = current_app.extensions["figures"]
+    own, alone, told = figures.snapshot(), None, []
+    if entries.store.shared:
+        try:
+            entries.board.watch()
+            told = [json.loads(message) for message in entries.board.read()]
+        except StoreError:
+            alone = "The store does not answer, so no other process is heard."
+        else:
+            alone = None if told else "Other processes are heard within a few seconds."
+    return merge([own, *_others(own, told)]), alone
+
+
+def _others(own: Snapshot, told: Iterable[Snapshot]) -> list[Snapshot]:
+    """Leave out what this process told earlier."""
+    this = own["host"], own["pid"]
+    return [one for one in told if (one["host"], one["pid"]) != this]
+
+
+def _shown(entries: "Entries", *, with_entries: bool = True) -> display.Shown:
+    now, sort = time.time(), _sort()
+    overview, alone = _overview(entries)
+    facts, failure = _facts(entries)
+    shown = display.page(overview, now) | {
+        "processes": display.processes(overview, now, alone),
+        "columns": display.columns(sort),
+        "rows": display.rows(overview, sort),
+        "health": display.health(overview, facts, failure),
+    }
+    if with_entries:
+        found = overview.search(_search())
+        shown["entries"] = _entry_rows(entries, overview, found, now)
+        shown["found"] = _found(len(found))
+    return shown
+
+
+def _found(count: int) -> str:
+    found = display.counted(count, "entry", "entries")
+    return f"The {display.ENTRIES} latest of {found}." if count > display.ENTRIES else f"{found}."
+
+
+def _entry_rows(
+    entries: "Entries", overview: Overview, found: Sequence[EntryFigures], now: float
+) -> list[display.Shown]:
+    shown = found[: display.ENTRIES]
+    peeks = _peek(entries, [one["key"] for one in shown])
+    return display.entry_rows(overview, shown, peeks, now)
+
+
+def _peek(entries: "Entries", keys: Sequence[str]) -> dict[str, Peek]:
+    try:
+        return {peek.key: peek for peek in entries.peek(keys)}
+    except StoreError:
+        return {}
+
+
+def _facts(entries: "Entries") -> tuple[Facts | None, str | None]:
+    try:
+        return entries.store.facts(), None
+    except StoreError as error:
+        return None, error.failure
+
+
+def _sort() -> str:
+    sort = request.args.get("sort", "")
+    return sort if sort.removeprefix("-") in display.COLUMNS else display.DEFAULT_SORT
+
+
+def _search() -> str:
+    return request.args.get("q", "").strip()[:_LONGEST_SEARCH]
+
+
+def _key(overview: Overview, text: str) -> str:
+    """Find the key that is shown as a text, which may have lost what no page can hold."""
+    return next((key for key in overview.entries if encodable(key) == text), text)
+
+
+def _tag(overview: Overview, text: str) -> str:
+    """Find the tag that is shown as a text."""
+    tags = (name for entry in overview.entries.values() for name in entry["tags"])
+    return next((name for name in tags if encodable(name) == text), text)
