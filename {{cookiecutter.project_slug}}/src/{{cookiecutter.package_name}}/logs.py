@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HANDLER = "application"
 #: Asked every few seconds by machines; only a failure is worth a line.
-QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/_cache/figures.json"})
 #: A foreign id enters the logs, so nothing else than these characters does.
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")

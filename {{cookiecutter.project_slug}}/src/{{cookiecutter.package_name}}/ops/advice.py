@@ -66,10 +66,10 @@ def advise(counts: Counts) -> Advice:
         return Advice("fine", "most lookups are answered", "good")
     reason, portion = _main_reason(counts["reasons"], fills)
     if reason == "invalidated" and portion >= 0.5:
-        why = f"writes caused {portion:.0%} of the computations"
+        why = f"writes caused {portion * 100:.0f} % of the computations"
         return Advice("invalidated too often", f"{why}: narrower tags, or no cache", "warn")
     if reason == "expired" and portion >= 0.5:
-        why = f"its time was over at {portion:.0%} of the computations"
+        why = f"its time was over at {portion * 100:.0f} % of the computations"
         return Advice("worth caching longer", why)
     if reason == "evicted" and portion >= 0.5:
         return Advice("give the store more memory", "entries are gone before their time")

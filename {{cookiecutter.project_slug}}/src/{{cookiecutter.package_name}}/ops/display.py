@@ -4,10 +4,10 @@ Every number is written here, so that the page and the script do not each have a
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
-from flask import url_for
+from flask import current_app, url_for
 
 from ..caching.fills import Peek
 from ..caching.keys import encodable
@@ -27,13 +27,16 @@ from .figures import (
 from .overview import Dropped, Overview
 
 Shown = dict[str, Any]
+Event = TypeVar("Event", FillFigures, InvalidationFigures)
 
 NOTHING = "\N{EN DASH}"
 MINUTE_SECONDS = 60
-#: So many events, entries and names are shown at most.
-EVENTS = 40
+#: So many fills and as many invalidations are shown at most, so that neither hides the other.
+EVENTS = 25
 ENTRIES = 25
+#: Of an event so many tags and entries, and of an entry in a list so many tags.
 _NAMES = 10
+_FEW_TAGS = 5
 #: The places of a history's sums; see `figures.History`.
 _LOOKED_UP, _ANSWERED, _FILLS, _FILL_SECONDS, _PAGES, _PAGE_SECONDS = range(6)
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -57,6 +60,11 @@ STATES = {
     "gone": ("not in the store any more", "plain"),
     "unknown": ("unknown: the store does not answer", "bad"),
 }
+
+
+def short(name: str) -> str:
+    """Write a function's name without the application's own, which all have in common."""
+    return encodable(name).removeprefix(f"{current_app.import_name}.")
 
 
 # -- numbers -----------------------------------------------------------------------------
@@ -248,7 +256,7 @@ def _row(counts: Counts) -> Shown:
     answered = sum(counts["results"].get(result, 0) for result in ANSWERED)
     return {
         "id": f"{counts['level']} {encodable(counts['name'])}",
-        "name": encodable(counts["name"]),
+        "name": short(counts["name"]),
         "level": counts["level"],
         "lookups": number(sum(counts["results"].values())),
         "ratio": share(ratio(counts)),
@@ -272,12 +280,15 @@ def events(overview: Overview, key: str | None = None) -> list[Shown]:
 
     :param key: shows only the fills of this key.
     """
-    shown = [_fill(overview, process, fill) for process, fill in overview.fills]
-    if key is None:
-        shown += [_invalidation(overview, one, event) for one, event in overview.invalidations]
-    else:
-        shown = [event for event in shown if event["key"] == encodable(key)]
-    return sorted(shown, key=lambda event: (-event["at"], event["id"]))[:EVENTS]
+    fills = [pair for pair in overview.fills if key is None or pair[1]["key"] == key]
+    invalidations = overview.invalidations if key is None else []
+    shown = [_fill(overview, process, fill) for process, fill in _newest(fills)]
+    shown += [_invalidation(overview, process, event) for process, event in _newest(invalidations)]
+    return sorted(shown, key=lambda event: (-event["at"], event["id"]))
+
+
+def _newest(told: Iterable[tuple[str, Event]]) -> list[tuple[str, Event]]:
+    return sorted(told, key=lambda pair: -pair[1]["at"])[:EVENTS]
 
 
 def _event(process: str, event: FillFigures | InvalidationFigures) -> Shown:
@@ -295,8 +306,7 @@ def _fill(overview: Overview, process: str, fill: FillFigures) -> Shown:
     return _event(process, fill) | {
         "kind": "fill",
         "tone": "plain",
-        "title": f"Filled {encodable(fill['name']) or fill['level']}",
-        "key": encodable(fill["key"]),
+        "title": f"Filled {short(fill['name'])}",
         "detail": f"{duration(fill['seconds'])}, {stored}",
         "why": because(overview, fill["cause"], fill["at"]),
         "tags": [],
@@ -322,7 +332,6 @@ def _invalidation(overview: Overview, process: str, event: InvalidationFigures) 
         "title": "Cleared everything"
         if everything
         else f"Invalidated {counted(event['count'] or 0, 'tag')}",
-        "key": "",
         "detail": "" if everything else _dropped(dropped),
         "why": f"by {origin(event)}",
         "tags": [tag_link(tag) for tag in event["tags"][:_NAMES]],
@@ -335,11 +344,10 @@ def _dropped(dropped: Dropped) -> str:
     count = len(dropped.waiting) + len(dropped.refilled)
     if not count:
         return "dropped nothing that is known"
+    again = number(len(dropped.refilled)) if dropped.refilled else "none"
     if not dropped.waiting:
-        again = "computed again since" if count == 1 else "all computed again since"
-    else:
-        again = f"{number(len(dropped.refilled))} computed again since"
-    return f"dropped {counted(count, 'entry', 'entries')}, {again}"
+        again = "all" if count > 1 else "which was"
+    return f"dropped {counted(count, 'entry', 'entries')}, {again} computed again since"
 
 
 def origin(event: InvalidationFigures) -> str:
@@ -391,16 +399,19 @@ def _entry_row(overview: Overview, entry: EntryFigures, peek: Peek | None, now: 
     state: State = peek.state if peek is not None else "unknown"
     _, tone = STATES[state]
     left = entry["fresh_until"] - now
+    # That it depends on its own key and on those of what is in it goes without saying here.
+    telling = [tag for tag in entry["tags"] if not tag.startswith(("key:", "fn:"))][:_FEW_TAGS]
+    rest = len(entry["tags"]) - len(telling)
     return entry_link(entry["key"]) | {
-        "name": encodable(entry["name"]),
+        "name": short(entry["name"]),
         "level": entry["level"],
         "age": duration(max(0.0, now - entry["stored_at"])),
         "fresh": f"for {duration(left)}" if left > 0 else f"{duration(-left)} ago",
         "bytes": amount(peek.bytes if peek is not None and peek.bytes else entry["bytes"]),
         "state": state,
         "tone": tone,
-        "tags": [tag_link(tag) for tag in entry["tags"][:_NAMES]],
-        "more": f"and {len(entry['tags']) - _NAMES} more" if len(entry["tags"]) > _NAMES else "",
+        "tags": [tag_link(tag) for tag in telling],
+        "more": f"and {rest} more" if rest else "",
     }
 
 
@@ -418,7 +429,7 @@ def entry_facts(
     cause = known["cause"] if known is not None and is_known else None
     return {
         "key": encodable(key),
-        "what": f"{known['level']} {encodable(known['name'])}" if known else NOTHING,
+        "what": f"{known['level']} {short(known['name'])}" if known else NOTHING,
         "state": state,
         "tone": tone,
         "invalid": [tag_link(tag) for tag in (peek.invalid if peek is not None else ())],
