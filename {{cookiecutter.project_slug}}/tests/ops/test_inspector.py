@@ -168,6 +168,13 @@ def test_over_https_a_form_of_another_site_is_refused(make_app: MakeApp) -> None
         assert answer.status_code == status
 
 
+def test_each_action_is_asked_back(client: FlaskClient, entry: str) -> None:
+    pages = ("", "entry?key=fn:drawn()", "tag?tag=shape")
+    text = unescape("".join(client.get(f"/_cache/{page}").text for page in pages))
+    for action in load("ops.inspector").ACTIONS.values():
+        assert f'data-question="{action.question}"' in text
+
+
 def test_a_get_does_nothing(client: FlaskClient, entry: str, cache: Any) -> None:
     for path in ("clear", "invalidate?value=shape", f"drop?value={entry}"):
         page = client.get(f"/_cache/{path}")
@@ -256,12 +263,19 @@ def test_a_tag_says_what_depends_on_it(client: FlaskClient, entry: str) -> None:
 
 def test_entries_are_searched(client: FlaskClient, entry: str) -> None:
     for words, count in (("drawn", 1), ("SHAPE", 1), ("circle", 0)):
-        shown = client.get("/_cache/figures.json", query_string={"q": words, "entries": ""}).json
+        shown = client.get("/_cache/figures.json", query_string={"q": words}).json
         assert len(shown["entries"]) == count
         page = client.get("/_cache/", query_string={"q": words}).text
         assert f"{shown['found']}</p>" in page
         assert shown["found"] == ("1 entry." if count else "0 entries.")
-    assert "entries" not in client.get("/_cache/figures.json").json
+
+
+def test_large_entries_are_not_read_for_a_list(
+    client: FlaskClient, entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load("ops.inspector"), "_MOST_PEEKED_BYTES", 10)
+    (row,) = client.get("/_cache/figures.json").json["entries"]
+    assert (row["text"], row["state"]) == (entry, "unknown")
 
 
 def test_an_unknown_entry_is_not_found(client: FlaskClient) -> None:
@@ -345,7 +359,7 @@ def test_half_a_character_breaks_no_page(client: FlaskClient, cache: Any) -> Non
 
     with client.application.app_context():
         half()
-    (row,) = client.get("/_cache/figures.json?entries=").json["entries"]
+    (row,) = client.get("/_cache/figures.json").json["entries"]
     assert client.get("/_cache/").status_code == 200
     assert client.get(row["href"]).status_code == 200
     assert client.get("/_cache/tag", query_string={"tag": r"half \ud800"}).status_code == 200

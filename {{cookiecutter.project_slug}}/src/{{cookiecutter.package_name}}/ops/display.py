@@ -58,7 +58,7 @@ STATES = {
     "cleared": ("cleared: it is computed anew when it is next asked for", "warn"),
     "unreadable": ("unreadable: another release or another key, or it was tampered with", "bad"),
     "gone": ("not in the store any more", "plain"),
-    "unknown": ("unknown: the store does not answer", "bad"),
+    "unknown": ("unknown: the store was not asked, or does not answer", "plain"),
 }
 
 
@@ -129,7 +129,7 @@ def machine_time(at: float) -> str:
 
 
 def page(overview: Overview, now: float) -> Shown:
-    """Show what all processes told, but for their entries."""
+    """Show what needs no more than what all processes told."""
     return {
         "tiles": _tiles(overview, now),
         "charts": _charts(overview, now),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from flask import (
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 2
 _LONGEST_SEARCH = 200
+#: To look at an entry is to read it whole, and that must not keep the store from its work.
+_MOST_PEEKED_BYTES = 512 * 1024
 _SITES = ("same-origin", "none")
 
 
@@ -129,9 +132,7 @@ def index() -> ResponseReturnValue:
 @bp.get("/figures.json")
 def figures() -> ResponseReturnValue:
     """Answer with what `index` shows, for the script that renews it."""
-    entries = _entries()
-    # To look at entries is to read them whole, so not each time.
-    return _shown(entries, with_entries="entries" in request.args)
+    return _shown(_entries())
 
 
 @bp.get("/entry")
@@ -229,21 +230,19 @@ def _others(own: Snapshot, told: Iterable[Snapshot]) -> list[Snapshot]:
     return [one for one in told if (one["host"], one["pid"]) != this]
 
 
-def _shown(entries: "Entries", *, with_entries: bool = True) -> display.Shown:
+def _shown(entries: "Entries") -> display.Shown:
     now, sort = time.time(), _sort()
     overview, alone = _overview(entries)
     facts, failure = _facts(entries)
-    shown = display.page(overview, now) | {
+    found = overview.search(_search())
+    return display.page(overview, now) | {
         "processes": display.processes(overview, now, alone),
         "columns": display.columns(sort),
         "rows": display.rows(overview, sort),
         "health": display.health(overview, facts, failure),
+        "entries": _entry_rows(entries, overview, found, now),
+        "found": _found(len(found)),
     }
-    if with_entries:
-        found = overview.search(_search())
-        shown["entries"] = _entry_rows(entries, overview, found, now)
-        shown["found"] = _found(len(found))
-    return shown
 
 
 def _found(count: int) -> str:
@@ -255,7 +254,9 @@ def _entry_rows(
     entries: "Entries", overview: Overview, found: Sequence[EntryFigures], now: float
 ) -> list[display.Shown]:
     shown = found[: display.ENTRIES]
-    peeks = _peek(entries, [one["key"] for one in shown])
+    sizes = accumulate(one["bytes"] for one in shown)
+    few = [one["key"] for one, size in zip(shown, sizes, strict=True) if size <= _MOST_PEEKED_BYTES]
+    peeks = _peek(entries, few)
     return display.entry_rows(overview, shown, peeks, now)
 
 

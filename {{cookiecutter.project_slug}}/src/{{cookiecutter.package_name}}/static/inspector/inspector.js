@@ -2,8 +2,6 @@
 // that the templates left (data-text, data-attributes, data-list). All values are written as text.
 
 const SECONDS = 2;
-// To look at entries costs the server more, so they come with every fifth time.
-const ENTRIES_EVERY = 5;
 // A screen reader hears of what happened no more often than this.
 const QUIET_SECONDS = 10;
 
@@ -72,7 +70,6 @@ class Poll {
     this.main = main;
     this.url = main.dataset.poll;
     this.paused = false;
-    this.count = 0;
     this.timer = null;
     this.running = null;
     this.heard = new Set(this.invalidations());
@@ -83,17 +80,15 @@ class Poll {
     return [...this.main.querySelectorAll('[data-kind="invalidation"]')].map((node) => node.dataset.id);
   }
 
-  /** Ask now, also for the entries where that is said, and from then on every two seconds. */
-  async renew(withEntries = false) {
+  /** Ask now, and from then on every two seconds. */
+  async renew() {
     clearTimeout(this.timer);
     this.running?.abort();
     if (document.hidden) return;
     const running = (this.running = new AbortController());
-    const query = new URLSearchParams(location.search);
-    if (withEntries || this.count++ % ENTRIES_EVERY === 0) query.set("entries", "");
     let state = "";
     try {
-      const answer = await fetch(`${this.url}?${query}`, { signal: running.signal });
+      const answer = await fetch(this.url + location.search, { signal: running.signal });
       if (!answer.ok) throw new Error(answer.statusText);
       write(this.main, await answer.json());
       this.announce();
@@ -132,7 +127,7 @@ function follow(poll) {
     if (wanted) query.set(name, wanted);
     else query.delete(name);
     history.replaceState(null, "", `?${query}`);
-    poll.renew(true);
+    poll.renew();
   };
   document.getElementById("sorting").addEventListener("submit", (event) => {
     event.preventDefault();
