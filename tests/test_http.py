@@ -30,6 +30,8 @@ EXAMPLES = {
     "/products/<slug>": "/products/{slug}",
     "/api/products/<int:product_id>": "/api/products/1",
     "/static/<path:filename>": "/static/css/site.css",
+    "/_cache/tag": "/_cache/tag?tag=product",
+    "/_cache/<any(invalidate,drop,clear):name>": "/_cache/clear",
 }
 #: Warnings that are no faults.
 MEANT = {
@@ -144,6 +146,7 @@ def shop(
         "APP_ENV": "production",
         "SECRET_KEY": secrets.token_urlsafe(32),
         "API_TOKEN": TOKEN,
+        "OPS_USERS": "somebody",
         "CACHE_TYPE": "SimpleCache",
         "DATABASE_URL": f"sqlite:///{tmp_path_factory.mktemp('http')}/app.db",
         "TRUSTED_HOSTS": HOST,
