@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from flask import current_app, url_for
 
-from ..caching.fills import Peek
+from ..caching.peeks import Peek
 from ..caching.keys import encodable
 from ..caching.stores import Facts
 from .advice import advise, fill_seconds, ratio, saved_seconds

@@ -24,7 +24,7 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-from ..caching.fills import Peek
+from ..caching.peeks import Peek
 from ..caching.keys import encodable
 from ..caching.stores import Facts, StoreError
 from ..extensions import cache, csrf
