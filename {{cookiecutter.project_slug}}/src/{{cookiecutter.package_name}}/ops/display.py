@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeVar
 
 from flask import current_app, url_for
 
-from ..caching.peeks import Peek
 from ..caching.keys import encodable
+from ..caching.peeks import Peek
 from ..caching.stores import Facts
 from .advice import advise, fill_seconds, ratio, saved_seconds
 from .charts import round_up, series, total

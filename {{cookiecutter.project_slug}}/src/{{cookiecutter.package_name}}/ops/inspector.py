@@ -24,8 +24,8 @@ from flask import (
 )
 from flask.typing import ResponseReturnValue
 
-from ..caching.peeks import Peek
 from ..caching.keys import encodable
+from ..caching.peeks import Peek
 from ..caching.stores import Facts, StoreError
 from ..extensions import cache, csrf
 from . import display
