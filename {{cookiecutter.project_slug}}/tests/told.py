@@ -38,13 +38,21 @@ def report(pid: int, **changes: Any) -> dict[str, Any]:
         "pid": pid,
         "host": "web",
         "since": time.time() - 60,
+        "at": time.time(),
         "release": "v2",
         "lookups": [],
+        "fills": [],
+        "invalidations": [],
         "entries": [],
         "forgot_entries": False,
+        "near": None,
+        "breaker": {"open": False, "away": False, "failure": None},
         "counts": {},
         "leases": {},
-        "events": [],
+        "invalidated": {},
+        "clears": 0,
+        "standby": 0,
+        "history": [],
     }
     return plain | changes
 

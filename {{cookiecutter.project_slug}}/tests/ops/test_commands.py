@@ -181,10 +181,9 @@ def test_of_two_that_know_an_entry_the_later_counts(make: MakeApp) -> None:
     older, newer = entry("a", stored_at=1.0), entry("a", stored_at=2.0)
     why = {"reason": "expired", "tags": [], "reading": None}
     filled = entry("a", stored_at=2.0, cause=why)
-    all_entries = load("ops.reports").all_entries
+    merge = load("ops.overview").merge
     for some in ([older, filled, newer], [newer, filled, older]):
-        known = all_entries([report(1, entries=[each]) for each in some])
-        assert known == {"a": filled}
+        assert merge([report(1, entries=[each]) for each in some]).entries == {"a": filled}
 
 
 def test_a_line_fits_and_no_key_steers_the_terminal(

@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, Concatenate, NoReturn, ParamSpec
@@ -30,6 +30,8 @@ from ..extensions import cache
 from . import doctor as checks
 from . import reports, tables
 from . import warm as warming
+from .figures import Counts, EntryFigures, Snapshot
+from .overview import Overview, merge
 from .views import bp
 
 P = ParamSpec("P")
@@ -117,13 +119,15 @@ def write_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def heard(found: Sequence[reports.Report]) -> str:
+def heard(overview: Overview) -> str:
     """Say whom the figures are of."""
-    count = f"{len(found)} processes" if len(found) > 1 else "one process"
-    return f"Of {count} of release {found[0]['release']}, since {tables.moment(found[0]['since'])}."
+    many = len(overview.processes)
+    count = f"{many} processes" if many > 1 else "one process"
+    release = current_app.config["RELEASE"]
+    return f"Of {count} of release {release}, since {tables.moment(overview.since)}."
 
 
-def ask(entries: Entries, wait: float) -> list[reports.Report]:
+def ask(entries: Entries, wait: float) -> list[Snapshot]:
     """Ask the running processes, and end the command where there are none."""
     found = reports.ask(entries.board, wait)
     if not found:
@@ -150,16 +154,22 @@ def stats(entries: Entries, wait: float, as_json: bool) -> None:
     took on average, in milliseconds.
     """
     found = ask(entries, wait)
-    lookups = reports.all_lookups(found)
-    counts = reports.added(report["counts"] for report in found)
-    leases = reports.added(report["leases"] for report in found)
+    overview = merge(found)
+    lookups = sorted(overview.lookups, key=lambda one: (one["level"], one["name"]))
+    counts, leases = overview.counts, overview.leases
     if as_json:
         processes = [
-            {name: report[name] for name in ("pid", "host", "since", "release")} for report in found
+            {
+                "pid": one["pid"],
+                "host": one["host"],
+                "since": one["since"],
+                "release": one["release"],
+            }
+            for one in found
         ]
         write_json({"processes": processes, "lookups": lookups, "counts": counts, "leases": leases})
     else:
-        click.echo(heard(found))
+        click.echo(heard(overview))
         if lookups:
             click.echo("\n" + _lookups_table(lookups))
         for title, some in (("Leases", leases), ("Went wrong and was healed", counts)):
@@ -169,13 +179,13 @@ def stats(entries: Entries, wait: float, as_json: bool) -> None:
     finish(0 if lookups else NOTHING)
 
 
-def _lookups_table(lookups: list[reports.LookupsReport]) -> str:
+def _lookups_table(lookups: list[Counts]) -> str:
     heading = ("WHAT", "LOOKUPS", "ANSWERED", "STALE", "MISS", "BYPASS", "ERROR", "MS", "BYTES")
     rows = [heading, *map(_lookups_row, lookups)]
     return tables.table(rows, right="lrrrrrrrr", elastic=0)
 
 
-def _lookups_row(one: reports.LookupsReport) -> tuple[str, ...]:
+def _lookups_row(one: Counts) -> tuple[str, ...]:
     results = one["results"]
     total = sum(results.values())
     looked_up = total - results.get("bypass", 0)
@@ -204,21 +214,20 @@ def keys(entries: Entries, pattern: str, whole: bool, wait: float, as_json: bool
     stored or read itself, up to a thousand entries; LEFT is the time to an entry's expiry, and
     below 0 within its grace.
     """
-    found = ask(entries, wait)
-    complete = not any(report["forgot_entries"] for report in found)
-    known = reports.all_entries(found)
+    overview = merge(ask(entries, wait))
+    known, complete = overview.entries, not overview.forgot_entries
     chosen = [entry for key, entry in known.items() if fnmatch.fnmatchcase(key, pattern)]
     chosen.sort(key=lambda entry: entry["stored_at"], reverse=True)
     peeks = _peek(entries, [entry["key"] for entry in chosen])
     if as_json:
         rows = [entry | _seen(peeks[entry["key"]]) for entry in chosen]
-        write_json({"complete": complete, "processes": len(found), "entries": rows})
+        write_json({"complete": complete, "processes": len(overview.processes), "entries": rows})
     else:
         if chosen:
             lines: list[tuple[str, ...]] = [("STATE", "AGE", "LEFT", "SIZE", "TAGS", "KEY")]
             lines += [_entry_row(peeks[entry["key"]], entry) for entry in chosen]
             click.echo(tables.table(lines, right="lrrrrl", elastic=5, whole=whole) + "\n")
-        summary = f"{len(chosen)} of {len(known)} known entries. {heard(found)}"
+        summary = f"{len(chosen)} of {len(known)} known entries. {heard(overview)}"
         click.echo(tables.wrapped("", f"{summary} {_completeness(complete)}", 0))
     finish(0 if chosen else NOTHING)
 
@@ -251,7 +260,7 @@ def _seen(peek: Peek) -> dict[str, Any]:
     }
 
 
-def _entry_row(peek: Peek, known: reports.EntryReport) -> tuple[str, ...]:
+def _entry_row(peek: Peek, known: EntryFigures) -> tuple[str, ...]:
     now, entry = time.time(), peek.entry
     tags = known["tags"] if entry is None else entry.tags
     stored_at = known["stored_at"] if entry is None else entry.stored_at
@@ -345,19 +354,18 @@ def tags(entries: Entries, pattern: str, wait: float, as_json: bool) -> None:
 
     With each comes how many entries depend on it: to raise it, as a write does, drops that many.
     """
-    found = ask(entries, wait)
-    known = reports.all_entries(found)
-    complete = not any(report["forgot_entries"] for report in found)
+    overview = merge(ask(entries, wait))
+    known, complete = overview.entries, not overview.forgot_entries
     counts = Counter(tag for entry in known.values() for tag in entry["tags"])
     chosen = [(tag, n) for tag, n in counts.most_common() if fnmatch.fnmatchcase(tag, pattern)]
     if as_json:
         rows = [{"tag": tag, "entries": count} for tag, count in chosen]
-        write_json({"complete": complete, "processes": len(found), "tags": rows})
+        write_json({"complete": complete, "processes": len(overview.processes), "tags": rows})
     else:
         if chosen:
             lines = [("ENTRIES", "TAG"), *((f"{count:,}", tag) for tag, count in chosen)]
             click.echo(tables.table(lines, right="rl", elastic=1) + "\n")
-        summary = f"{len(chosen)} tags of {len(known)} known entries. {heard(found)}"
+        summary = f"{len(chosen)} tags of {len(known)} known entries. {heard(overview)}"
         click.echo(tables.wrapped("", f"{summary} {_completeness(complete)}", 0))
     finish(0 if chosen else NOTHING)
 

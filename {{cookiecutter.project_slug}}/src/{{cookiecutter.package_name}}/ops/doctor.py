@@ -7,6 +7,7 @@ from ..caching.fills import Entries
 from ..caching.stores import StoreError
 from . import reports
 from .findings import Finding
+from .overview import merge
 from .server_checks import check_server
 from .settings_checks import check_processes, check_settings
 
@@ -27,5 +28,5 @@ def examine(config: Mapping[str, Any], entries: Entries | None, wait: float) -> 
         except StoreError:
             # Said already, by the checks of the server.
             found = []
-        findings += check_processes(config, found)
+        findings += check_processes(config, merge(found))
     return findings

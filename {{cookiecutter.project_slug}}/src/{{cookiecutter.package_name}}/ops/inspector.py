@@ -1,6 +1,5 @@
 """The inspector at `/_cache/`: what the cache does, and why, for whoever operates it."""
 
-import json
 import logging
 import time
 from collections.abc import Iterable, Sequence
@@ -32,6 +31,7 @@ from . import display
 from .access import operator
 from .figures import EntryFigures, Figures, Snapshot
 from .overview import Overview, merge
+from .reports import read
 
 if TYPE_CHECKING:
     from ..caching.fills import Entries
@@ -216,7 +216,7 @@ def _overview(entries: "Entries") -> tuple[Overview, str | None]:
     if entries.store.shared:
         try:
             entries.board.watch()
-            told = [json.loads(message) for message in entries.board.read()]
+            told = read(entries.board)
         except StoreError:
             alone = "The store does not answer, so no other process is heard."
         else:

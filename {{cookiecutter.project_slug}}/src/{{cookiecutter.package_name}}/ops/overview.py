@@ -150,15 +150,19 @@ def _sum(one: Counts, other: Counts) -> Counts:
     return {
         "level": one["level"],
         "name": one["name"],
-        "results": dict(Counter(one["results"]) + Counter(other["results"])),
+        "results": _added(one["results"], other["results"]),
         "near_hits": one["near_hits"] + other["near_hits"],
         "fills": one["fills"] + other["fills"],
         "fill_seconds": one["fill_seconds"] + other["fill_seconds"],
         "stored": one["stored"] + other["stored"],
         "stored_bytes": one["stored_bytes"] + other["stored_bytes"],
-        "reasons": dict(Counter(one["reasons"]) + Counter(other["reasons"])),
+        "reasons": _added(one["reasons"], other["reasons"]),
         "timeout": one["timeout"] if other["timeout"] is None else other["timeout"],
     }
+
+
+def _added(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in one | other}
 
 
 def _newest(entries: Iterable[EntryFigures]) -> dict[str, EntryFigures]:

@@ -1,10 +1,10 @@
 """The checks of settings, and of what the running processes say: they need no cache server."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from . import reports
 from .findings import Finding
+from .overview import Overview
 
 Config = Mapping[str, Any]
 
@@ -116,9 +116,9 @@ def _timeouts(config: Config) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def check_processes(config: Config, found: Sequence[reports.Report]) -> Iterator[Finding]:
+def check_processes(config: Config, overview: Overview) -> Iterator[Finding]:
     """Yield what is found in what the running processes say."""
-    if not found:
+    if not overview.processes:
         yield Finding(
             "processes", "unknown",
             f"No running process of release {config['RELEASE']} answered, so computations and"
@@ -126,22 +126,22 @@ def check_processes(config: Config, found: Sequence[reports.Report]) -> Iterator
             "Run this with the servers' own settings, while they run; or ask longer, by --wait.",
         )  # fmt: skip
         return
-    many = len(found) > 1
+    count = len(overview.processes)
     yield Finding(
-        "processes", "ok", f"{len(found)} processes answered." if many else "One process answered."
+        "processes", "ok", f"{count} processes answered." if count > 1 else "One process answered."
     )
-    yield from _leases(config, found)
-    yield from _evicted(found)
-    yield from _errors(found)
+    yield from _leases(config, overview)
+    yield from _evicted(overview)
+    yield from _errors(overview)
 
 
-def _leases(config: Config, found: Sequence[reports.Report]) -> Iterator[Finding]:
+def _leases(config: Config, overview: Overview) -> Iterator[Finding]:
     lease = config["CACHE_LEASE_SECONDS"]
     slowest: dict[str, float] = {}
-    for one in reports.all_lookups(found):
+    for one in overview.lookups:
         if one["fills"]:
             slowest[one["name"]] = one["fill_seconds"] / one["fills"]
-    for entry in reports.all_entries(found).values():
+    for entry in overview.entries.values():
         name = entry["name"]
         slowest[name] = max(slowest.get(name, 0), entry["seconds"] or 0)
     slow = sorted((name for name in slowest if slowest[name] > lease), key=lambda n: -slowest[n])
@@ -157,8 +157,8 @@ def _leases(config: Config, found: Sequence[reports.Report]) -> Iterator[Finding
     )  # fmt: skip
 
 
-def _evicted(found: Sequence[reports.Report]) -> Iterator[Finding]:
-    lookups = reports.all_lookups(found)
+def _evicted(overview: Overview) -> Iterator[Finding]:
+    lookups = overview.lookups
     fills = sum(one["fills"] for one in lookups)
     evicted = sum(one["reasons"].get("evicted", 0) for one in lookups)
     if fills >= _MANY_FILLS and evicted / fills > _MANY_EVICTED:
@@ -170,8 +170,8 @@ def _evicted(found: Sequence[reports.Report]) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _errors(found: Sequence[reports.Report]) -> Iterator[Finding]:
-    counts = reports.added(report["counts"] for report in found)
+def _errors(overview: Overview) -> Iterator[Finding]:
+    counts = overview.counts
     if not counts:
         return
     named = ", ".join(f"{name} ({count:,})" for name, count in sorted(counts.items()))
