@@ -11,6 +11,7 @@ from flask import Flask, request
 from flask.testing import FlaskClient
 
 from package import load
+from servers import wait_until
 
 access = load("ops.access")
 
@@ -305,13 +306,27 @@ def test_without_a_cache_it_says_so(make_app: MakeApp) -> None:
     assert client.get("/_cache/figures.json", headers=BEARER).status_code == 404
 
 
-def test_without_a_store_it_shows_this_process(make_app: MakeApp) -> None:
+def test_without_a_store_it_shows_this_process(make_app: MakeApp, cache: Any) -> None:
     away = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": "redis://127.0.0.1:1/0"}
-    client = make_app(**away, OPS_TOKEN=TOKEN).test_client()
+    client = make_app(**away, CACHE_DEGRADED_SECONDS=60, OPS_TOKEN=TOKEN).test_client()
+
+    @cache.memoize(60, make_name=lambda name: "kept")
+    def kept() -> int:
+        return 1
+
+    with client.application.app_context():
+        kept()
+        wait_until(lambda: cache.entries.store.breaker.is_away)
+    with client.application.app_context():
+        kept()
     page = client.get("/_cache/", headers=BEARER)
     assert page.status_code == 200
     assert "the store does not answer" in page.text
     assert "no other process is heard" in page.text
+    facts = client.get("/_cache/figures.json", headers=BEARER).json["health"]["facts"]
+    shown = {fact["name"]: fact["text"] for fact in facts}
+    assert shown["Kept for an outage"] == "1 entry"
+    assert shown["Circuit breakers"].startswith("open in 1 process")
     client.application.extensions["figures"].tick()
     answer = client.post("/_cache/invalidate", data={"value": "shape"}, headers=BEARER)
     assert answer.status_code == 303
