@@ -242,7 +242,10 @@ def test_a_fill_is_matched_with_the_write_of_another_process() -> None:
     assert merged.write_of({**cause, "reading": 9}, 150.0) is None
     assert merged.write_of({**cause, "reading": None}, 150.0) is None
     words = display.because(merged, cause, 150.0)
-    assert words.startswith("product invalidated by PATCH api.update at ")
+    assert words.startswith("product was invalidated by PATCH api.update at ")
+    many = {**cause, "tags": [f"product:{number}" for number in range(12)], "reading": None}
+    words = display.because(merged, many, 150.0)
+    assert words.endswith("product:8, product:9 and 2 more were gone from the store")
 
 
 def test_a_fill_after_clearing_is_matched_with_the_last_time_before_it() -> None:

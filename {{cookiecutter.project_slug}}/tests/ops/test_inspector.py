@@ -248,7 +248,7 @@ def test_an_entry_says_why_it_was_filled(client: FlaskClient, cache: Any) -> Non
     with app.app_context():
         named()
     page = unescape(client.get("/_cache/entry?key=fn:named()").text)
-    assert "shape invalidated by POST change at " in page
+    assert "shape was invalidated by POST change at " in page
     feed = client.get("/_cache/figures.json").json["events"]
     (event,) = [e for e in feed if e["tags"]]
     assert event["detail"] == "dropped 1 entry, which was computed again since"

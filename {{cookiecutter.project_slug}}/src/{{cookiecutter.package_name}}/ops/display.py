@@ -308,7 +308,7 @@ def _fill(overview: Overview, process: str, fill: FillFigures) -> Shown:
         "tone": "plain",
         "title": f"Filled {short(fill['name'])}",
         "detail": f"{duration(fill['seconds'])}, {stored}",
-        "why": because(overview, fill["cause"], fill["at"]),
+        "why": f"because {because(overview, fill['cause'], fill['at'])}",
         "tags": [],
         "entries": [entry_link(fill["key"])],
         "more": "",
@@ -362,10 +362,11 @@ def because(overview: Overview, cause: CauseFigures, at: float) -> str:
     words = REASONS.get(cause["reason"], cause["reason"])
     if cause["reason"] == "invalidated" and cause["tags"]:
         tags = ", ".join(encodable(tag) for tag in cause["tags"][:_NAMES])
-        rest = f" and {counted(len(cause['tags']) - _NAMES, 'more')}"
-        many = rest if len(cause["tags"]) > _NAMES else ""
-        raised = cause["reading"] is not None
-        words = f"{tags}{many} {'invalidated' if raised else 'gone from the store'}"
+        more = len(cause["tags"]) - _NAMES
+        rest = f" and {number(more)} more" if more > 0 else ""
+        was = "was" if len(cause["tags"]) == 1 else "were"
+        happened = "invalidated" if cause["reading"] is not None else "gone from the store"
+        words = f"{tags}{rest} {was} {happened}"
     if write := overview.write_of(cause, at):
         words += f" by {origin(write)} at {clock(write['at'])}"
     return words
