@@ -283,11 +283,16 @@ def test_an_unknown_entry_is_not_found(client: FlaskClient) -> None:
     assert client.get("/_cache/entry?key=nothing").status_code == 404
 
 
-def test_a_plain_value_is_found_by_its_key(client: FlaskClient, cache: Any) -> None:
+def test_a_plain_value_is_found_by_its_key(
+    client: FlaskClient, cache: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with client.application.app_context():
         cache.set("plain", "value")
     page = client.get("/_cache/entry?key=plain")
     assert page.status_code == 200
+    assert "ask again in a few seconds" in page.text
+    monkeypatch.setattr(load("ops.display"), "_TOLD_SECONDS", 0)
+    page = client.get("/_cache/entry?key=plain")
     assert "no process that answered has computed it" in page.text
 
 

@@ -31,6 +31,8 @@ Event = TypeVar("Event", FillFigures, InvalidationFigures)
 
 NOTHING = "\N{EN DASH}"
 MINUTE_SECONDS = 60
+#: What a process did is told to the others within so many seconds.
+_TOLD_SECONDS = 5
 #: So many fills and as many invalidations are shown at most, so that neither hides the other.
 EVENTS = 25
 ENTRIES = 25
@@ -441,10 +443,16 @@ def entry_facts(
         "seconds": duration(known["seconds"]) if known is not None and is_known else NOTHING,
         "why": because(overview, cause, stored_at or now)
         if cause is not None
-        else "not known: no process that answered has computed it, or remembers why",
+        else _unknown_cause(now - (stored_at or 0)),
         "tags": [tag_link(tag) for tag in tags],
         "events": events(overview, key),
     }
+
+
+def _unknown_cause(age: float) -> str:
+    if age < _TOLD_SECONDS:
+        return "not told yet by the process that has just computed it; ask again in a few seconds"
+    return "not known: no process that answered has computed it, or remembers why"
 
 
 def _moment(at: float | None, now: float) -> str:
