@@ -230,6 +230,13 @@ def test_sums_are_of_all_processes() -> None:
     assert overview.merge([]).processes == []
 
 
+def test_the_page_says_that_there_may_be_more_processes_than_places() -> None:
+    places = load("caching.board").PLACES
+    for count, says_so in ((places - 1, False), (places, True)):
+        some = overview.Overview(processes=["1@web"] * count)
+        assert ("no place" in display.processes(some, 0.0, None)) is says_so
+
+
 def test_a_fill_is_matched_with_the_write_of_another_process() -> None:
     cause = {"reason": "invalidated", "tags": ["product"], "reading": 7}
     merged = overview.merge(

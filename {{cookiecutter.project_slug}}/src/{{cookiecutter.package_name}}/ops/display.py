@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 from flask import current_app, url_for
 
+from ..caching.board import PLACES
 from ..caching.keys import encodable
 from ..caching.peeks import Peek
 from ..caching.stores import Facts
@@ -152,6 +153,8 @@ def processes(overview: Overview, now: float, alone: str | None) -> str:
     :param alone: why the other processes are not heard; ``None`` where they are.
     """
     count = counted(len(overview.processes), "process", "processes")
+    if len(overview.processes) >= PLACES:
+        count += " (there may be more, for which there is no place)"
     since = f"counted since {_day_and_time(overview.since, now)}"
     if overview.youngest - overview.since >= 1:
         since += f" (the youngest process: {_day_and_time(overview.youngest, now)})"
