@@ -67,6 +67,9 @@ def stock_cache() -> type:
     flask_caching = import_module("flask_caching")
 
     class Cache(flask_caching.Cache):  # type: ignore[misc, name-defined]
+        #: What ours has with CACHE_TYPE=NullCache, too.
+        entries = None
+
         def cached(self, timeout: Any = None, **options: Any) -> Any:
             return super().cached(timeout, query_string="query" in options)
 
