@@ -1,6 +1,7 @@
 """What the cache counts and remembers of itself."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,6 +20,16 @@ def counted(cache: Any, level: str, name: str) -> dict[str, int]:
     """The results of a name's lookups that were not zero."""
     results = cache.entries.statistics.lookups(level, name).results
     return {result: count for result, count in results.items() if count}
+
+
+def named(number: int) -> Callable[[], int]:
+    """A function of its own name."""
+
+    def function() -> int:
+        return 1
+
+    function.__qualname__ = f"function{number}"
+    return function
 
 
 def fills(cache: Any) -> list[Any]:
@@ -158,6 +169,63 @@ def test_a_failed_fill_is_a_miss_and_says_so(app: Flask, cache: Any) -> None:
     with app.app_context():
         assert counted(cache, "page", "index") == {"miss": 1}
         assert (fills(cache)[-1].refused, fills(cache)[-1].bytes) == ("failed", None)
+
+
+def test_what_was_deleted_was_not_evicted(make_app: Callable[..., tuple[Flask, Any]]) -> None:
+    caches = []
+    for _ in range(2):
+        app, cache = make_app()
+        memoized = cache.memoize(60, make_name=lambda name: "dropped")(lambda: 1)
+        caches.append((app, cache, memoized))
+    (app, cache, memoized), (other_app, other, _) = caches
+    with app.app_context():
+        memoized()
+        shared = cache.entries.store.shared
+    with other_app.app_context() if shared else app.app_context():
+        (other if shared else cache).delete("fn:dropped()")
+    with app.app_context():
+        memoized()
+        cause = fills(cache)[-1].cause
+        assert cause.reason == "invalidated"
+        assert cause.tags == ("key:fn:dropped()",)
+        assert cause.reading
+
+
+def test_each_function_has_new_keys_of_its_own(app: Flask, cache: Any) -> None:
+    app.config["CACHE_NEW_VALUES_PER_MINUTE"] = 1
+    functions = [
+        cache.memoize(60, make_name=lambda name, n=number: f"function{n}")(named(number))
+        for number in range(statistics._MOST_NAMES + 5)
+    ]
+
+    @app.get("/")
+    def index() -> str:
+        return f"{sum(function() for function in functions)}"
+
+    app.test_client().get("/")
+    with app.app_context():
+        assert cache.entries.counts["limit: new keys"] == 0
+
+
+def test_a_refill_is_no_lookup(app: Flask, cache: Any) -> None:
+    @app.get("/")
+    @cache.cached(60, grace=600)
+    def index() -> str:
+        return "index"
+
+    client = app.test_client()
+    client.get("/")
+    with app.app_context():
+        lookups = cache.entries.statistics.lookups("page", "index")
+        (key,) = (key for key in cache.entries.statistics.entries if "page:" in key)
+        cache.entries.refresh(key)
+    client.get("/")
+    deadline = time.monotonic() + 10
+    while lookups.fills < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with app.app_context():
+        assert counted(cache, "page", "index") == {"stale": 1, "miss": 1}
+        assert lookups.fills == 2
 
 
 def test_an_invalidation_says_where_it_came_from(app: Flask, cache: Any) -> None:
@@ -313,3 +381,26 @@ def test_a_full_board_says_so(app: Flask, cache: Any) -> None:
             store.put(place, b"taken", 60)
         assert not board.write(b"one too many")
         store.delete(board._places)
+
+
+def test_a_place_that_expired_is_given_up(
+    make_app: Callable[..., tuple[Flask, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boards = []
+    for _ in range(2):
+        app, cache = make_app()
+        with app.app_context():
+            boards.append(cache.entries.board)
+    first, second = boards
+    if not first._store.shared:
+        pytest.skip("SimpleCache is one process")
+    first._store.delete(first._places)
+    for board in boards:
+        monkeypatch.setattr(board, "_places", board._places[:1])
+    assert first.write(b"first")
+    # As if the process had stood still until then.
+    first._store.delete(first._places)
+    first._free_at = 0.0
+    assert second.write(b"second")
+    assert not first.write(b"first")
+    assert second.read() == [b"second"]

@@ -31,6 +31,7 @@ class Board:
         self._watched = f"{prefix}:board:watched"
         self._places = [f"{prefix}:board:{number}" for number in range(PLACES)]
         self._place: str | None = None
+        self._free_at = 0.0
 
     def watch(self) -> None:
         """Ask every process to write, for the next ten seconds."""
@@ -42,16 +43,20 @@ class Board:
 
     def write(self, message: bytes) -> bool:
         """Write into this process's place; ``False`` where all places are taken."""
-        if self._place is None:
+        now = time.monotonic()
+        # What it wrote there may have expired, and the place be another's.
+        if self._place is None or now >= self._free_at:
+            self._place = None
             taken = self._store.get_many(self._places)
             free = [place for place, value in zip(self._places, taken, strict=True) if not value]
             random.shuffle(free)
             for place in free:
                 if self._store.add(place, self._sealed(place, message), _PLACE_SECONDS):
-                    self._place = place
+                    self._place, self._free_at = place, now + _PLACE_SECONDS
                     return True
             return False
         self._store.put(self._place, self._sealed(self._place, message), _PLACE_SECONDS)
+        self._free_at = now + _PLACE_SECONDS
         return True
 
     def leave(self) -> None:

@@ -57,20 +57,23 @@ class Entry:
         now = time.time()
         return all(is_reading(value, now) and int(value) <= self.started for value in tag_values)
 
-    def invalid_tags(
-        self, tag_values: Iterable[bytes | None]
-    ) -> tuple[tuple[str, ...], int | None]:
-        """Name the tags that make it invalid, and give the latest of their readings.
 
-        A missing tag, and one in doubt, has none.
-        """
-        now, invalid = time.time(), []
-        for tag, value in zip(self.tags, tag_values, strict=True):
-            reading = int(value) if value is not None and is_reading(value, now) else None
-            if reading is None or reading > (self.started or 0):
-                invalid.append((tag, reading))
-        readings = [reading for _, reading in invalid if reading is not None]
-        return tuple(tag for tag, _ in invalid), max(readings, default=None)
+def invalid_tags(
+    tags: Sequence[str], tag_values: Iterable[bytes | None], started: int | None
+) -> tuple[tuple[str, ...], int | None]:
+    """Name the tags that make an entry invalid, and give the latest of their readings.
+
+    A missing tag, and one in doubt, has none.
+
+    :param started: the entry's.
+    """
+    now, invalid = time.time(), []
+    for tag, value in zip(tags, tag_values, strict=True):
+        reading = int(value) if value is not None and is_reading(value, now) else None
+        if reading is None or reading > (started or 0):
+            invalid.append((tag, reading))
+    readings = [reading for _, reading in invalid if reading is not None]
+    return tuple(tag for tag, _ in invalid), max(readings, default=None)
 
 
 class Sealer:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .board import Board
 from .deliveries import SETTLING_SECONDS, Deliveries
-from .entries import Entry, Sealer
+from .entries import Entry, Sealer, invalid_tags
 from .generations import Generations
 from .keys import bounded, encodable
 from .leases import free, new_token, release_foreign
@@ -256,6 +256,7 @@ class Entries:
         *,
         renew: bool = False,
         refill: Callable[[], object] | None = None,
+        is_refill: bool = False,
     ) -> Outcome:
         """Answer from the entry of ``key``, or fill it: one fill at a time in all processes.
 
@@ -264,13 +265,15 @@ class Entries:
         :param renew: fill in any case.
         :param refill: starts a fill in another context; where it is given, a stale entry is
             served while that runs in the background.
+        :param is_refill: it runs there, for nobody: no lookup is counted, but the fill.
         """
         began = time.perf_counter()
         reads = current_reads()
         try:
             outcome = self._fetch(_Asked(key, fill, policy, lookups, renew), reads, refill)
         except BaseException:
-            lookups.count("miss")
+            if not is_refill:
+                lookups.count("miss")
             self._tally(reads, lookups, key, "miss", None, began)
             raise
         result: Result = outcome.status
@@ -278,7 +281,8 @@ class Entries:
             result = "wait"
         elif reads.lost and result == "bypass":
             result = "error"
-        lookups.count(result, near=outcome.near)
+        if not is_refill:
+            lookups.count(result, near=outcome.near)
         self._tally(reads, lookups, key, result, outcome.entry, began)
         return outcome
 
@@ -416,12 +420,12 @@ class Entries:
         """Tell why an entry has to be filled."""
         if asked.renew:
             return Cause("renewed")
-        if found.entry is None:
+        tags, reading = found.invalid
+        if found.entry is None and not tags:
             unreadable = found.sealed is not None
             return Cause("unreadable" if unreadable else self.statistics.absence(asked.key))
         if found.valid:
             return Cause("expired")
-        tags, reading = found.invalid
         return Cause("invalidated", tags, reading) if tags else Cause("cleared")
 
     def _note_fill(
@@ -532,6 +536,8 @@ class Entries:
         # Not again by the second look, which comes with the lease.
         if entry is None and sealed is not None and lease is None:
             self.count("unauthentic entry")
+        if sealed is None:
+            return _Found(invalid=self._dropped(key, known, values))
         if entry is None or entry.generation != current:
             return _Found(entry, sealed=sealed)
         if entry.tags != known:
@@ -545,11 +551,24 @@ class Entries:
             self.invalidate(overdue)
         valid = entry.is_valid(current, values)
         if not valid:
-            return _Found(entry, sealed=sealed, invalid=entry.invalid_tags(values))
+            return _Found(
+                entry, sealed=sealed, invalid=invalid_tags(entry.tags, values, entry.started)
+            )
         # A plain value has no beginning, so a copy of it could not be told from a later one.
         if self.near is not None and entry.started is not None:
             self.near.keep(key, entry, values, epoch)
         return _Found(entry, True, sealed)
+
+    def _dropped(
+        self, key: str, tags: Sequence[str], values: Sequence[bytes | None]
+    ) -> tuple[tuple[str, ...], int | None]:
+        """Tell which tags were raised of an entry that this process knew, and that is gone."""
+        known = self.statistics.entries.get(key)
+        if known is None or known.tags != tags:
+            return (), None
+        raised, reading = invalid_tags(tags, values, known.started)
+        # Where none has a reading, the store lost them, too.
+        return (raised, reading) if reading is not None else ((), None)
 
     def peek(self, keys: Sequence[str]) -> list[Peek]:
         """Look at entries in two round trips, and change nothing.

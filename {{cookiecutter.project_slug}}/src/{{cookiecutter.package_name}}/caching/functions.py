@@ -54,7 +54,7 @@ def fetch_value(
 ) -> tuple[Any, bool]:
     """Return a function's value, of the caller's own, and whether it came from an entry.
 
-    :param lookups: where it is counted; new keys are bounded by its name.
+    :param lookups: where it is counted.
     """
 
     def fill() -> Filled:
@@ -70,7 +70,7 @@ def fetch_value(
         # Outside a request nobody makes up arguments: a command may compute as many as it likes.
         most = current_app.config["CACHE_NEW_VALUES_PER_MINUTE"]
         # A template can name a fragment by what a visitor sent.
-        kind = "fragments" if lookups.level == "fragment" else lookups.name
+        kind = "fragments" if lookups.level == "fragment" else options.name
         if has_request_context() and not entries.may_add(key, kind, most):
             return Filled(result, None)
         return Filled(result, _encoded(options.name, result))
@@ -79,7 +79,7 @@ def fetch_value(
 
     def refill() -> None:
         with app.app_context():
-            entries.fetch(key, fill, policy, lookups)
+            entries.fetch(key, fill, policy, lookups, is_refill=True)
 
     outcome = entries.fetch(
         key, fill, policy, lookups, renew=renew, refill=refill if in_background else None

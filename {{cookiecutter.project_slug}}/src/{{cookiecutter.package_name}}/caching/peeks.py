@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from .entries import Entry
+from .entries import Entry, invalid_tags
 
 State = Literal["fresh", "stale", "invalid", "cleared", "unreadable", "gone"]
 
@@ -49,7 +49,7 @@ def judge(
         state = "cleared"
     elif not entry.is_valid(generation, tag_values):
         state = "invalid"
-        invalid, _ = entry.invalid_tags(tag_values)
+        invalid, _ = invalid_tags(entry.tags, tag_values, entry.started)
     else:
         state = "fresh" if entry.is_fresh() else "stale"
     return Peek(key, state, entry, invalid, len(sealed))

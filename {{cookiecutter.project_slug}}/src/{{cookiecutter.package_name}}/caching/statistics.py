@@ -24,8 +24,12 @@ Result = Literal["hit", "stale", "miss", "wait", "bypass", "error"]
 #: Why an entry was filled. ``evicted``: this process knew it, and it was gone before its time.
 Reason = Literal["new", "expired", "evicted", "invalidated", "cleared", "unreadable", "renewed"]
 
+#: Answered by an entry.
+ANSWERED: frozenset[Result] = frozenset({"hit", "stale", "wait"})
+
 OTHER = "other"
 _MOST_NAMES = 100
+_LONGEST_NAME = 200
 _MOST_FAMILIES = 100
 _MOST_EVENTS = 200
 _MOST_ENTRIES = 1000
@@ -229,6 +233,7 @@ class Statistics:
         return found if found is not None else self._new_lookups(level, name)
 
     def _new_lookups(self, level: Level, name: str) -> Lookups:
+        name = name[:_LONGEST_NAME]
         with self._lock:
             if sum(known == level for known, _ in self._lookups) >= _MOST_NAMES:
                 name = OTHER

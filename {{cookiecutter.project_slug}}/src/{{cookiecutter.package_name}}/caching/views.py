@@ -129,7 +129,7 @@ def serve_page(
         return _go_past(entries, call, page_options, "long-key", lookups)
     key = own(bounded(text))
     # A refill of its own would know neither the user nor the tenant.
-    in_foreground = page_options.private or own("") or _REFILL in request.environ
+    in_foreground = page_options.private or own("") or is_refill(request.environ)
     fetch = partial(
         entries.fetch,
         key,
@@ -137,6 +137,7 @@ def serve_page(
         policy,
         lookups,
         refill=None if in_foreground else _refill(declared),
+        is_refill=is_refill(request.environ),
     )
     outcome = fetch(renew=renew)
     try:
@@ -161,6 +162,11 @@ def serve_page(
     if page_options.hit_indication and outcome.status == "hit":
         response.headers["hit_cache"] = "True"
     return _with_status(response, outcome, key)
+
+
+def is_refill(environ: dict[str, Any]) -> bool:
+    """Tell whether a request is one of the cache's own, which renews a stale page."""
+    return _REFILL in environ
 
 
 def _go_past(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..caching.statistics import Statistics
 from ..caching.timings import Timings
+from ..caching.views import is_refill
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -103,6 +104,8 @@ class CountRequests:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer a request."""
+        if is_refill(environ):
+            return self.wsgi_app(environ, start_response)
         began = time.perf_counter()
         # Of a request that ends in an exception, which the server answers.
         answered = Answered(NO_ROUTE, "500", "other")

@@ -28,15 +28,14 @@ class MemoryStore:
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.breaker = CircuitBreaker(lambda: None, 1)
-        self.on_call: Callable[[float], object]
+        # No call of it goes to a server.
+        self.on_call: Callable[[float], object] = lambda seconds: None
         self._items: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
         self._lock = threading.Lock()
         self._max_entries: int = config["CACHE_THRESHOLD"]
         self._max_bytes: int = config["CACHE_MAX_BYTES"]
         self._bytes = 0
         self._evictions = 0
-        # No call of it goes to a server.
-        self.on_call = lambda seconds: None
 
     def facts(self) -> Facts:
         with self._lock:
