@@ -3,6 +3,7 @@
 Each name is one of <https://docs.gunicorn.org/en/stable/settings.html>.
 """
 
+import atexit
 import fcntl
 import os
 import shutil
@@ -56,6 +57,8 @@ bind = [os.environ.get("GUNICORN_BIND") or f"{host}:{port}"]
 
 # Where it is set, the application answers with its metrics there, and nowhere else.
 if metrics_port := whole_number("METRICS_PORT", 0, 1, 65535):
+    if metrics_port == port:
+        problems.append(f"METRICS_PORT={metrics_port} is the port of the application itself.")
     bind.append(f"{host}:{metrics_port}")
 
 # One process a core; each has its own near cache and database connections. It is 1 where nothing
@@ -110,6 +113,8 @@ control_socket_disable = True
 
 #: How long a worker that hangs may keep this process from its work.
 LOCK_SECONDS = 2
+#: An application with a hundred names of each level has fewer series in a file.
+MOST_SERIES = 10_000
 
 
 def on_starting(server: Any) -> None:
@@ -121,46 +126,64 @@ def on_starting(server: Any) -> None:
     os.environ["WEB_CONCURRENCY"] = str(server.cfg.workers)
     folder = tempfile.mkdtemp(prefix="metrics-", dir=worker_tmp_dir)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    # Not by on_exit, which a server that could not start does not come to.
+    atexit.register(take_away, folder, os.getpid())
+
+
+def take_away(folder: str, pid: int) -> None:
+    """Delete the folder at the end of the process that made it, and of no child of it."""
+    if os.getpid() == pid:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def child_exit(server: Any, worker: Any) -> None:
     """Keep what a worker counted, however it ended: a counter never falls."""
     try:
-        keep_counts(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]), worker.pid)
+        for lost in keep_counts(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]), worker.pid):
+            server.log.warning("What worker %s counted is lost: %s", worker.pid, lost)
     except Exception:
         # What is raised here would end the server.
         server.log.exception("What worker %s counted is lost.", worker.pid)
 
 
-def on_exit(server: Any) -> None:
-    """Take the folder away."""
-    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+def keep_counts(folder: Path, pid: int) -> list[str]:
+    """Add the files of a process that ended to those of all that ended before, and delete them.
 
-
-def keep_counts(folder: Path, pid: int) -> None:
-    """Add the files of a process that ended to those of all that ended before, and delete them."""
+    Returns what is wrong with those that it could not read: a process may be killed at any time.
+    """
     # Not above: it looks for its folder when it is imported, and the workers would inherit that.
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
 
     with (folder / "lock").open("a") as lock:
         acquire(lock)
-        for kind in ("counter", "histogram", "summary"):
-            of_one = folder / f"{kind}_{pid}.db"
-            if of_one.exists():
-                add_counts(of_one, folder / f"{kind}_ended.db")
         # The gauges of who does not live any more.
         mark_process_dead(pid, str(folder))
+        lost = []
+        for kind in ("counter", "histogram", "summary"):
+            of_one = folder / f"{kind}_{pid}.db"
+            try:
+                if of_one.exists():
+                    add_counts(of_one, folder / f"{kind}_ended.db")
+            except Exception as error:
+                lost.append(f"{of_one.name}: {error!r}")
+        return lost
 
 
 def add_counts(of_one: Path, of_all: Path) -> None:
-    """Add one file to another; whatever is in it, it does not stay."""
+    """Add one file to another; whatever is in it, it does not stay.
+
+    Only so many series are kept of processes that ended: each may have had names of its own.
+    """
     from prometheus_client.mmap_dict import MmapedDict  # noqa: PLC0415 - as above
 
     try:
         counts = [*MmapedDict.read_all_values_from_file(of_one)]
         with closing(MmapedDict(str(of_all))) as ended:
+            known = {key for key, *_ in ended.read_all_values()}
             for key, value, *_ in counts:
-                ended.write_value(key, ended.read_value(key)[0] + value, 0.0)
+                if key in known or len(known) < MOST_SERIES:
+                    known.add(key)
+                    ended.write_value(key, ended.read_value(key)[0] + value, 0.0)
     finally:
         of_one.unlink()
 

@@ -25,11 +25,6 @@ class Series:
         """The values of the buckets in which something happened."""
         return [value for value in self.values if value is not None]
 
-    @property
-    def last(self) -> float | None:
-        """The newest value that there is."""
-        return self.known[-1] if self.known else None
-
     def line(self, top: float) -> str:
         """Draw it; it goes on over what has no value. One value by itself is a short line."""
         points = list(self._points(top))
