@@ -25,6 +25,7 @@ def basic(password: str) -> str:
         (TOKEN, basic("wrong"), False),
         (TOKEN, basic(""), False),
         (TOKEN, "Digest x", False),
+        ("a=b" * 12, "Bearer " + "a=b" * 12, True),
         (None, "Bearer ", False),
         (None, basic(""), False),
         ("", basic(""), False),

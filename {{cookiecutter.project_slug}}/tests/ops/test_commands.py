@@ -131,7 +131,7 @@ def test_stats_add_up_the_processes(make: MakeApp) -> None:
     assert (home["fills"], home["fill_seconds"], home["timeout"]) == (2, 0.5, 60)
     text = invoke(app, "stats", *AT_ONCE).output
     # 16 hits, a stale one and one that waited, of 20 that did not go past the cache.
-    assert "page shop.home         24       90%      1     2       4      0  250.0   2 kB" in text
+    assert "page shop.home         24       90%      1     2       4      0  250.0  2 KiB" in text
     assert "Of 2 processes of release v2" in text
     assert "store: timeout 3" in text
 

@@ -438,7 +438,7 @@ def test_charts_are_lines_in_a_box() -> None:
     history = {200: [4, 2], 201: [0, 0], 202: [4, 4]}
     ratios = charts.series(history, 202 * 5 + 1, 1, 0)
     assert ratios.known == [0.5, 1.0]
-    assert ratios.last == 1.0
+    assert ratios.known[-1] == 1.0
     assert ratios.line(1) == "M589.9,61 L600,2"
     assert ratios.area(1) == "M589.9,61 L600,2 L600,120 L589.9,120 Z"
     alone = charts.series({202: [4, 2]}, 202 * 5, 1, 0)

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import secrets
 from collections.abc import Callable
 from html import unescape
 from typing import Any
@@ -125,6 +126,41 @@ def test_development_is_open_to_this_machine_alone(
     for path in ("/_cache/", "/_cache/figures.json"):
         assert client.get(path, headers={"Host": host}).status_code == status
         assert client.get(path, headers={"Host": host, **BEARER}).status_code == 200
+
+
+def test_a_name_of_this_machine_does_not_let_in_another_one(make_app: MakeApp) -> None:
+    client = make_app(APP_ENV="development", OPS_TOKEN=TOKEN).test_client()
+    for path in ("/_cache/", "/metrics"):
+        far = {"REMOTE_ADDR": "203.0.113.7", "HTTP_HOST": "localhost"}
+        assert client.get(path, environ_overrides=far).status_code in (401, 403)
+        assert client.get(path, environ_overrides=far, headers=BEARER).status_code == 200
+
+
+def test_a_page_of_another_name_reads_no_metrics(make_app: MakeApp) -> None:
+    client = make_app(APP_ENV="development").test_client()
+    assert client.get("/metrics", headers={"Host": "evil.example"}).status_code == 404
+    assert client.get("/metrics").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "status"),
+    [({"OPS_TOKEN": TOKEN}, 401), ({}, 404), ({"OPS_TOKEN": TOKEN, "CACHE_INSPECTOR": False}, 404)],
+)
+def test_what_has_no_route_there_tells_a_stranger_nothing(
+    make_app: MakeApp, settings: dict[str, Any], status: int
+) -> None:
+    client = make_app(
+        APP_ENV="production", SECRET_KEY=secrets.token_urlsafe(32), **settings
+    ).test_client()
+    for method, path in [
+        *(("GET", path) for path in ("/_cache", "/_cache/", "/_cache/none", "/_cache/clear")),
+        *(("POST", path) for path in ("/_cache/", "/_cache/figures.json", "/_cache/clear")),
+        ("DELETE", "/_cache/clear"),
+    ]:
+        answer = client.open(path, method=method)
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (status, "no-store"), path
+        assert "Allow" not in answer.headers
+    assert client.get("/_cached").status_code == 404
 
 
 def test_what_is_no_host_is_not_local() -> None:

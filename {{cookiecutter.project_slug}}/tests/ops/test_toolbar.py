@@ -223,6 +223,17 @@ def test_keys_and_tags_lead_to_the_inspector(app: Flask, client: FlaskClient) ->
     assert re.findall(r'<a href="([^"]+)"><code>a&amp;b&lt;', text) == ["/_cache/?q=a%26b%3C"]
 
 
+def test_a_key_that_no_address_can_hold_does_no_harm(client: FlaskClient) -> None:
+    """Half of a surrogate pair, as the name of a file may have it."""
+
+    @client.application.get("/t/half")
+    def half() -> str:
+        load("extensions").cache.get("file:\udcff")
+        return LONG
+
+    assert browse(client, "/t/half").status_code == 200
+
+
 def test_of_many_lookups_the_page_is_among_those_listed(app: Flask, client: FlaskClient) -> None:
     cache = load("extensions").cache
 

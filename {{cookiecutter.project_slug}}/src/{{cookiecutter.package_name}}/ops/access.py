@@ -1,12 +1,15 @@
 """Who may see how the application does, and act on its cache."""
 
 import hmac
+import logging
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from flask import abort, current_app, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import NotFound, Unauthorized
+
+log = logging.getLogger(__name__)
 
 #: Where in `app.extensions` whatever signs users in may leave a function that names who is signed
 #: in, by what no two users share, and returns `None` where nobody is. OPS_USERS needs it.
@@ -21,8 +24,12 @@ def has_token() -> bool:
     sent = request.authorization
     if not token or sent is None:
         return False
-    given = sent.token if sent.type == "bearer" else sent.password
-    return hmac.compare_digest((given or "").encode(), token.encode())
+    if sent.type == "bearer":
+        # Not `sent.token`, which a token with "=" in it does not become.
+        given = request.headers["Authorization"].partition(" ")[2].strip()
+    else:
+        given = sent.password or ""
+    return hmac.compare_digest(given.encode(), token.encode())
 
 
 def operator() -> str:
@@ -32,12 +39,10 @@ def operator() -> str:
         nothing tells that there is something to be seen.
     """
     config = current_app.config
-    if config["APP_ENV"] == "development":
-        if is_local(request.host):
-            return f"a developer at {request.remote_addr}"
-        if not has_token():
-            # A page of another host whose name was made to lead here could read it (DNS rebinding).
-            abort(403, description="In development this is for localhost, or for OPS_TOKEN.")
+    if is_developer():
+        return f"a developer at {request.remote_addr}"
+    if config["APP_ENV"] == "development" and not has_token():
+        abort(403, description="In development this is for localhost, or for OPS_TOKEN.")
     if has_token():
         name = request.authorization.username if request.authorization else None
         return f"the holder of OPS_TOKEN{f' ({name[:_LONGEST_NAME]!a})' if name else ''}"
@@ -49,12 +54,32 @@ def operator() -> str:
     raise NotFound
 
 
+def is_developer() -> bool:
+    """Tell whether a request in development comes from this machine, by a name of it.
+
+    By another name, a page of another host that was made to lead here could read the answer
+    (DNS rebinding).
+    """
+    return (
+        current_app.config["APP_ENV"] == "development"
+        and is_local(request.host)
+        and _is_loopback(request.remote_addr or "")
+    )
+
+
 def is_local(host: str) -> bool:
     """Tell whether a host, with its port, is a name of this machine that no DNS can give away."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
-        # Browsers ask nobody for these (RFC 6761, 6.3).
-        return name == "localhost" or name.endswith(".localhost") or ip_address(name).is_loopback
+    except ValueError:
+        return False
+    # Browsers ask nobody for these (RFC 6761, 6.3).
+    return name == "localhost" or name.endswith(".localhost") or _is_loopback(name)
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
     except ValueError:
         return False
 
@@ -63,5 +88,12 @@ def _signed_in_operator() -> str | None:
     operators = current_app.config["OPS_USERS"]
     name_user = current_app.extensions.get(_SIGNED_IN)
     # The session is looked at only where it can let somebody in.
-    user: str | None = name_user() if operators and name_user is not None else None
+    if not operators or name_user is None:
+        return None
+    try:
+        user: str | None = name_user()
+    except Exception:
+        # As while the database is away; who has the token is let in.
+        log.exception("Who is signed in could not be told, so nobody is.")
+        return None
     return user if user in operators else None

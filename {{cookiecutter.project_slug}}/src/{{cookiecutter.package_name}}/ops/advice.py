@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .figures import ANSWERED, LOOKED_UP, Counts
+from ..caching.statistics import ANSWERED
+from .figures import LOOKED_UP, Counts
 
 #: Fewer lookups, or fills, tell nothing.
 _FEWEST_LOOKUPS = 20

@@ -23,7 +23,7 @@ from flask.cli import AppGroup
 from ..caching.fills import Entries
 from ..caching.pages import Page
 from ..caching.peeks import Peek
-from ..caching.statistics import Invalidation
+from ..caching.statistics import ANSWERED, Invalidation
 from ..caching.stores import StoreError
 from ..caching.values import type_name
 from ..extensions import cache
@@ -134,7 +134,8 @@ def ask(entries: Entries, wait: float) -> list[Snapshot]:
         raise Away(
             f"No running process answered within {wait:g} s. Heard are those of this release"
             f" ({current_app.config['RELEASE']}) that have this command's SECRET_KEY,"
-            " CACHE_KEY_PREFIX and cache server."
+            " CACHE_KEY_PREFIX and cache server, have answered a request, and were not started with"
+            " CACHE_INSPECTOR=false."
         )
     return found
 
@@ -189,7 +190,7 @@ def _lookups_row(one: Counts) -> tuple[str, ...]:
     results = one["results"]
     total = sum(results.values())
     looked_up = total - results.get("bypass", 0)
-    answered = sum(results.get(name, 0) for name in ("hit", "stale", "wait"))
+    answered = sum(results.get(name, 0) for name in ANSWERED)
     counted = [f"{results.get(name, 0):,}" for name in ("stale", "miss", "bypass", "error")]
     return (
         f"{one['level']} {one['name']}",

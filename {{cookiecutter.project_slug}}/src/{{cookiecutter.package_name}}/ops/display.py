@@ -12,11 +12,11 @@ from flask import current_app, url_for
 from ..caching.board import PLACES
 from ..caching.keys import encodable
 from ..caching.peeks import Peek
+from ..caching.statistics import ANSWERED
 from ..caching.stores import Facts
 from .advice import advise, fill_seconds, ratio, saved_seconds
 from .charts import round_up, series, total
 from .figures import (
-    ANSWERED,
     BUCKET_SECONDS,
     BUCKETS,
     CauseFigures,

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
-from ..caching.statistics import Cause, Fill, Invalidation, Known, Lookups, Result
+from ..caching.statistics import ANSWERED, Cause, Fill, Invalidation, Known, Lookups, Result
 from ..caching.stores import StoreError
 from .requests import Requests
 
@@ -21,9 +21,8 @@ Record = TypeVar("Record")
 #: A history is sums of so many seconds each, and so many of them: ten minutes.
 BUCKET_SECONDS = 5
 BUCKETS = 120
-#: How an entry answered; a bypass is no lookup that could have been a hit.
-ANSWERED: tuple[Result, ...] = ("hit", "stale", "wait")
-LOOKED_UP: tuple[Result, ...] = (*ANSWERED, "miss", "error")
+#: A bypass is no lookup that could have been a hit.
+LOOKED_UP: frozenset[Result] = ANSWERED | {"miss", "error"}
 #: What others are told of entries, of fills and of invalidations each, in bytes; the latest come
 #: first. Memcached takes 1 MiB in all, and this is before it is compressed.
 _MOST_TOLD_BYTES = 200_000

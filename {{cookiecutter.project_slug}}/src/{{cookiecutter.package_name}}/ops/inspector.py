@@ -95,9 +95,17 @@ def init_app(app: Flask) -> None:
 # -- who is let in -----------------------------------------------------------------------
 
 
-@bp.before_request
+def is_asked_for() -> bool:
+    return f"{request.path}/".startswith(f"{bp.url_prefix}/")
+
+
+# Of the application, not of the blueprint: what has no route tells a stranger nothing, either.
+@bp.before_app_request
+@cache.skip_on_hit
 def let_in() -> None:
     """Refuse strangers, and what a page of another site sends with an operator's rights."""
+    if not is_asked_for():
+        return
     if not current_app.config["CACHE_INSPECTOR"]:
         abort(404)
     g.operator = operator()
@@ -109,11 +117,13 @@ def let_in() -> None:
             csrf.protect()
 
 
-@bp.after_request
+@bp.after_app_request
+@cache.skip_on_hit
 def keep_out_of_caches(response: Response) -> Response:
     """Forbid storing (RFC 9111, 5.2.2.5) and indexing, also of a refusal."""
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Robots-Tag"] = "noindex, nofollow"
+    if is_asked_for():
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Robots-Tag"] = "noindex, nofollow"
     return response
 
 

@@ -81,10 +81,10 @@ def moment(at: float) -> str:
 
 
 def size(count: int) -> str:
-    """Write bytes as people read them: ``900 B``, ``12 kB``, ``64 MB`` (powers of 1,024)."""
+    """Write bytes as people read them: ``900 B``, ``12 KiB``, ``64 MiB``."""
     amount = float(count)
-    for unit in ("B", "kB", "MB"):
+    for unit in ("B", "KiB", "MiB"):
         if amount < 1024:
             return f"{amount:.0f} {unit}"
         amount /= 1024
-    return f"{amount:.1f} GB"
+    return f"{amount:.1f} GiB"

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 
 from flask import Flask, Response, current_app, request
 
+from ..caching.keys import encodable
 from ..caching.reads import tally_of
-from ..caching.statistics import Tally, Trace
+from ..caching.statistics import ANSWERED, Tally, Trace
 from ..extensions import cache
 
 #: Where each key and tag is looked up, if the application has it.
 INSPECTOR = "/_cache/"
-#: The results of a lookup that was answered by an entry.
-ANSWERED = frozenset({"hit", "stale", "wait"})
 CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE")
 #: What is true of the page alone, not of the page with a toolbar.
 OF_THE_PAGE = ("ETag", "Last-Modified", "Expires", "Content-Encoding")
@@ -101,6 +100,7 @@ def _render(cache_status: str | None) -> str:
         longest=max(computed, key=lambda row: row.own_seconds, default=None),
         cache_status=cache_status,
         inspector=_inspector(),
+        encodable=encodable,
     )
 
 

@@ -16,7 +16,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from ..extensions import cache, db
-from .access import has_token
+from .access import has_token, is_developer
 
 bp = Blueprint("ops", __name__, cli_group=None)
 log = logging.getLogger(__name__)
@@ -46,10 +46,9 @@ def ready() -> ResponseReturnValue:
 def metrics() -> ResponseReturnValue:
     """Say it in figures, to who has the token; not where METRICS_PORT is for that."""
     config = current_app.config
-    open_to_all = config["APP_ENV"] == "development"
-    if config["METRICS_PORT"] or not (open_to_all or config["OPS_TOKEN"]):
+    if config["METRICS_PORT"] or not (is_developer() or config["OPS_TOKEN"]):
         abort(404)
-    if not (open_to_all or has_token()):
+    if not (is_developer() or has_token()):
         raise Unauthorized(www_authenticate=WWWAuthenticate("bearer", {"realm": "operations"}))
     body, content_type = current_app.extensions["metrics"].exposition()
     return body, 200, {"Content-Type": content_type} | NO_STORE
