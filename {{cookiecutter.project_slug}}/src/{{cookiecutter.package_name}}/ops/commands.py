@@ -23,13 +23,14 @@ from flask.cli import AppGroup
 from ..caching.fills import Entries
 from ..caching.pages import Page
 from ..caching.peeks import Peek
-from ..caching.statistics import ANSWERED, Invalidation
+from ..caching.statistics import Invalidation
 from ..caching.stores import StoreError
 from ..caching.values import type_name
 from ..extensions import cache
 from . import doctor as checks
 from . import reports, tables
 from . import warm as warming
+from .advice import ratio
 from .figures import Counts, EntryFigures, Snapshot
 from .overview import Overview, merge
 from .views import bp
@@ -187,15 +188,12 @@ def _lookups_table(lookups: list[Counts]) -> str:
 
 
 def _lookups_row(one: Counts) -> tuple[str, ...]:
-    results = one["results"]
-    total = sum(results.values())
-    looked_up = total - results.get("bypass", 0)
-    answered = sum(results.get(name, 0) for name in ANSWERED)
+    results, share = one["results"], ratio(one)
     counted = [f"{results.get(name, 0):,}" for name in ("stale", "miss", "bypass", "error")]
     return (
         f"{one['level']} {one['name']}",
-        f"{total:,}",
-        f"{answered / looked_up:.0%}" if looked_up else "-",
+        f"{sum(results.values()):,}",
+        "-" if share is None else f"{share:.0%}",
         *counted,
         f"{1000 * one['fill_seconds'] / one['fills']:.1f}" if one["fills"] else "-",
         tables.size(one["stored_bytes"] // one["stored"]) if one["stored"] else "-",
