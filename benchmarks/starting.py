@@ -54,9 +54,11 @@ class Stock(MetaPathFinder, Loader):
 
 
 def idle(name: str) -> Any:
-    """Return a class or a function that does nothing, for any name but those of Python itself."""
+    """Return what does nothing or holds nothing, for any name but those of Python itself."""
     if name.startswith("__"):
         raise AttributeError(name)
+    if name.isupper():
+        return frozenset()
     if name[0].isupper():
         return type(name, (Exception,), {})
     return lambda *_args, **_kwargs: None

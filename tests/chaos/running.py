@@ -31,7 +31,7 @@ volumes:
 """
 #: A page as the project has it, and one that is within its grace soon.
 HOME, HOME_WITHIN_GRACE = (
-    f"@cache.cached(timeout={seconds}, grace=3600)\ndef home()" for seconds in (300, 2)
+    f"@cache.cached(timeout={seconds}, grace=3600, warm=True)\ndef home()" for seconds in (300, 2)
 )
 #: The cache server's users as the project has them, and with one more, who may do all.
 USERS = 'echo "user default off"'
