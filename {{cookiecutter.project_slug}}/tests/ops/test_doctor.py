@@ -86,9 +86,10 @@ def proxy(
         yield {"CACHE_REDIS_URL": f"redis://127.0.0.1:{listening.getsockname()[1]}/0"}
     finally:
         listening.shutdown(socket.SHUT_RDWR)
+        # First, or it adds a connection of the last moment, which nobody closes.
+        thread.join()
         for each in (listening, *sockets):
             each.close()
-        thread.join()
 
 
 # -- all well ----------------------------------------------------------------------------
