@@ -280,7 +280,7 @@ def test_nothing_grows_without_a_bound() -> None:
         kept.lookups("fragment", f"fragment {number}").count("hit")
         kept.raised([f"family{number}:1"], number, "")
         kept.raised([f"tag:{n}" for n in range(50)], number, "")
-        kept.trace(tally, statistics.Trace("value", f"{number}", "", "hit", (), 0, 0))
+        tally.keep(statistics.Trace("value", f"{number}", "", "hit", (), 0, 0))
     assert len(kept.all_lookups()) == statistics._MOST_NAMES + 1
     assert sum(lookups.results["hit"] for lookups in kept.all_lookups()) == 1000
     assert len(kept.invalidated) <= statistics._MOST_FAMILIES + 1

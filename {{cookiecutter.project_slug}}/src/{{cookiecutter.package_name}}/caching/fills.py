@@ -23,7 +23,7 @@ from .limits import NewKeys
 from .peeks import Peek, judge
 from .reads import Reads, current_reads
 from .standby import Standby
-from .statistics import Cause, Fill, Lookups, Result, Statistics, Trace, origin
+from .statistics import Cause, Fill, Lookups, Result, Statistics, Trace, current_origin
 from .stores import Store, StoreError, is_overdue
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Entries:
         self._release = release
         self._generations = Generations(store, prefix)
         self.deliveries = Deliveries(
-            store, standby, partial(self._raise, cause="note"), self._end_generation, self._failed
+            store, standby, partial(self._raise, origin="note"), self._end_generation, self._failed
         )
         self._lease_seconds = lease_seconds
         self._wait_seconds = wait_seconds
@@ -221,8 +221,7 @@ class Entries:
         if self.statistics.traces:
             tags = entry.tags if entry is not None else ()
             seconds = time.perf_counter() - began
-            trace = Trace(lookups.level, lookups.name, key, result, tags, began, seconds)
-            self.statistics.trace(reads.tally, trace)
+            reads.tally.keep(Trace(lookups.level, lookups.name, key, result, tags, began, seconds))
 
     @contextmanager
     def going_past(self, lookups: Lookups) -> Iterator[None]:
@@ -269,21 +268,19 @@ class Entries:
         """
         began = time.perf_counter()
         reads = current_reads()
+        # Of a computation that raises.
+        outcome = Outcome("miss")
         try:
             outcome = self._fetch(_Asked(key, fill, policy, lookups, renew), reads, refill)
-        except BaseException:
+        finally:
+            result: Result = outcome.status
+            if outcome.waited and result == "hit":
+                result = "wait"
+            elif reads.lost and result == "bypass":
+                result = "error"
             if not is_refill:
-                lookups.count("miss")
-            self._tally(reads, lookups, key, "miss", None, began)
-            raise
-        result: Result = outcome.status
-        if outcome.waited and result == "hit":
-            result = "wait"
-        elif reads.lost and result == "bypass":
-            result = "error"
-        if not is_refill:
-            lookups.count(result, near=outcome.near)
-        self._tally(reads, lookups, key, result, outcome.entry, began)
+                lookups.count(result, near=outcome.near)
+            self._tally(reads, lookups, key, result, outcome.entry, began)
         return outcome
 
     def _fetch(self, asked: _Asked, reads: Reads, refill: Callable[[], object] | None) -> Outcome:
@@ -623,10 +620,10 @@ class Entries:
         dropped = frozenset(tags)
         if dropped:
             self.standby.drop(dropped)
-            self.deliveries.deliver(partial(self._raise, dropped, token, origin()))
+            self.deliveries.deliver(partial(self._raise, dropped, token, current_origin()))
             self._tell(dropped)
 
-    def _raise(self, tags: Iterable[str], token: str = "", cause: str = "") -> None:
+    def _raise(self, tags: Iterable[str], token: str = "", origin: str = "") -> None:
         names = [self._tag_key(tag) for tag in sorted(tags)]
         reading = self.store.invalidate(self._generations.clock, names, token)
         if reading is None:
@@ -634,7 +631,7 @@ class Entries:
             reading = self.store.invalidate(self._generations.clock, names, token)
         if reading == 0:
             self.count("store: full")
-        self.statistics.raised(tags, reading, cause)
+        self.statistics.raised(tags, reading, origin)
 
     def mark(self, tags: Iterable[str]) -> str | None:
         """Put tags in doubt before a COMMIT; returns the token that settles them.
@@ -676,12 +673,12 @@ class Entries:
     def clear(self) -> None:
         """Make every entry invalid, at the same cost however many there are."""
         self.standby.drop(None)
-        self.deliveries.deliver(partial(self._end_generation, origin()))
+        self.deliveries.deliver(partial(self._end_generation, current_origin()))
         self._tell(None)
 
-    def _end_generation(self, cause: str = "") -> None:
+    def _end_generation(self, origin: str = "") -> None:
         self._generations.end()
-        self.statistics.cleared(cause)
+        self.statistics.cleared(origin)
 
     def _tell(self, tags: frozenset[str] | None) -> None:
         for listener in self.listeners:

@@ -194,6 +194,13 @@ class Tally:
     results: dict[Result, int] = field(default_factory=dict)
     traces: list[Trace] = field(default_factory=list)
 
+    def keep(self, trace: Trace) -> None:
+        """Keep one lookup by itself."""
+        if len(self.traces) >= _MOST_TRACES:
+            # The last one to end is the one around the others: the page.
+            self.traces.pop()
+        self.traces.append(trace)
+
     def __str__(self) -> str:
         """Say it in words: ``3 hit, 1 miss``."""
         return ", ".join(
@@ -243,13 +250,6 @@ class Statistics:
         """Return all counts, in the order in which they began."""
         with self._lock:
             return list(self._lookups.values())
-
-    def trace(self, tally: Tally, trace: Trace) -> None:
-        """Keep one lookup of a request."""
-        if len(tally.traces) >= _MOST_TRACES:
-            # The last one to end is the one around the others: the page.
-            tally.traces.pop()
-        tally.traces.append(trace)
 
     # -- what happened -------------------------------------------------------------------
 
@@ -333,7 +333,7 @@ class Statistics:
             return list(self.entries.values())
 
 
-def origin() -> str:
+def current_origin() -> str:
     """Name the request or the command that is under way, by what no visitor can choose."""
     if has_request_context():
         return f"{request.method} {request.endpoint or ''}".rstrip()

@@ -28,11 +28,15 @@ class Advice:
     tone: str = "warn"
 
 
+def answered(counts: Counts) -> int:
+    """The lookups that an entry answered."""
+    return sum(counts["results"].get(result, 0) for result in ANSWERED)
+
+
 def ratio(counts: Counts) -> float | None:
     """The share of the lookups that an entry answered; ``None`` where there were none."""
     looked_up = sum(counts["results"].get(result, 0) for result in LOOKED_UP)
-    answered = sum(counts["results"].get(result, 0) for result in ANSWERED)
-    return answered / looked_up if looked_up else None
+    return answered(counts) / looked_up if looked_up else None
 
 
 def fill_seconds(counts: Counts) -> float | None:
@@ -43,8 +47,7 @@ def fill_seconds(counts: Counts) -> float | None:
 def saved_seconds(counts: Counts) -> float | None:
     """What the answered lookups would have taken to compute."""
     mean = fill_seconds(counts)
-    answered = sum(counts["results"].get(result, 0) for result in ANSWERED)
-    return None if mean is None else answered * mean
+    return None if mean is None else answered(counts) * mean
 
 
 def advise(counts: Counts) -> Advice:

@@ -12,9 +12,8 @@ from flask import current_app, url_for
 from ..caching.board import PLACES
 from ..caching.keys import encodable
 from ..caching.peeks import Peek
-from ..caching.statistics import ANSWERED
 from ..caching.stores import Facts
-from .advice import advise, fill_seconds, ratio, saved_seconds
+from .advice import advise, answered, fill_seconds, ratio, saved_seconds
 from .charts import round_up, series, total
 from .figures import (
     BUCKET_SECONDS,
@@ -258,14 +257,13 @@ def rows(overview: Overview, sort: str) -> list[Shown]:
 
 def _row(counts: Counts) -> Shown:
     advice = advise(counts)
-    answered = sum(counts["results"].get(result, 0) for result in ANSWERED)
     return {
         "id": f"{counts['level']} {encodable(counts['name'])}",
         "name": short(counts["name"]),
         "level": counts["level"],
         "lookups": number(sum(counts["results"].values())),
         "ratio": share(ratio(counts)),
-        "near": f"{number(counts['near_hits'])} of {number(answered)} in the process",
+        "near": f"{number(counts['near_hits'])} of {number(answered(counts))} in the process",
         "stale": number(counts["results"].get("stale", 0)),
         "fill": duration(fill_seconds(counts)),
         "saved": duration(saved_seconds(counts)),

@@ -2,11 +2,11 @@
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from flask import Flask, url_for
@@ -62,17 +62,13 @@ def jobs(app: Flask, address: str) -> list[Job]:
         try:
             values = list(declared()) if callable(declared) else [{}]
             with app.test_request_context(base_url=address):
-                paths = [_path(endpoint, each) for each in values]
+                paths = [url_for(endpoint, **each) for each in values]
         except Exception as error:
             logging.getLogger(__name__).debug("warm= of %s failed.", endpoint, exc_info=True)
             found[endpoint] = Job(endpoint, f"its warm= does not name pages: {error!r}")
             continue
         found.update((path, Job(path)) for path in paths)
     return list(found.values())
-
-
-def _path(endpoint: str, values: Mapping[str, Any]) -> str:
-    return url_for(endpoint, **values)
 
 
 def run(app: Flask, address: str, pages: Iterable[Job], concurrency: int) -> Iterator[Result]:
