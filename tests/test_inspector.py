@@ -246,7 +246,7 @@ def test_a_tag_is_invalidated_by_its_button(visit: Visit, server: Server) -> Non
     page.get_by_role("dialog").get_by_role("button", name="Invalidate it").click()
     page.wait_for_url("**/_cache/")
     expect(page.locator(".alert")).to_have_text("The tag was invalidated: category")
-    expect(invalidation(page)).to_contain_text("by POST inspector.act")
+    expect(invalidation(page)).to_contain_text("by POST cache_inspector.act")
     assert "by the holder of OPS_TOKEN ('anna'): invalidate category" in server.log.read_text()
     visit.open("/_cache/tag?tag=category")
     assert page.locator('[data-text="state"]').first.inner_text() == "invalid"

@@ -7,7 +7,9 @@ from flask import Flask
 
 from . import assets, blueprints, errors, extensions, logs, security
 from .config import instance_path, load, named
-from .ops import inspector, metrics, toolbar
+from .extensions import cache
+from .ops import commands, doctor, inspector, metrics, toolbar
+from .ops.access import check_token, operator
 
 
 def create_app(config: Mapping[str, Any] | object | None = None, **overrides: Any) -> Flask:
@@ -20,17 +22,19 @@ def create_app(config: Mapping[str, Any] | object | None = None, **overrides: An
     app.config.update(load(named(config) | overrides))
     logs.configure(app)
     extensions.init_app(app)
-    toolbar.init_app(app)
+    toolbar.init_app(app, cache)
     for blueprint in blueprints.BLUEPRINTS:
         app.register_blueprint(blueprint)
     errors.init_app(app)
     assets.init_app(app)
     # WSGI middleware, from the inside out: a page that the cache serves passes through it too, but
     # for the first.
-    metrics.init_app(app)
-    inspector.init_app(app)
+    metrics.init_app(app, cache)
+    inspector.init_app(app, cache, authorize=operator)
+    commands.init_app(app, cache)
+    doctor.add_check(app, check_token)
     security.init_app(app)
     logs.init_app(app)
     security.trust_proxies(app)
-    metrics.listen(app)
+    metrics.listen(app, app.config["METRICS_PORT"])
     return app

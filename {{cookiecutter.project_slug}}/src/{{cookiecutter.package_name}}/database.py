@@ -11,8 +11,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError, TimeoutError
 from sqlalchemy.pool import QueuePool
 
-from .caching.stores import StoreError
-from .caching.stores.breaker import CircuitBreaker
+from .caching import CircuitBreaker
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -42,10 +41,7 @@ class GuardedPool(QueuePool):
         :raises DatabaseAway: at once, while the database is away.
         """
         if self.breaker is not None:
-            try:
-                self.breaker.check()
-            except StoreError:
-                raise DatabaseAway("the database is away") from None
+            self.breaker.check()
         return super().connect()
 
     def recreate(self) -> "GuardedPool":
@@ -76,7 +72,9 @@ def guard(engine: Engine, timeout_seconds: float) -> None:
 
     arguments, options = engine.dialect.create_connect_args(engine.url)
     options = {**options, **CONNECT_ARGS}
-    breaker = pool.breaker = CircuitBreaker(probe, RETRY_SECONDS, "The database")
+    breaker = pool.breaker = CircuitBreaker(
+        probe, RETRY_SECONDS, "The database", refusal=DatabaseAway
+    )
 
     @event.listens_for(engine, "do_connect")
     def connect(_: object, __: object, args: Any, more: Any) -> Any:

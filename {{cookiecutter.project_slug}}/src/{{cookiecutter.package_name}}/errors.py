@@ -16,7 +16,7 @@ from werkzeug.exceptions import (
     ServiceUnavailable,
 )
 
-from .caching.pages import prefers_json
+from .caching.negotiation import prefers_json
 from .database import RETRY_SECONDS, DatabaseAway, is_unavailable
 from .logs import request_id
 

@@ -13,9 +13,7 @@ from flask import Flask
 from pythonjsonlogger.json import JsonFormatter
 from werkzeug.wsgi import ClosingIterator
 
-from .caching.middleware import served_endpoint
-from .caching.reads import tally_of
-from .caching.statistics import Tally
+from .extensions import cache
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -26,9 +24,6 @@ QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/_cache/figures.jso
 #: A foreign id enters the logs, so nothing else than these characters does.
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-#: Lookups of what was served before Flask, counted and in words, and of what looked nothing up.
-ONE_HIT = Tally({"hit": 1}), "1 hit"
-NO_LOOKUP = Tally()
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -87,9 +82,7 @@ class AccessLog:
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             answer["status"] = int(status[:3])
             # Asked here, for Flask lets go of its request as soon as the response has begun.
-            answer["endpoint"] = served_endpoint(environ) or getattr(
-                environ.get("werkzeug.request"), "endpoint", None
-            )
+            answer["endpoint"] = getattr(environ.get("werkzeug.request"), "endpoint", None)
             # From the end: it is among the last that a hit adds, and each look costs.
             answer["cache_status"] = next(
                 (value for name, value in reversed(headers) if name.lower() == "cache-status"), None
@@ -123,21 +116,18 @@ class AccessLog:
         raw_path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         if raw_path in QUIET_PATHS and answer["status"] < 400:
             return
-        if served_endpoint(environ):
-            tally, lookups = ONE_HIT
-        else:
-            tally = tally_of(environ) or NO_LOOKUP
-            lookups = f"{tally}"
+        summary = cache.request_summary(environ)
         fields = {
             "method": environ["REQUEST_METHOD"],
             "path": quote(raw_path.encode("latin-1"), safe="/:@!$&'()*+,;=~"),
             **answer,
-            "cache": tally.results,
+            "endpoint": summary.endpoint or answer["endpoint"],
+            "cache": summary.results,
             "ms": round(ms, 1),
         }
         line = "{method} {path} {status} in {ms} ms".format_map(fields)
-        if lookups:
-            line += f", cache: {lookups}"
+        if summary.words:
+            line += f", cache: {summary.words}"
         if cache_status := answer["cache_status"]:
             line += f" ({cache_status})"
         self.logger.info("%s", line, extra=fields)

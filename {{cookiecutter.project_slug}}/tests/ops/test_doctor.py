@@ -105,7 +105,7 @@ def test_where_all_is_well_it_says_so(make: MakeApp) -> None:
     assert (code, told["problems"]) == (0, 0)
     checks = [each["check"] for each in told["findings"]]
     assert checks == [
-        "backend", "secret-key", "ops-token", "pool", "waiting", "server", "timeouts", "writes",
+        "backend", "secret-key", "pool", "waiting", "ops-token", "server", "timeouts", "writes",
         "tracking", "eviction", "memory", "clock", "releases", "processes", "lease",
     ]  # fmt: skip
     assert {each["severity"] for each in told["findings"]} == {"ok"}

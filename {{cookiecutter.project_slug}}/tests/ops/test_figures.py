@@ -72,7 +72,7 @@ def asked(app: Flask, cache: Any) -> Flask:
 
 
 def test_a_process_tells_what_it_did(asked: Flask) -> None:
-    own = asked.extensions["figures"]
+    own = asked.extensions["coherent_cache_figures"]
     told = json.loads(json.dumps(own.snapshot()))
     (function,) = told["lookups"]
     assert function["results"]["hit"] == function["results"]["miss"] == 1
@@ -86,7 +86,7 @@ def test_a_process_tells_what_it_did(asked: Flask) -> None:
 
 
 def test_what_is_told_is_bounded(asked: Flask) -> None:
-    told = asked.extensions["figures"].snapshot(most_bytes=10)
+    told = asked.extensions["coherent_cache_figures"].snapshot(most_bytes=10)
     assert told["entries"] == told["fills"] == told["invalidations"] == []
     assert told["forgot_entries"]
 
@@ -162,7 +162,7 @@ def test_processes_are_added_up_while_somebody_looks(
     def shared() -> int:
         return 1
 
-    there.extensions["figures"].tick()
+    there.extensions["coherent_cache_figures"].tick()
     with there.app_context():
         shared()
         board = cache.entries.board
@@ -171,11 +171,11 @@ def test_processes_are_added_up_while_somebody_looks(
     assert first["processes"].startswith("Figures of 1 process,")
     assert "within a few seconds" in first["processes"]
     pid = 2
-    there.extensions["figures"].tick()
+    there.extensions["coherent_cache_figures"].tick()
     pid = 1
     with here.app_context():
         shared()
-    here.extensions["figures"].tick()
+    here.extensions["coherent_cache_figures"].tick()
     second = here.test_client().get("/_cache/figures.json", headers=TOKEN).json
     assert second["processes"].startswith("Figures of 2 processes,")
     (row,) = [row for row in second["rows"] if row["level"] == "function"]
@@ -188,7 +188,7 @@ def test_nobody_is_told_where_nobody_looks(two: list[Flask], cache: Any) -> None
     with two[0].app_context():
         board = cache.entries.board
         board._store.delete([board._watched, *board._places])
-        two[0].extensions["figures"].tick()
+        two[0].extensions["coherent_cache_figures"].tick()
         assert board.read() == []
 
 

@@ -96,13 +96,13 @@ def test_the_token_opens_in_production(make_app: MakeApp, headers: dict[str, str
 @pytest.mark.parametrize(("user", "status"), [("anna", 200), ("bert", 404), (None, 404)])
 def test_a_user_of_operations_is_let_in(make_app: MakeApp, user: str | None, status: int) -> None:
     app = make_app(**PRODUCTION, OPS_USERS="zoe, anna")
-    app.extensions["signed_in"] = lambda: user
+    app.extensions["ops_signed_in"] = lambda: user
     assert app.test_client().get("/_cache/").status_code == status
 
 
 def test_without_accounts_nobody_is_such_a_user(make_app: MakeApp) -> None:
     app = make_app(**PRODUCTION, OPS_USERS="anna")
-    app.extensions.pop("signed_in", None)
+    app.extensions.pop("ops_signed_in", None)
     assert app.test_client().get("/_cache/").status_code == 404
 
 
@@ -241,7 +241,7 @@ def test_actions_are_done_told_and_logged(
     shown = client.get("/_cache/").text
     assert re.search(rf'class="alert alert-good"[^>]*>[^<]*{re.escape(value)}', shown)
     assert f"by the holder of OPS_TOKEN ('anna'): {path} {value}".rstrip() in caplog.text
-    assert "POST inspector.act" in unescape(shown)
+    assert "POST cache_inspector.act" in unescape(shown)
 
 
 def test_an_action_on_nothing_is_refused(client: FlaskClient) -> None:
@@ -368,7 +368,7 @@ def test_without_a_store_it_shows_this_process(make_app: MakeApp, cache: Any) ->
     shown = {fact["name"]: fact["text"] for fact in facts}
     assert shown["Kept for an outage"] == "1 entry"
     assert shown["Circuit breakers"].startswith("open in 1 process")
-    client.application.extensions["figures"].tick()
+    client.application.extensions["coherent_cache_figures"].tick()
     answer = client.post("/_cache/invalidate", data={"value": "shape"}, headers=BEARER)
     assert answer.status_code == 303
     assert "any process trusts it again" in client.get("/_cache/", headers=BEARER).text
@@ -389,7 +389,7 @@ def test_nothing_that_visitors_make_is_markup(client: FlaskClient, cache: Any) -
     assert client.get("/echo/x", headers=agent).status_code == 200
     with app.app_context():
         cache.invalidate(f"word:{MARKUP}", "word:x")
-    lookups = client.application.extensions["figures"].snapshot()["lookups"]
+    lookups = client.application.extensions["coherent_cache_figures"].snapshot()["lookups"]
     assert MARKUP in [one["name"] for one in lookups]
     tag = {"tag": f"agent:{MARKUP}"}
     pages = [

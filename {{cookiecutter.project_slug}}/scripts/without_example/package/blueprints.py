@@ -2,9 +2,8 @@
 
 from flask import Blueprint
 
-from .ops.commands import bp as ops
-from .ops.inspector import bp as inspector
+from .ops.views import bp as ops
 from .pages import bp as pages
 
 #: What `create_app` registers.
-BLUEPRINTS: tuple[Blueprint, ...] = (pages, ops, inspector)
+BLUEPRINTS: tuple[Blueprint, ...] = (pages, ops)

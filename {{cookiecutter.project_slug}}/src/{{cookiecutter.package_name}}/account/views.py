@@ -19,7 +19,7 @@ from .session import current_user, login_required
 
 bp = Blueprint("account", __name__, url_prefix="/account", cli_group=None)
 # Whom OPS_USERS lets into the inspector, which knows no accounts.
-bp.record_once(lambda state: state.app.extensions.update(signed_in=sessions.signed_in_name))
+bp.record_once(lambda state: state.app.extensions.update(ops_signed_in=sessions.signed_in_name))
 
 
 # A page that must not be cached, by anybody: it holds a token of this visitor's session, and after

@@ -8,11 +8,19 @@
 - ``fills``, ``reads``, ``entries``: lookups, fills, tags and validity
 - ``generations``, ``leases``, ``deliveries``: clock, one fill at a time, nothing forgotten
 - ``statistics``, ``board``, ``peeks``: what the cache does, and what lies in it
+- ``negotiation``: what the application and the page cache must answer alike
 - ``stores``: SimpleCache, Redis and Valkey, Memcached
 """
 
 from .extension import Cache, CachedResponse
 from .inputs import UndeclaredInput
 from .keys import UnstableArgument
+from .stores.breaker import CircuitBreaker
 
-__all__ = ["Cache", "CachedResponse", "UndeclaredInput", "UnstableArgument"]
+__all__ = [
+    "Cache",
+    "CachedResponse",
+    "CircuitBreaker",
+    "UndeclaredInput",
+    "UnstableArgument",
+]

@@ -3,8 +3,12 @@
 import functools
 import hashlib
 import inspect
+import os
+import secrets
+import socket
+import threading
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import unquote
 
 import flask_caching
@@ -29,15 +33,16 @@ from .functions import copied_value, fetch_value
 from .inputs import Declared, begin_request, report_once, routed_arguments
 from .keys import CallKey, bounded, refuse_nameless
 from .options import Options, Timeout, cache_control_of, check_tags, check_warm, checked
-from .reads import current_reads
+from .reads import SERVED, current_reads, tally_of
 from .standby import Standby
-from .statistics import Level
+from .statistics import Level, Result, Tally
 from .stores import connect
 from .values import decode, encode
 from .views import PageOptions, is_current_view, path_key, serve_page, view_tag
 
 if TYPE_CHECKING:
     # Flask-Caching's own types of what its decorators return.
+    from _typeshed.wsgi import WSGIEnvironment
     from flask_caching import _CachedFunction, _MemoizedFunction
 
     from .middleware import Complete
@@ -83,6 +88,24 @@ _DEFAULTS: dict[str, Any] = {
     "CACHE_SURROGATE_KEYS": False,
     "CACHE_ENABLE_SIGNALS": False,
 }
+
+
+#: The lookups of what was served before Flask, and of what looked nothing up.
+_ONE_HIT = Tally({"hit": 1})
+_NO_LOOKUP = Tally()
+
+
+class RequestSummary(NamedTuple):
+    """What the cache did for one request.
+
+    :param endpoint: of a page that was served before Flask; ``None`` for any other answer.
+    :param results: the number of lookups by their result, such as ``{"hit": 3}``.
+    :param words: the same, as ``3 hit, 1 miss``; empty where nothing was looked up.
+    """
+
+    endpoint: str | None
+    results: Mapping[Result, int]
+    words: str
 
 
 class Cache(flask_caching.Cache):
@@ -172,6 +195,40 @@ class Cache(flask_caching.Cache):
     def _app(self) -> Flask:
         app: Flask = current_app._get_current_object() if has_app_context() else self.app  # type: ignore[attr-defined]
         return app
+
+    # -- how it does ---------------------------------------------------------------------
+
+    def check(self) -> Literal["ok", "degraded", "off"]:
+        """Store a value, read it back, and say how the cache does, for a health check.
+
+        :return: ``degraded`` while the store is away, ``off`` with ``CACHE_TYPE=NullCache``.
+        :raises ConnectionError: where what was just stored was not found.
+        """
+        if self.entries is None:
+            return "off"
+        if self.entries.store.breaker.is_away:
+            return "degraded"
+        # A name of its own for each thread, so that nobody reads another's probe; not for each
+        # time, for what drops a key is remembered for long.
+        key = f"check:{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
+        sent = secrets.token_hex(8)
+        self.set(key, sent, timeout=5)
+        answer = self.get(key)
+        self.delete(key)
+        if answer != sent:
+            raise ConnectionError("What was just stored was not found.")
+        return "ok"
+
+    @staticmethod
+    def request_summary(environ: "WSGIEnvironment") -> RequestSummary:
+        """Return what the cache did for a request, for an access log; ask it at the end.
+
+        :param environ: of the request, as WSGI middleware has it.
+        """
+        if endpoint := environ.get(SERVED):
+            return RequestSummary(endpoint, _ONE_HIT.results, "1 hit")
+        tally = tally_of(environ) or _NO_LOOKUP
+        return RequestSummary(None, tally.results, f"{tally}")
 
     # -- tags ----------------------------------------------------------------------------
 

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from .entries import Entry
-from .pages import Page, accepts_gzip, per_response_headers, prefers_json
+from .negotiation import accepts_gzip, prefers_json
+from .pages import Page, per_response_headers
+from .reads import SERVED
 from .statistics import Lookups
 from .views import answered_with
 
@@ -37,7 +39,6 @@ _PREPARED_BYTES = 1200
 _MOST_SHARED = 1000
 #: In characters: near.py counts an alias as if it was a short one.
 _LONGEST_ALIAS = 1000
-_SERVED = "caching.served"
 _NOT_MODIFIED = "304 NOT MODIFIED"
 _NO_BODY = frozenset({None, "", "0"})
 #: Conditions of which only ``If-None-Match`` is evaluated here.
@@ -122,7 +123,7 @@ class PageMiddleware:
     def _count(self, copy: "Copy", environ: "WSGIEnvironment", status: str, began: float) -> None:
         if (lookups := copy.lookups) is not None:
             lookups.count_served(status, time.perf_counter() - began)
-            environ[_SERVED] = lookups.name
+            environ[SERVED] = lookups.name
 
     def _is_for_flask(self, environ: "WSGIEnvironment") -> bool:
         return (
@@ -179,12 +180,6 @@ class PageMiddleware:
             alias = _alias(environ, known)
             if sum(len(part) for part in alias if isinstance(part, str)) <= _LONGEST_ALIAS:
                 self._near.add_alias(alias, key, lookups)
-
-
-def served_endpoint(environ: "WSGIEnvironment") -> str | None:
-    """Return the endpoint of a page that was served before Flask; ``None`` for any other."""
-    endpoint: str | None = environ.get(_SERVED)
-    return endpoint
 
 
 def _renewed_cookie(app: Flask) -> str | None:

@@ -5,17 +5,15 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
 from flask import Request, Response
-from werkzeug.datastructures import Accept
-from werkzeug.http import parse_accept_header
 
 from .entries import Entry
 from .inputs import Declared
 from .keys import encodable
+from .negotiation import gzipped_smaller, prefers_json
 
 #: Statuses that are heuristically cacheable and say the same to everybody (RFC 9110, 15.1);
 #: 404 only by choice, and no 206, which is part of a page.
@@ -109,20 +107,6 @@ def _compressed(response: Response, body: bytes) -> bytes | None:
     return gzipped_smaller(body, level=6)
 
 
-def gzipped_smaller(body: bytes, level: int) -> bytes | None:
-    """Compress bytes (RFC 1952), or return ``None`` where that saves less than a tenth."""
-    # Without the time in it, so that every process and host sends the same bytes.
-    compressed = gzip.compress(body, level, mtime=0)
-    return compressed if len(compressed) <= 0.9 * len(body) else None
-
-
-@lru_cache(maxsize=256)
-def accepts_gzip(accept_encoding: str) -> bool:
-    """Tell whether a client would rather have gzip than no compression (RFC 9110, 12.5.3)."""
-    accepted = parse_accept_header(accept_encoding, Accept)
-    return 0 < accepted.quality("gzip") >= accepted.quality("identity")
-
-
 def page_key(
     request: Request,
     declared: Declared,
@@ -188,20 +172,6 @@ def unstorable(
     if vary - declared.headers - _ALWAYS_IN_KEY - ({"cookie"} if private else set()):
         return "vary"
     return None
-
-
-@lru_cache(maxsize=256)
-def prefers_json(accept: str) -> bool:
-    """Tell by ``Accept`` whether a client would rather have JSON than HTML (RFC 9110, 12.5.1).
-
-    Every page's key holds the answer, so a view and the error pages may ask for it unasked.
-    """
-    if "json" not in accept:
-        return False
-    best = Request({"HTTP_ACCEPT": accept}).accept_mimetypes.best_match(
-        ["text/html", "application/json", "application/problem+json"], default="text/html"
-    )
-    return best != "text/html"
 
 
 def cache_status(

@@ -79,6 +79,8 @@ class Reads:
 
 
 _NAME = "caching.reads"
+#: Where the environment of a request holds the endpoint whose page was served before Flask.
+SERVED = "caching.served"
 
 
 def tally_of(environ: dict[str, Any]) -> Tally | None:

@@ -20,10 +20,10 @@ from werkzeug.test import run_wsgi_app
 from .fills import Entries, Filled, Outcome, Policy
 from .inputs import Declared, has_read_cookies, report_once, watched
 from .keys import bounded
+from .negotiation import accepts_gzip
 from .options import Options
 from .pages import (
     Page,
-    accepts_gzip,
     age,
     cache_status,
     environ_name,

@@ -2,18 +2,22 @@
 
 import hmac
 import logging
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import abort, current_app, request
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import NotFound, Unauthorized
 
+from .findings import Finding
+
 log = logging.getLogger(__name__)
 
 #: Where in `app.extensions` whatever signs users in may leave a function that names who is signed
 #: in, by what no two users share, and returns `None` where nobody is. OPS_USERS needs it.
-_SIGNED_IN = "signed_in"
+_SIGNED_IN = "ops_signed_in"
 _LONGEST_NAME = 60
 
 
@@ -52,6 +56,19 @@ def operator() -> str:
         challenge = WWWAuthenticate("basic", {"realm": "operations", "charset": "UTF-8"})
         raise Unauthorized(www_authenticate=challenge)
     raise NotFound
+
+
+def check_token(config: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield whether somebody can be let in, for `flask cache doctor`."""
+    if config["OPS_TOKEN"]:
+        yield Finding("ops-token", "ok", "OPS_TOKEN is set.")
+    elif config["APP_ENV"] == "production":
+        yield Finding(
+            "ops-token",
+            "advice",
+            "OPS_TOKEN is not set: in production nobody can see metrics and inspector.",
+            "Set it to a random text; `make .env` does.",
+        )
 
 
 def is_developer() -> bool:

@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Concatenate, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec
 
 import click
-from flask import current_app
+from flask import Flask, current_app
 from flask.cli import AppGroup
 
 from ..caching.fills import Entries
@@ -26,18 +26,18 @@ from ..caching.peeks import Peek
 from ..caching.statistics import Invalidation
 from ..caching.stores import StoreError
 from ..caching.values import type_name
-from ..extensions import cache
 from . import doctor as checks
 from . import reports, tables
 from . import warm as warming
 from .advice import ratio
 from .figures import Counts, EntryFigures, Snapshot
 from .overview import Overview, merge
-from .views import bp
+from .shown import cache, set_cache
+
+if TYPE_CHECKING:
+    from ..caching import Cache
 
 P = ParamSpec("P")
-
-__all__ = ["bp"]
 
 #: How a command ends, beside 0 for done and 2 for a wrong use of it.
 NOTHING, AWAY = 1, 3
@@ -60,7 +60,13 @@ class Away(click.ClickException):
 
 
 group = AppGroup("cache", help="See the cache, act on it, fill it.")
-bp.cli.add_command(group)
+
+
+def init_app(app: Flask, cache: "Cache") -> None:
+    """Add `flask cache` to the commands of `app`."""
+    set_cache(app, cache)
+    app.cli.add_command(group)
+
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON, for programs.")
 patience = click.option(
@@ -457,7 +463,7 @@ def warm(entries: Entries, base_url: str | None, concurrency: int, as_json: bool
     # So that it is said once, and not of each page.
     entries.store.identity()
     try:
-        address = warming.base(base_url or current_app.config["PUBLIC_URL"])
+        address = warming.base(base_url or current_app.config.get("PUBLIC_URL"))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     app = current_app._get_current_object()  # type: ignore[attr-defined]
@@ -497,7 +503,7 @@ def doctor(wait: float, as_json: bool) -> None:
     could not be checked.
     """
     with hushed():
-        findings = checks.examine(current_app.config, cache.entries, wait)
+        findings = checks.examine(current_app, cache.entries, wait)
     problems = sum(finding.severity == "problem" for finding in findings)
     if as_json:
         write_json({"problems": problems, "findings": [asdict(finding) for finding in findings]})

@@ -378,13 +378,13 @@ def because(overview: Overview, cause: CauseFigures, at: float) -> str:
 def tag_link(tag: str) -> Shown:
     """Show a tag that leads to what depends on it."""
     text = encodable(tag)
-    return {"id": text, "text": text, "href": url_for("inspector.tag", tag=text)}
+    return {"id": text, "text": text, "href": url_for("cache_inspector.tag", tag=text)}
 
 
 def entry_link(key: str) -> Shown:
     """Show a key that leads to its entry."""
     text = encodable(key)
-    return {"id": text, "text": text, "href": url_for("inspector.entry", key=text)}
+    return {"id": text, "text": text, "href": url_for("cache_inspector.entry", key=text)}
 
 
 # -- entries -----------------------------------------------------------------------------

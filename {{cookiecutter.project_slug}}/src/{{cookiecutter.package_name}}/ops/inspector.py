@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import accumulate
@@ -26,19 +26,25 @@ from flask.typing import ResponseReturnValue
 from ..caching.keys import encodable
 from ..caching.peeks import Peek
 from ..caching.stores import Facts, StoreError
-from ..extensions import cache, csrf
 from . import display
-from .access import operator
 from .figures import EntryFigures, Figures, Snapshot
 from .overview import Overview, merge
 from .reports import read
+from .requests import counted
+from .shown import cache
 
 if TYPE_CHECKING:
+    from ..caching import Cache
     from ..caching.fills import Entries
 
-bp = Blueprint("inspector", __name__, url_prefix="/_cache")
-# Its check would tell a stranger that there is something; `let_in` makes it after its own.
-csrf.exempt(bp)
+bp = Blueprint(
+    "cache_inspector",
+    __name__,
+    url_prefix="/_cache",
+    template_folder="../templates",
+    static_folder="../static/inspector",
+    static_url_path="/static",
+)
 log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 2
@@ -46,6 +52,9 @@ _LONGEST_SEARCH = 200
 #: To look at an entry is to read it whole, and that must not keep the store from its work.
 _MOST_PEEKED_BYTES = 512 * 1024
 _SITES = ("same-origin", "none")
+#: In `app.extensions`.
+_AUTHORIZE = "coherent_cache_authorize"
+_FIGURES = "coherent_cache_figures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +91,30 @@ ACTIONS = {
 _ACTION = f"/<any({','.join(ACTIONS)}):name>"
 
 
-def init_app(app: Flask) -> None:
-    """Keep figures of this process, and tell the others of them while somebody looks."""
+def init_app(app: Flask, cache: "Cache", authorize: Callable[[], str]) -> None:
+    """Serve the inspector, and keep figures of this process, unless CACHE_INSPECTOR is false.
+
+    To be called before the middleware that serves cached pages, and after Flask-WTF's
+    CSRFProtect, where there is one.
+
+    :param authorize: called in each request for it. Returns a name for the log, or raises an
+        HTTPException, as by `flask.abort`, that a stranger sees.
+    """
+    app.config.setdefault("CACHE_INSPECTOR", True)
+    requests, ticker = counted(app, cache)
     with app.app_context():
         entries = cache.entries
     if entries is not None and app.config["CACHE_INSPECTOR"]:
-        figures = Figures(entries, app.config["RELEASE"], app.extensions["requests"])
-        app.extensions["figures"] = figures
-        app.extensions["ticker"].every(_TICK_SECONDS, figures.tick)
+        figures = Figures(entries, app.config["RELEASE"], requests)
+        app.extensions[_FIGURES] = figures
+        ticker.every(_TICK_SECONDS, figures.tick)
+    app.extensions[_AUTHORIZE] = authorize
+    if csrf := app.extensions.get("csrf"):
+        # Its check would tell a stranger that there is something; `let_in` makes it after its own.
+        csrf.exempt(bp)
+    for hook in (let_in, keep_out_of_caches):
+        cache.skip_on_hit(hook)
+    app.register_blueprint(bp)
 
 
 # -- who is let in -----------------------------------------------------------------------
@@ -101,30 +126,45 @@ def is_asked_for() -> bool:
 
 # Of the application, not of the blueprint: what has no route tells a stranger nothing, either.
 @bp.before_app_request
-@cache.skip_on_hit
 def let_in() -> None:
     """Refuse strangers, and what a page of another site sends with an operator's rights."""
     if not is_asked_for():
         return
     if not current_app.config["CACHE_INSPECTOR"]:
         abort(404)
-    g.operator = operator()
+    g.operator = current_app.extensions[_AUTHORIZE]()
     if request.method not in {"GET", "HEAD"}:
         # A browser says where a form comes from (Fetch Metadata, 2.4); the token is for all others.
         if request.headers.get("Sec-Fetch-Site", "none") not in _SITES:
             abort(403, description="This was sent by a page of another site.")
+        _check_csrf()
+
+
+def _check_csrf() -> None:
+    """Ask Flask-WTF for its token; without Flask-WTF, the browser must say where a form is from."""
+    if csrf := current_app.extensions.get("csrf"):
         if current_app.config["WTF_CSRF_ENABLED"]:
             csrf.protect()
+    elif request.headers.get("Sec-Fetch-Site", request.headers.get("Origin")) not in (
+        *_SITES,
+        request.host_url.rstrip("/"),
+    ):
+        abort(403, description="This does not say which page it was sent by.")
 
 
 @bp.after_app_request
-@cache.skip_on_hit
 def keep_out_of_caches(response: Response) -> Response:
     """Forbid storing (RFC 9111, 5.2.2.5) and indexing, also of a refusal."""
     if is_asked_for():
         response.headers["Cache-Control"] = "no-store"
         response.headers["X-Robots-Tag"] = "noindex, nofollow"
     return response
+
+
+@bp.context_processor
+def layout() -> dict[str, str]:
+    """Name the site, for the layout."""
+    return {"site": current_app.config.get("SITE_NAME") or current_app.name}
 
 
 # -- what is shown -----------------------------------------------------------------------
@@ -221,7 +261,7 @@ def _entries() -> "Entries":
 
 def _overview(entries: "Entries") -> tuple[Overview, str | None]:
     """Put together what all processes tell; says why none but this one is heard, if so."""
-    figures: Figures = current_app.extensions["figures"]
+    figures: Figures = current_app.extensions[_FIGURES]
     own, alone, told = figures.snapshot(), None, []
     if entries.store.shared:
         try:

@@ -14,42 +14,45 @@ from flask import Flask
 from ..caching.fills import Entries
 from ..caching.statistics import Lookups
 from ..caching.timings import Read, Timings, added
-from ..extensions import cache
-from .requests import CountRequests, Requests
-from .ticker import Ticker
+from .requests import Requests, counted
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from ..caching import Cache
     from .instruments import Instruments
 
 PATH = "/metrics"
 NO_STORE = ("Cache-Control", "no-store")
+#: In `app.extensions`.
+_METRICS = "coherent_cache_metrics"
 _EXPORT_SECONDS = 1
 
 
-def init_app(app: Flask) -> None:
-    """Count what `app` does.
+def init_app(app: Flask, cache: "Cache") -> None:
+    """Count what `app` and its cache do.
 
     To be called before the middleware that serves cached pages: what that answers, the cache
     counts itself.
     """
     with app.app_context():
         entries = cache.entries
-    requests = Requests(entries.statistics if entries is not None else None)
-    metrics = Metrics(app, requests, entries)
-    # A test looks when it wants to.
-    ticker = Ticker(active=not app.testing)
+    requests, ticker = counted(app, cache)
+    metrics = app.extensions[_METRICS] = Metrics(app, requests, entries)
     ticker.every(_EXPORT_SECONDS, metrics.export)
-    app.extensions.update(requests=requests, ticker=ticker, metrics=metrics)
-    app.wsgi_app = CountRequests(app.wsgi_app, requests, ticker.start)  # type: ignore[method-assign]
 
 
-def listen(app: Flask) -> None:
-    """Answer with the metrics on METRICS_PORT, if there is one; to be called last of all."""
-    if port := app.config["METRICS_PORT"]:
-        metrics = app.extensions["metrics"]
+def listen(app: Flask, port: int | None) -> None:
+    """Answer with the metrics on a port of their own, if there is one; to be called last of all."""
+    if port:
+        metrics: Metrics = app.extensions[_METRICS]
         app.wsgi_app = OwnPort(app.wsgi_app, port, metrics)  # type: ignore[method-assign]
+
+
+def exposition(app: Flask) -> tuple[bytes, str]:
+    """Return the metrics of an application as they are now, and their content type."""
+    metrics: Metrics = app.extensions[_METRICS]
+    return metrics.exposition()
 
 
 class Metrics:

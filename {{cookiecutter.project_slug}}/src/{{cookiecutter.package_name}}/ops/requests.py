@@ -6,12 +6,18 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from flask import Flask
+
 from ..caching.statistics import Statistics
 from ..caching.timings import Timings
 from ..caching.views import is_refill
+from .shown import set_cache
+from .ticker import Ticker
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from ..caching import Cache
 
 #: ``hit``: by a cached page. ``computed``: by a page that may be cached and was computed.
 Kind = Literal["hit", "computed", "other"]
@@ -20,6 +26,9 @@ KINDS: tuple[Kind, ...] = ("hit", "computed", "other")
 NO_ROUTE = "none"
 OTHER = "other"
 _MOST_SERIES = 1000
+#: In `app.extensions`.
+_REQUESTS = "coherent_cache_requests"
+_TICKER = "coherent_cache_ticker"
 
 
 class Answered(NamedTuple):
@@ -82,6 +91,24 @@ class Requests:
             before = totals[answered.kind]
             totals[answered.kind] = Total(before.count + sum(counts), before.seconds + seconds)
         return totals
+
+
+def counted(app: Flask, cache: "Cache") -> tuple[Requests, Ticker]:
+    """Count the requests of an application, once; returns the counts and the application's ticker.
+
+    To be called before the middleware that serves cached pages: what that answers, the cache
+    counts itself.
+    """
+    if _REQUESTS not in app.extensions:
+        with app.app_context():
+            entries = cache.entries
+        requests = Requests(entries.statistics if entries is not None else None)
+        # A test looks when it wants to.
+        ticker = Ticker(active=not app.testing)
+        app.extensions.update({_REQUESTS: requests, _TICKER: ticker})
+        app.wsgi_app = CountRequests(app.wsgi_app, requests, ticker.start)  # type: ignore[method-assign]
+        set_cache(app, cache)
+    return app.extensions[_REQUESTS], app.extensions[_TICKER]
 
 
 class CountRequests:

@@ -344,7 +344,7 @@ def _clock(server: Server) -> Iterator[Finding]:
 
 def _clients(server: Server) -> Iterator[Finding]:
     most = server.info.get("maxclients")
-    processes, pool = server.config["WEB_CONCURRENCY"], server.config["CACHE_POOL_SIZE"]
+    processes, pool = server.config.get("WEB_CONCURRENCY") or 1, server.config["CACHE_POOL_SIZE"]
     needed = processes * (pool + 1)
     if most is not None and most < needed:
         yield Finding(

@@ -18,12 +18,12 @@ _MOST_NAMED = 3
 
 def check_settings(config: Config) -> Iterator[Finding]:
     """Yield what is found in the settings alone."""
-    for check in (_backend, _secret_key, _token, _pool, _waiting, _timeouts):
+    for check in (_backend, _secret_key, _pool, _waiting, _timeouts):
         yield from check(config)
 
 
 def _backend(config: Config) -> Iterator[Finding]:
-    kind, processes = config["CACHE_TYPE"], config["WEB_CONCURRENCY"]
+    kind, processes = config["CACHE_TYPE"], config.get("WEB_CONCURRENCY") or 1
     if kind == "NullCache":
         yield Finding(
             "backend", "advice", "CACHE_TYPE is NullCache: nothing is cached.",
@@ -36,7 +36,7 @@ def _backend(config: Config) -> Iterator[Finding]:
             " values of its own, and misses the others' invalidations.",
             "CACHE_TYPE=RedisCache or MemcachedCache, or WEB_CONCURRENCY=1.",
         )  # fmt: skip
-    elif kind == "SimpleCache" and config["APP_ENV"] == "production":
+    elif kind == "SimpleCache" and config.get("APP_ENV") == "production":
         yield Finding(
             "backend", "advice",
             "CACHE_TYPE is SimpleCache: a restart forgets all, and a command that writes to the"
@@ -48,7 +48,7 @@ def _backend(config: Config) -> Iterator[Finding]:
 
 
 def _secret_key(config: Config) -> Iterator[Finding]:
-    if not config["SECRET_KEY_IS_RANDOM"]:
+    if config["SECRET_KEY"] and not config.get("SECRET_KEY_IS_RANDOM"):
         yield Finding("secret-key", "ok", "SECRET_KEY is set.")
     elif config["CACHE_TYPE"] in ("SimpleCache", "NullCache"):
         yield Finding(
@@ -65,19 +65,10 @@ def _secret_key(config: Config) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _token(config: Config) -> Iterator[Finding]:
-    if config["OPS_TOKEN"]:
-        yield Finding("ops-token", "ok", "OPS_TOKEN is set.")
-    elif config["APP_ENV"] == "production":
-        yield Finding(
-            "ops-token", "advice",
-            "OPS_TOKEN is not set: in production nobody can see metrics and inspector.",
-            "Set it to a random text; `make .env` does.",
-        )  # fmt: skip
-
-
 def _pool(config: Config) -> Iterator[Finding]:
-    size, threads = config["CACHE_POOL_SIZE"], config["GUNICORN_THREADS"]
+    size, threads = config["CACHE_POOL_SIZE"], config.get("GUNICORN_THREADS")
+    if threads is None:
+        return
     if size >= threads:
         yield Finding("pool", "ok", f"{size} connections for {threads} threads.")
     else:
@@ -91,9 +82,11 @@ def _pool(config: Config) -> Iterator[Finding]:
 
 def _waiting(config: Config) -> Iterator[Finding]:
     wait = config["CACHE_WAIT_SECONDS"]
-    name = min(
-        ("GUNICORN_TIMEOUT_SECONDS", "GUNICORN_GRACEFUL_TIMEOUT_SECONDS"), key=config.__getitem__
-    )
+    bounds = ("GUNICORN_TIMEOUT_SECONDS", "GUNICORN_GRACEFUL_TIMEOUT_SECONDS")
+    set_bounds = [name for name in bounds if config.get(name) is not None]
+    if not set_bounds:
+        return
+    name = min(set_bounds, key=config.__getitem__)
     if wait < config[name]:
         yield Finding("waiting", "ok", f"A request waits {wait:g} s for another's computation.")
     else:

@@ -7,14 +7,25 @@ asks for `text/html` by name, as browsers do, gets it: curl and tests see the pa
 import gzip
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from flask import Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response, current_app, request
 
 from ..caching.keys import encodable
 from ..caching.reads import tally_of
 from ..caching.statistics import ANSWERED, Tally, Trace
-from ..extensions import cache
 
+if TYPE_CHECKING:
+    from ..caching import Cache
+
+#: Its template and its style sheet.
+bp = Blueprint(
+    "cache_toolbar",
+    __name__,
+    template_folder="../templates",
+    static_folder="../static/toolbar",
+    static_url_path="/_cache_toolbar",
+)
 #: Where each key and tag is looked up, if the application has it.
 INSPECTOR = "/_cache/"
 CONDITIONS = ("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE")
@@ -37,15 +48,16 @@ class Row:
     own_seconds: float
 
 
-def init_app(app: Flask) -> None:
+def init_app(app: Flask, cache: "Cache") -> None:
     """Add the toolbar to the pages of `app`, where CACHE_TOOLBAR is on and there is a cache.
 
     What is registered first is the last to change a response: call it before all that does.
     """
     with app.app_context():
         entries = cache.entries
-    if app.config["CACHE_TOOLBAR"] and entries is not None:
+    if app.config.get("CACHE_TOOLBAR") and entries is not None:
         entries.statistics.traces = True
+        app.register_blueprint(bp)
         app.before_request(forget_conditions)
         app.after_request(add_toolbar)
 
@@ -91,7 +103,7 @@ def _render(cache_status: str | None) -> str:
     computed = [row for row in rows if row.trace.result not in ANSWERED]
     count = sum(tally.results.values())
     # Not by `render_template`: the application's own context processors may look things up, too.
-    return current_app.jinja_env.get_template("ops/toolbar.html").render(
+    return current_app.jinja_env.get_template("toolbar/toolbar.html").render(
         tally=tally,
         rows=rows,
         count=count,

@@ -1,10 +1,6 @@
 """Whether the process lives, whether it can do its work, and its figures; none of it is cached."""
 
 import logging
-import os
-import secrets
-import socket
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +13,9 @@ from werkzeug.exceptions import Unauthorized
 
 from ..extensions import cache, db
 from .access import has_token, is_developer
+from .metrics import exposition
 
-bp = Blueprint("ops", __name__, cli_group=None)
+bp = Blueprint("ops", __name__)
 log = logging.getLogger(__name__)
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -34,7 +31,7 @@ def ready() -> ResponseReturnValue:
     """Say what works: 503 without a database, 200 and `degraded` without a cache."""
     components = {
         "database": _component("database", _ask_database, lost="unavailable"),
-        "cache": _component("cache", _ask_cache, lost="degraded"),
+        "cache": _component("cache", cache.check, lost="degraded"),
     }
     states = {component["status"] for component in components.values()}
     status = next((state for state in ("unavailable", "degraded") if state in states), "ok")
@@ -50,7 +47,7 @@ def metrics() -> ResponseReturnValue:
         abort(404)
     if not (is_developer() or has_token()):
         raise Unauthorized(www_authenticate=WWWAuthenticate("bearer", {"realm": "operations"}))
-    body, content_type = current_app.extensions["metrics"].exposition()
+    body, content_type = exposition(current_app)
     return body, 200, {"Content-Type": content_type} | NO_STORE
 
 
@@ -67,21 +64,4 @@ def _component(name: str, ask: Callable[[], str], *, lost: str) -> dict[str, Any
 def _ask_database() -> str:
     with db.engine.connect() as connection:
         connection.execute(text("SELECT 1"))
-    return "ok"
-
-
-def _ask_cache() -> str:
-    if cache.entries is None:
-        return "off"
-    if cache.entries.store.breaker.is_away:
-        return "degraded"
-    # A name of its own for each thread, so that nobody reads another's probe; not for each time,
-    # for what drops a key is remembered for long.
-    key = f"readyz:{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
-    sent = secrets.token_hex(8)
-    cache.set(key, sent, timeout=5)
-    answer = cache.get(key)
-    cache.delete(key)
-    if answer != sent:
-        raise ConnectionError("What was just stored was not found.")
     return "ok"

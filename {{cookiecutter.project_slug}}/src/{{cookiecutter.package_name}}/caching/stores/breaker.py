@@ -17,6 +17,10 @@ _SHORTEST_PAUSE_SECONDS = 0.05
 _CLOSING_SECONDS = 2
 
 
+def _store_is_away(words: str) -> StoreError:
+    return StoreError(words, "away")
+
+
 class CircuitBreaker:
     """Closed while the server answers; open, it refuses every call at once.
 
@@ -27,13 +31,19 @@ class CircuitBreaker:
     :param probe: asks the server, and has it write something; raises :class:`StoreError`.
     :param retry_seconds: the longest pause between two probes.
     :param name: of what is guarded, for the log.
+    :param refusal: makes the error that :meth:`check` raises, of a sentence.
     """
 
     def __init__(
-        self, probe: Callable[[], None], retry_seconds: float, name: str = "The cache's store"
+        self,
+        probe: Callable[[], None],
+        retry_seconds: float,
+        name: str = "The cache's store",
+        refusal: Callable[[str], Exception] = _store_is_away,
     ) -> None:
         self._probe = probe
         self._name = name
+        self._refusal = refusal
         self._retry_seconds = retry_seconds
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -52,14 +62,14 @@ class CircuitBreaker:
         """Pass while it is closed, and for the probing thread.
 
         :param unless: a reason for which it may be open and what is to be done will succeed.
-        :raises StoreError: at once, where it is open.
+        :raises Exception: the refusal, at once, where it is open; of a store :class:`StoreError`.
         """
         if self.is_open and unless is not None and self.failure == unless:
             return
         if self.is_open and threading.current_thread() is not (thread := self._thread):
             if thread is None or not thread.is_alive():
                 self._start()
-            raise StoreError(f"{self._name} is away", "away")
+            raise self._refusal(f"{self._name} is away")
 
     def failed(self, error: StoreError) -> StoreError:
         """Open it if the next call would fail, too; returns the error."""

@@ -1,0 +1,42 @@
+"""Content negotiation as the page cache does it, for applications that must agree with it.
+
+A page's key holds whether the client prefers JSON, and a page is stored compressed once: a view, an
+error page or a static file that asks these functions gets the same answer as the cache.
+"""
+
+import gzip
+from functools import lru_cache
+
+from flask import Request
+from werkzeug.datastructures import Accept
+from werkzeug.http import parse_accept_header
+
+__all__ = ["accepts_gzip", "gzipped_smaller", "prefers_json"]
+
+
+@lru_cache(maxsize=256)
+def prefers_json(accept: str) -> bool:
+    """Tell by ``Accept`` whether a client would rather have JSON than HTML (RFC 9110, 12.5.1).
+
+    Every page's key holds the answer, so a view and the error pages may ask for it unasked.
+    """
+    if "json" not in accept:
+        return False
+    best = Request({"HTTP_ACCEPT": accept}).accept_mimetypes.best_match(
+        ["text/html", "application/json", "application/problem+json"], default="text/html"
+    )
+    return best != "text/html"
+
+
+@lru_cache(maxsize=256)
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Tell whether a client would rather have gzip than no compression (RFC 9110, 12.5.3)."""
+    accepted = parse_accept_header(accept_encoding, Accept)
+    return 0 < accepted.quality("gzip") >= accepted.quality("identity")
+
+
+def gzipped_smaller(body: bytes, level: int) -> bytes | None:
+    """Compress bytes (RFC 1952), or return ``None`` where that saves less than a tenth."""
+    # Without the time in it, so that every process and host sends the same bytes.
+    compressed = gzip.compress(body, level, mtime=0)
+    return compressed if len(compressed) <= 0.9 * len(body) else None
