@@ -38,7 +38,7 @@ def main() -> None:
         # config.py names every setting that is wrong.
         sys.exit(str(error))
     # The server starts after this: none runs beside it that would not hear of what is written.
-    logging.getLogger(f"{app.import_name}.caching").setLevel(logging.ERROR)
+    logging.getLogger("flask_coherent_cache").setLevel(logging.ERROR)
     with app.app_context():
         connect(app)
         migrate()

@@ -11,11 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from flask_coherent_cache.testing import free_port, wait_until
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError, TimeoutError
 
 from package import load
-from servers import free_port, wait_until
 
 database = load("database")
 

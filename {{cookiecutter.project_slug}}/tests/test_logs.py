@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from flask_coherent_cache.testing import redis_server, wait_until
 
 from package import load, name
-from servers import redis_server, wait_until
 
 logs = load("logs")
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask
+from flask_coherent_cache.tools import commands, doctor, inspector, metrics, toolbar
 
 from . import assets, blueprints, errors, extensions, logs, security
 from .config import instance_path, load, named
 from .extensions import cache
-from .ops import commands, doctor, inspector, metrics, toolbar
 from .ops.access import check_token, operator
 
 

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, abort, current_app, request, send_file, url_for
+from flask_coherent_cache.negotiation import accepts_gzip, gzipped_smaller
 from werkzeug.security import safe_join
-
-from .caching.negotiation import accepts_gzip, gzipped_smaller
 
 YEAR_SECONDS = 31_536_000
 HASHED = re.compile(r"(?P<stem>.+)\.(?P<hash>[0-9a-f]{8})(?P<suffix>\.[^./]+|)")

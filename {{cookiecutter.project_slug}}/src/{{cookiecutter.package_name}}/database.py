@@ -7,11 +7,10 @@ it, so that cached pages would not be served either. SQLite has no server that c
 from typing import TYPE_CHECKING, Any
 
 import click
+from flask_coherent_cache import CircuitBreaker
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError, TimeoutError
 from sqlalchemy.pool import QueuePool
-
-from .caching import CircuitBreaker
 
 if TYPE_CHECKING:
     from psycopg import Connection

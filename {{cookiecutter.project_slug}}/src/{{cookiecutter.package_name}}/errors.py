@@ -7,6 +7,7 @@ import json
 import logging
 
 from flask import Flask, Response, render_template, request
+from flask_coherent_cache.negotiation import prefers_json
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import (
     HTTPException,
@@ -16,7 +17,6 @@ from werkzeug.exceptions import (
     ServiceUnavailable,
 )
 
-from .caching.negotiation import prefers_json
 from .database import RETRY_SECONDS, DatabaseAway, is_unavailable
 from .logs import request_id
 

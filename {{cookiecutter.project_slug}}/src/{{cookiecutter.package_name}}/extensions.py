@@ -4,14 +4,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask
+from flask_coherent_cache import Cache
+from flask_coherent_cache.sqlalchemy import track
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf.csrf import CSRFProtect
 from sqlalchemy import MetaData, event
 from sqlalchemy.orm import DeclarativeBase
 
-from .caching import Cache
-from .caching.sqlalchemy import track
 from .database import guard
 
 # Constraints have names, so that a migration can drop them on every database.

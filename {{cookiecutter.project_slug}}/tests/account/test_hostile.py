@@ -8,9 +8,9 @@ from flask import Flask
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from account.conftest import fill
-from caching.conftest import server_settings  # noqa: F401 - a fixture is used by name
 from package import load
-from servers import wait_until
+from flask_coherent_cache.reads import Reads
+from flask_coherent_cache.testing import redis_server, wait_until
 
 HOST = "shop.example"
 #: The users that `fill` makes.
@@ -75,7 +75,7 @@ class Shop:
             load("extensions").cache.clear()
             if self.entries.near is not None:
                 self.entries.observe()
-                wait_until(lambda: self.entries.near.observe(load("caching.reads").Reads()))
+                wait_until(lambda: self.entries.near.observe(Reads()))
 
     def ask(self, path: str, cookie: str = "", method: str = "GET", **headers: str) -> Any:
         """Ask, and return status, headers without those of one answer, and body."""
@@ -108,15 +108,23 @@ class Shop:
         return f"{cookie.key}={cookie.value}"
 
 
+@pytest.fixture(scope="module")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int | None]:
+    """The port of a Redis or Valkey, if there is one on this machine."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as port:
+        yield port
+
+
 @pytest.fixture(params=["by Flask", "by the middleware"])
-def store(request: pytest.FixtureRequest, server_settings: dict[str, Any]) -> dict[str, Any]:  # noqa: F811
+def store(request: pytest.FixtureRequest, redis_port: int | None) -> dict[str, Any]:
     """A store without copies in the process, or one with."""
     if request.param == "by Flask":
         return {"CACHE_TYPE": "SimpleCache"}
-    if "RedisCache" not in server_settings:
+    if redis_port is None:
         pytest.skip("no Redis and no Valkey on this machine")
     patient = {"CACHE_CONNECT_TIMEOUT_SECONDS": 5, "CACHE_SOCKET_TIMEOUT_SECONDS": 5}
-    return {"CACHE_TYPE": "RedisCache", **server_settings["RedisCache"], **patient}
+    url = f"redis://127.0.0.1:{redis_port}/0"
+    return {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": url, **patient}
 
 
 @pytest.fixture(params=[0, 1], ids=["no proxy", "one proxy"])

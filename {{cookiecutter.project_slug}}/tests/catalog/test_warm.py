@@ -1,14 +1,14 @@
 """`flask cache warm` asks for the shop's first pages."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from flask import Flask
+from flask_coherent_cache.testing import redis_server
 
 from package import load
-from servers import redis_server
-from told import SETTINGS, invoke_json
 
 
 def test_home_list_and_first_products_are_warmed(
@@ -18,11 +18,13 @@ def test_home_list_and_first_products_are_warmed(
         if port is None:
             pytest.skip("no server for RedisCache on this machine")
         url = f"redis://127.0.0.1:{port}/0"
-        app = make_app(**SETTINGS, CACHE_TYPE="RedisCache", CACHE_REDIS_URL=url)
+        app = make_app(SECRET_KEY="k" * 40, CACHE_TYPE="RedisCache", CACHE_REDIS_URL=url)
         with app.app_context():
             load("catalog.seed").fill()
             first = load("catalog.queries").products(1, "name", None)
-        code, told = invoke_json(app, "warm", "--base-url", "http://127.0.0.1:8000")
+        warm = ["cache", "warm", "--base-url", "http://127.0.0.1:8000", "--json"]
+        result = app.test_cli_runner().invoke(args=warm)
+        code, told = result.exit_code, json.loads(result.stdout)
         expected = {"/", "/products", *(f"/products/{row.slug}" for row in first)}
         assert (code, {page["path"] for page in told["pages"]}) == (0, expected)
         assert told["filled"] == len(expected)

@@ -8,10 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flask import abort, current_app, request
+from flask_coherent_cache.tools.findings import Finding
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import NotFound, Unauthorized
-
-from .findings import Finding
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from flask import Blueprint, abort, current_app
 from flask.typing import ResponseReturnValue
+from flask_coherent_cache.tools.metrics import exposition
 from sqlalchemy import text
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
 from ..extensions import cache, db
 from .access import has_token, is_developer
-from .metrics import exposition
 
 bp = Blueprint("ops", __name__)
 log = logging.getLogger(__name__)

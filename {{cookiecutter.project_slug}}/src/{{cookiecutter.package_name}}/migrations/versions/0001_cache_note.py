@@ -1,4 +1,4 @@
-"""The cache's table of notes; see caching/notes.py.
+"""The cache's table of notes; see flask_coherent_cache.notes.
 
 Revision ID: 0001
 Revises: nothing

@@ -1,0 +1,816 @@
+"""The Flask extension: Flask-Caching's names, with entries that know what they were built from."""
+
+import functools
+import hashlib
+import inspect
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, TypeVar
+from urllib.parse import unquote
+
+import flask_caching
+from flask import Flask, Response, current_app, has_app_context, has_request_context, request
+from flask.sessions import SecureCookieSessionInterface
+from flask_caching import CachedResponse
+from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME
+from flask_caching.signals import (
+    cache_memoize_hit,
+    cache_memoize_miss,
+    cache_view_hit,
+    cache_view_miss,
+)
+from flask_caching.utils import normalize_timeout
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BuildError
+
+from .entries import Sealer
+from .fills import Entries, key_tag
+from .fragments import FragmentExtension
+from .functions import copied_value, fetch_value
+from .inputs import Declared, begin_request, report_once, routed_arguments
+from .keys import CallKey, bounded, refuse_nameless
+from .options import Options, Timeout, cache_control_of, check_tags, check_warm, checked
+from .reads import SERVED, current_reads, tally_of
+from .standby import Standby
+from .statistics import Level, Result, Tally
+from .stores import connect
+from .values import decode, encode
+from .views import PageOptions, is_current_view, path_key, serve_page, view_tag
+
+if TYPE_CHECKING:
+    # Flask-Caching's own types of what its decorators return.
+    from _typeshed.wsgi import WSGIEnvironment
+    from flask_caching import _CachedFunction, _MemoizedFunction
+
+    from .middleware import Complete
+
+__all__ = ["Cache", "CachedResponse"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DEFAULTS: dict[str, Any] = {
+    "CACHE_TYPE": "SimpleCache",
+    "CACHE_DEFAULT_TIMEOUT": 300,
+    "CACHE_GRACE": 0,
+    "CACHE_KEY_PREFIX": "app",
+    "RELEASE": "dev",
+    "CACHE_LEASE_SECONDS": 10,
+    "CACHE_WAIT_SECONDS": 5,
+    "CACHE_THRESHOLD": 5000,
+    "CACHE_MAX_BYTES": 64 * 1024 * 1024,
+    "CACHE_REDIS_URL": None,
+    "CACHE_REDIS_HOST": "localhost",
+    "CACHE_REDIS_PORT": 6379,
+    "CACHE_REDIS_DB": 0,
+    "CACHE_REDIS_TLS": False,
+    "CACHE_REDIS_CA_FILE": None,
+    "CACHE_REDIS_CERT_FILE": None,
+    "CACHE_REDIS_KEY_FILE": None,
+    "CACHE_MEMCACHED_SERVERS": ("localhost:11211",),
+    "CACHE_CONNECT_TIMEOUT_SECONDS": 0.25,
+    "CACHE_SOCKET_TIMEOUT_SECONDS": 0.25,
+    "CACHE_RETRY_SECONDS": 1,
+    "CACHE_DEGRADED_SECONDS": 2,
+    "CACHE_POOL_SIZE": 16,
+    "CACHE_NEAR_BYTES": 32 * 1024 * 1024,
+    "CACHE_NEAR_ENTRIES": 10_000,
+    "CACHE_COMPRESS_MIN_BYTES": 4096,
+    "CACHE_MAX_KEY_BYTES": 2048,
+    "CACHE_NEW_PAGES_PER_MINUTE": 1000,
+    "CACHE_NEW_VALUES_PER_MINUTE": 10_000,
+    "CACHE_SOURCE_CHECK": False,
+    "CACHE_SURROGATE_KEYS": False,
+    "CACHE_ENABLE_SIGNALS": False,
+}
+
+
+#: The lookups of what was served before Flask, and of what looked nothing up.
+_ONE_HIT = Tally({"hit": 1})
+_NO_LOOKUP = Tally()
+
+
+class RequestSummary(NamedTuple):
+    """What the cache did for one request.
+
+    :param endpoint: of a page that was served before Flask; ``None`` for any other answer.
+    :param results: the number of lookups by their result, such as ``{"hit": 3}``.
+    :param words: the same, as ``3 hit, 1 miss``; empty where nothing was looked up.
+    """
+
+    endpoint: str | None
+    results: Mapping[Result, int]
+    words: str
+
+
+class Cache(flask_caching.Cache):
+    """``flask_caching.Cache``, made right.
+
+    What is read while a value is computed becomes the tags of its entry, and raising a tag
+    makes every entry that carries it invalid, also one that is being computed at that moment.
+    """
+
+    _name_tenant: Callable[[], object] = str
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._skipped_hooks: set[Callable[..., Any]] = {begin_request}
+        self._listeners: list[Callable[..., Any]] = []
+        super().__init__(*args, **kwargs)
+
+    def tenant(self, function: Callable[[], T]) -> Callable[[], T]:
+        """Register a function that names the current tenant, for all that is cached.
+
+        An entry of one tenant is never served to another. Tags are common to all.
+        """
+        self._name_tenant = function
+        return function
+
+    def on_invalidate(self, function: F) -> F:
+        """Register a function that is called after each invalidation, as to purge a CDN.
+
+        It gets the tags as a ``frozenset`` of strings, or ``None`` for all of ``clear()``. It
+        runs before the commit that invalidated returns; what it raises is logged.
+        """
+        self._listeners.append(function)
+        return function
+
+    def _own(self, key: str) -> str:
+        tenant = self._name_tenant()
+        return f"{tenant}|{key}" if tenant else key
+
+    def init_app(self, app: Flask, config: dict[str, Any] | None = None) -> None:
+        """Connect an application to the store that its settings name.
+
+        SimpleCache needs no ``SECRET_KEY``; a server that processes share does.
+
+        :raises ValueError: for a setting that cannot be, naming it and what would do.
+        """
+        settings = {**_DEFAULTS, **app.config, **(self.config or {}), **(config or {})}
+        prefix = settings["CACHE_KEY_PREFIX"]
+        if ":" in prefix or not prefix:
+            raise ValueError(f"CACHE_KEY_PREFIX is {prefix!r}: use a name without a colon.")
+        for name in _DEFAULTS:
+            app.config.setdefault(name, settings[name])
+        self.app = app
+        self.source_check = settings["CACHE_SOURCE_CHECK"]
+        # First of all: what reads a cookie after it, and before a cached view, is noticed.
+        app.url_value_preprocessors.setdefault(None, []).insert(0, begin_request)
+        setattr(app.jinja_env, JINJA_CACHE_ATTR_NAME, self)
+        app.jinja_env.add_extension(FragmentExtension)
+        app.extensions.setdefault("cache", {})[self] = self._connected(settings)
+
+    def _connected(self, settings: dict[str, Any]) -> Entries | None:
+        store = connect(settings)
+        if store is None:
+            return None
+        secret = settings.get("SECRET_KEY")
+        if not secret and store.shared:
+            raise ValueError(
+                f"SECRET_KEY is not set, and CACHE_TYPE is {settings['CACHE_TYPE']}: what lies on a"
+                " server is signed with it, so that nobody else's bytes are believed. Set it to the"
+                " same random text in all processes, as printed by"
+                " `python3 -c 'import secrets; print(secrets.token_urlsafe(32))'`."
+            )
+        # Also where nothing is kept while the store is there.
+        standby_bytes = settings["CACHE_NEAR_BYTES"] or _DEFAULTS["CACHE_NEAR_BYTES"]
+        standby = Standby(settings["CACHE_DEGRADED_SECONDS"], standby_bytes)
+        entries = Entries(
+            store,
+            Sealer(
+                # What never leaves the process needs no key that another one knows.
+                [secret or secrets.token_bytes(32), *(settings.get("SECRET_KEY_FALLBACKS") or ())],
+                scope=f"{settings['CACHE_KEY_PREFIX']}:{settings['RELEASE']}",
+                compress_min_bytes=settings["CACHE_COMPRESS_MIN_BYTES"] or 0,
+            ),
+            prefix=settings["CACHE_KEY_PREFIX"],
+            release=settings["RELEASE"],
+            lease_seconds=settings["CACHE_LEASE_SECONDS"],
+            wait_seconds=settings["CACHE_WAIT_SECONDS"],
+            near=_near_cache(store, settings, standby),
+            standby=standby,
+        )
+        entries.listeners = self._listeners
+        return entries
+
+    @property
+    def entries(self) -> Entries | None:
+        """The entries of the current application; ``None`` with ``CACHE_TYPE=NullCache``."""
+        found: Entries | None = self._app().extensions["cache"][self]
+        return found
+
+    def _app(self) -> Flask:
+        app: Flask = current_app._get_current_object() if has_app_context() else self.app  # type: ignore[attr-defined]
+        return app
+
+    # -- how it does ---------------------------------------------------------------------
+
+    def check(self) -> Literal["ok", "degraded", "off"]:
+        """Store a value, read it back, and say how the cache does, for a health check.
+
+        :return: ``degraded`` while the store is away, ``off`` with ``CACHE_TYPE=NullCache``.
+        :raises ConnectionError: where what was just stored was not found.
+        """
+        if self.entries is None:
+            return "off"
+        if self.entries.store.breaker.is_away:
+            return "degraded"
+        # A name of its own for each thread, so that nobody reads another's probe; not for each
+        # time, for what drops a key is remembered for long.
+        key = f"check:{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
+        sent = secrets.token_hex(8)
+        self.set(key, sent, timeout=5)
+        answer = self.get(key)
+        self.delete(key)
+        if answer != sent:
+            raise ConnectionError("What was just stored was not found.")
+        return "ok"
+
+    @staticmethod
+    def request_summary(environ: "WSGIEnvironment") -> RequestSummary:
+        """Return what the cache did for a request, for an access log; ask it at the end.
+
+        :param environ: of the request, as WSGI middleware has it.
+        """
+        if endpoint := environ.get(SERVED):
+            return RequestSummary(endpoint, _ONE_HIT.results, "1 hit")
+        tally = tally_of(environ) or _NO_LOOKUP
+        return RequestSummary(None, tally.results, f"{tally}")
+
+    # -- tags ----------------------------------------------------------------------------
+
+    def tag(self, *tags: str) -> None:
+        """Make what is being computed depend on names: inside a cached function or view.
+
+        :raises ValueError: for a tag that is no name.
+        """
+        check_tags(tags, "cache.tag")
+        current_reads().tags.update(tags)
+
+    def invalidate(self, *tags: str) -> None:
+        """Make every entry that carries one of the tags invalid, in all processes.
+
+        Call it after the commit. When it returns, no request that starts later is served an
+        entry that was built before it. The cost does not depend on the number of entries.
+
+        :raises ValueError: for a tag that is no name.
+        """
+        check_tags(tags, "cache.invalidate")
+        if self.entries is not None:
+            self.entries.invalidate(tags)
+
+    def invalidate_view(self, endpoint: str, **values: object) -> None:
+        """Make the pages of an endpoint invalid: all of them, or those with these arguments.
+
+        :raises ValueError: for an endpoint that does not exist, or arguments that it lacks.
+        """
+        if endpoint.startswith(".") and has_request_context():
+            endpoint = f"{request.blueprint}{endpoint}" if request.blueprint else endpoint[1:]
+        rules = [rule for rule in self._app().url_map.iter_rules() if rule.endpoint == endpoint]
+        if not rules:
+            raise ValueError(f"invalidate_view: there is no endpoint {endpoint!r}.")
+        if values and not any(rule.arguments == set(values) for rule in rules):
+            takes = " or ".join(str(sorted(rule.arguments)) for rule in rules)
+            raise ValueError(
+                f"invalidate_view: {endpoint!r} takes {takes}, not {sorted(values)}: "
+                "give all its arguments, or none for all its pages."
+            )
+        routed = _as_routed(self._app(), endpoint, values)
+        self.invalidate(view_tag(endpoint, values), view_tag(endpoint, routed))
+
+    def refresh(self, function: Any, *args: Any, **kwargs: Any) -> None:
+        """Drop a memoized call, or a key, softly: stale from now on, served so within its grace.
+
+        :raises TypeError: for what is neither a memoized function nor a key.
+        """
+        if not isinstance(function, str) and not hasattr(function, "call_key"):
+            raise TypeError(f"refresh: {function!r} is neither a memoized function nor a key.")
+        key = function if isinstance(function, str) else _call_key(function, args, kwargs)
+        if self.entries is not None:
+            self.entries.refresh(self._own(key))
+
+    # -- decorators ----------------------------------------------------------------------
+
+    def cached(
+        self,
+        timeout: Timeout = None,
+        key_prefix: str | Callable[[], str] = "view/%s",
+        unless: Callable[..., Any] | None = None,
+        forced_update: Callable[..., Any] | None = None,
+        is_stale: Callable[..., Any] | None = None,
+        response_filter: Callable[..., Any] | None = None,
+        query_string: bool = False,
+        hash_method: Callable[..., Any] | None = None,
+        cache_none: bool = True,
+        make_cache_key: Callable[..., Any] | None = None,
+        source_check: bool | None = None,
+        response_hit_indication: bool | None = False,
+        *,
+        tags: Iterable[str] = (),
+        grace: float | None = None,
+        query: Iterable[str] = (),
+        vary: Iterable[str] = (),
+        private: bool | Callable[[], object] = False,
+        jitter: float = 0.0,
+        not_found_timeout: int | None = None,
+        max_age: int | None = None,
+        stale_while_revalidate: int | None = None,
+        stale_if_error: int | None = None,
+        warm: bool | Callable[[], Iterable[Mapping[str, Any]]] = False,
+    ) -> "Callable[[Callable[P, R]], _CachedFunction[P, R]]":
+        """Cache a view's pages, or what a function without arguments returns.
+
+        Flask-Caching's parameters keep their meaning; ``hash_method`` and ``cache_none`` change
+        nothing here. A page's key holds scheme, host, path, and what the view declares.
+
+        :param timeout: seconds to the soft expiry; 0 is not stored; ``None`` is the default.
+        :param tags: names that the entry carries beside those that its fill reads.
+        :param grace: seconds past the timeout in which it may be served stale.
+        :param query: the query parameters that enter the key; ``query_string=True`` is all.
+        :param vary: the request headers that enter the key; ``Vary`` says so.
+        :param private: ``True``: an entry for each session; or a callable that names the user.
+        :param jitter: the share of the timeout, 0 to 1, by which it is shortened at random.
+        :param not_found_timeout: seconds for which a 404 is stored; ``None`` is not at all.
+        :param max_age: seconds for which browsers and caches in front may keep it without
+            asking, and an invalidation does not reach them; ``None`` has them ask each time.
+        :param stale_while_revalidate: seconds past it in which they may serve it while they ask.
+        :param stale_if_error: seconds past it in which they may serve it where asking fails.
+        :param warm: which pages ``flask cache warm`` asks for: ``True`` is the one of a rule
+            without arguments; a callable returns the values of each page, as ``url_for`` takes
+            them: the rule's arguments, and what is left over becomes the query.
+        :raises TypeError: for an ``async def``.
+        :raises ValueError: for a time or a share out of range, and for a private page to warm.
+        """
+        check_tags(tags, "@cache.cached")
+        check_tags(query, "@cache.cached(query=…)")
+        check_tags(vary, "@cache.cached(vary=…)")
+        cache_control = cache_control_of(max_age, stale_while_revalidate, stale_if_error)
+        check_warm(warm, private)
+        # A key of the view's own making says by itself what of the query it holds.
+        own_key = make_cache_key is not None or callable(key_prefix)
+        declared = Declared(
+            query=None if query_string or own_key else frozenset(query),
+            headers=frozenset(name.lower() for name in vary),
+            host=True,
+        )
+
+        asks = (unless, forced_update, response_hit_indication, private)
+        stands_alone = not own_key and not any(asks)
+
+        def decorate(function: Callable[P, R]) -> "_CachedFunction[P, R]":
+            options = checked(
+                "cached",
+                function,
+                Options(
+                    _name(function), unless, forced_update, is_stale, response_filter,
+                    tuple(tags), grace, jitter,
+                ),
+                timeout,
+            )  # fmt: skip
+            source = self._source_digest(function, source_check)
+            call_key = CallKey(function, make_name=str)
+
+            @functools.wraps(function)
+            def decorated(*args: Any, **kwargs: Any) -> Any:
+                entries = self.entries
+                if entries is None:
+                    return function(*args, **kwargs)
+                is_view = has_request_context() and is_current_view(decorated)
+                if self._bypass_cache(unless, function, *args, **kwargs):
+                    name = (request.endpoint or "") if is_view else options.name
+                    level: Level = "page" if is_view else "function"
+                    with entries.going_past(entries.statistics.lookups(level, name)):
+                        return function(*args, **kwargs)
+                if is_view:
+                    chosen = page_options(args, kwargs)
+                    return self._page(entries, decorated, options, chosen, args, kwargs)
+                key = function_key(args, kwargs)
+                return self._value(
+                    entries, decorated, options, key, None, args, kwargs, cache_view_signals
+                )
+
+            def page_options(args: Any, kwargs: Any) -> PageOptions:
+                custom: str | None = None
+                if make_cache_key is not None:
+                    custom = str(make_cache_key(*args, **kwargs))
+                elif callable(key_prefix):
+                    custom = key_prefix()
+                elif "%s" not in key_prefix:
+                    custom = key_prefix
+                return PageOptions(
+                    declared,
+                    private,
+                    not_found_timeout,
+                    custom,
+                    whole_key=own_key,
+                    hit_indication=bool(response_hit_indication),
+                    cache_control=cache_control,
+                    stands_alone=stands_alone and self._nothing_runs_around(decorated),
+                )
+
+            def function_key(args: Any, kwargs: Any) -> str:
+                if make_cache_key is not None:
+                    return str(make_cache_key(*args, **kwargs))
+                if callable(key_prefix):
+                    return key_prefix()
+                if "%s" not in key_prefix:
+                    return key_prefix + source
+                # A view is known by its endpoint; any other function only by its name.
+                refuse_nameless(function, "give it a key, key_prefix='…'")
+                path = request.path if has_request_context() else ""
+                return call_key(*args, **kwargs) + "@" + path + source
+
+            def default_make_cache_key(*_: Any, path: str | None = None, **__: Any) -> str:
+                if callable(key_prefix):
+                    return key_prefix()
+                return path_key(key_prefix, request.path if path is None else path)
+
+            decorated.uncached = function  # type: ignore[attr-defined]
+            decorated.cache_timeout = timeout  # type: ignore[attr-defined]
+            decorated.cache_warm = warm  # type: ignore[attr-defined]
+            decorated.make_cache_key = default_make_cache_key  # type: ignore[attr-defined]
+            return decorated  # type: ignore[return-value]
+
+        return decorate
+
+    def memoize(
+        self,
+        timeout: Timeout = None,
+        make_name: Callable[..., str] | None = None,
+        unless: Callable[..., bool] | None = None,
+        forced_update: Callable[..., bool] | None = None,
+        is_stale: Callable[..., bool] | None = None,
+        response_filter: Callable[..., Any] | None = None,
+        hash_method: Callable[..., Any] | None = None,
+        cache_none: bool = True,
+        source_check: bool | None = None,
+        args_to_ignore: list[str] | None = None,
+        *,
+        tags: Iterable[str] = (),
+        grace: float | None = None,
+        jitter: float = 0.0,
+    ) -> "Callable[[Callable[P, R]], _MemoizedFunction[P, R]]":
+        """Cache what a function returns, an entry for each set of arguments.
+
+        Flask-Caching's parameters keep their meaning; ``hash_method`` and ``cache_none`` change
+        nothing here: ``None`` is a value as any other. Each caller gets a value of its own.
+
+        :param timeout: seconds to the soft expiry; 0 is not stored; ``None`` is the default.
+        :param tags: names that the entry carries beside those that its fill reads.
+        :param grace: seconds past the timeout in which it may be served stale.
+        :param jitter: the share of the timeout, 0 to 1, by which it is shortened at random.
+        :raises TypeError: for an ``async def``, and for a closure or lambda without ``make_name``;
+            at a call for an argument whose text is not stable.
+        :raises ValueError: for a time or a share out of range.
+        """
+        check_tags(tags, "@cache.memoize")
+
+        def decorate(function: Callable[P, R]) -> "_MemoizedFunction[P, R]":
+            options = checked(
+                "memoize",
+                function,
+                Options(
+                    _name(function), unless, forced_update, is_stale, response_filter,
+                    tuple(tags), grace, jitter,
+                ),
+                timeout,
+            )  # fmt: skip
+            call_key = CallKey(function, args_to_ignore or (), make_name)
+            source = self._source_digest(function, source_check)
+
+            @functools.wraps(function)
+            def decorated(*args: Any, **kwargs: Any) -> Any:
+                entries = self.entries
+                if entries is None:
+                    return function(*args, **kwargs)
+                if unless is not None and self._bypass_cache(unless, function, *args, **kwargs):
+                    with entries.going_past(entries.statistics.lookups("function", options.name)):
+                        return function(*args, **kwargs)
+                key = make_cache_key(function, *args, **kwargs)
+                return self._value(
+                    entries, decorated, options, key, names_of, args, kwargs, cache_memoize_signals
+                )
+
+            def names_of(*args: Any, **_: Any) -> list[str]:
+                names = [f"fn:{call_key.name}"]
+                if call_key.is_method and args and "self" not in (args_to_ignore or ()):
+                    names.append(f"fn:{call_key.instance(args[0])}")
+                return names
+
+            def make_cache_key(_: Any, *args: Any, **kwargs: Any) -> str:
+                return bounded(f"fn:{call_key(*args, **kwargs)}{source}")
+
+            decorated.uncached = function  # type: ignore[attr-defined]
+            decorated.cache_timeout = timeout  # type: ignore[attr-defined]
+            decorated.make_cache_key = make_cache_key  # type: ignore[attr-defined]
+            decorated.call_key = call_key  # type: ignore[attr-defined]
+            decorated.delete_memoized = functools.partial(self.delete_memoized, decorated)  # type: ignore[attr-defined]
+            return decorated  # type: ignore[return-value]
+
+        return decorate
+
+    def fragment(self, key: str, name: str, timeout: Any, caller: Callable[[], str]) -> Any:
+        """Cache a part of a template, as ``{% cache %}`` does; its key holds its name."""
+        options = Options(f"The fragment {name}", None, None, None, None, (), None, 0.0)
+        entries, own_key = self.entries, self._own(key)
+        if entries is None:
+            return caller()
+        lookups = entries.statistics.lookups("fragment", name)
+        for value in copied_value(entries, own_key, lookups):
+            return value
+        policy = options.policy(normalize_timeout(timeout), self._app().config)
+        fetched = fetch_value(
+            entries, own_key, caller, policy, options, lookups, in_background=False
+        )
+        return fetched[0]
+
+    def _page(
+        self,
+        entries: Entries,
+        decorated: Any,
+        options: Options,
+        page_options: PageOptions,
+        args: Any,
+        kwargs: Any,
+    ) -> Response:
+        endpoint, values = request.endpoint or "", routed_arguments()
+        tags = [view_tag(endpoint), key_tag(self._own(decorated.make_cache_key()))]
+        tags += [view_tag(endpoint, values)] if values else []
+        if page_options.custom_key is not None:
+            tags.append(key_tag(self._own(page_options.custom_key)))
+        response = serve_page(
+            entries,
+            functools.partial(decorated.uncached, *args, **kwargs),
+            options.policy(decorated.cache_timeout, self._app().config, *tags),
+            options,
+            page_options,
+            self._own,
+            renew=self._forced_update(options.forced_update, *args, **kwargs),
+        )
+        hit = "; hit" in response.headers["Cache-Status"]
+        self._signal(cache_view_signals, hit, request.path, decorated.uncached, args, kwargs)
+        return response
+
+    def skip_on_hit(self, hook: F) -> F:
+        """Say that a ``before_request``, ``after_request`` or like function does nothing for a
+        GET of a cached page, so that the page can be served without it, before Flask.
+
+        A page around whose view any other such function would run is served through Flask.
+        """
+        self._skipped_hooks.add(hook)
+        return hook
+
+    def _nothing_runs_around(self, view: Callable[..., Any]) -> bool:
+        """Tell whether a page of this request's view is the same without Flask's dispatch."""
+        app = self._app()
+        # Flask's own dispatch is known; that of a subclass may do more.
+        if (
+            type(app) is not Flask
+            or app.debug
+            or app.config["CACHE_ENABLE_SIGNALS"]
+            or self._name_tenant is not str
+        ):
+            return False
+        if type(app.session_interface) is not SecureCookieSessionInterface:
+            return False
+        if app.view_functions.get(request.endpoint or "") is not view:
+            return False
+        kinds: tuple[dict[Any, list[Callable[..., Any]]], ...] = (
+            app.url_value_preprocessors,
+            app.before_request_funcs,
+            app.after_request_funcs,
+            app.teardown_request_funcs,
+        )
+        scopes = (None, *request.blueprints)
+        hooks = {hook for kind in kinds for scope in scopes for hook in kind.get(scope, ())}
+        return hooks <= self._skipped_hooks
+
+    def serve_before_flask(self, app: Flask, complete: "Complete") -> None:
+        """Serve pages that lie in this process by WSGI middleware, where there is a near cache.
+
+        :param complete: adds the headers that middleware beneath it adds to a response; it is
+            called with the URL's scheme and the headers, and returns them all.
+        """
+        entries: Entries | None = app.extensions["cache"][self]
+        if entries is not None and entries.near is not None:
+            from .middleware import PageMiddleware  # noqa: PLC0415 - only where it is used
+
+            app.wsgi_app = PageMiddleware(app, entries.near, complete)  # type: ignore[method-assign]
+
+    def _value(
+        self,
+        entries: Entries,
+        decorated: Any,
+        options: Options,
+        key: str,
+        tags_of: Callable[..., list[str]] | None,
+        args: Any,
+        kwargs: Any,
+        signals: Any,
+    ) -> Any:
+        own_key, config = self._own(key), self._app().config
+        lookups = entries.statistics.lookups("function", options.name)
+        if options.is_plain and not config["CACHE_ENABLE_SIGNALS"]:
+            for value in copied_value(entries, own_key, lookups):
+                return value
+        tags = tags_of(*args, **kwargs) if tags_of is not None else []
+        fetch = functools.partial(
+            fetch_value,
+            entries,
+            own_key,
+            functools.partial(decorated.uncached, *args, **kwargs),
+            options.policy(decorated.cache_timeout, config, *tags),
+            options,
+            lookups,
+            # In the background nobody names the tenant any more.
+            in_background=not self._name_tenant(),
+        )
+        result, hit = fetch(renew=self._forced_update(options.forced_update, *args, **kwargs))
+        if hit and self._is_stale(options.is_stale, result, *args, **kwargs):
+            result, hit = fetch(renew=True)
+        self._signal(signals, hit, key, decorated.uncached, args, kwargs)
+        return result
+
+    def _signal(
+        self, signals: Any, hit: bool, key: str, function: Any, args: Any, kwargs: Any
+    ) -> None:
+        if self._app().config["CACHE_ENABLE_SIGNALS"]:
+            signals[hit].send(cache=self, cache_key=key, f=function, args=args, kwargs=kwargs)
+
+    def _source_digest(self, function: Callable[..., Any], source_check: bool | None) -> str:
+        if not self._get_source_check(source_check):
+            return ""
+        source = inspect.getsource(function).encode()
+        return "#" + hashlib.blake2b(source, digest_size=8).hexdigest()
+
+    # -- dropping ------------------------------------------------------------------------
+
+    def delete_memoized(self, f: Any, *args: Any, **kwargs: Any) -> None:
+        """Drop the entries of a memoized function: of one call, of one instance, or all.
+
+        :raises TypeError: for what is not a memoized function.
+        """
+        call_key: CallKey | None = getattr(f, "call_key", None)
+        if call_key is None:
+            raise TypeError(f"delete_memoized: {f!r} is not a memoized function.")
+        instance = getattr(f, "__self__", None)
+        if args or kwargs:
+            self.delete(_call_key(f, args, kwargs))
+        elif instance is not None and not inspect.isclass(instance):
+            self.invalidate(f"fn:{call_key.instance(instance)}")
+        else:
+            self.invalidate(f"fn:{call_key.name}")
+
+    def delete_memoized_verhash(self, f: Any, *args: Any) -> None:
+        """Drop all entries of a memoized function: Flask-Caching's other name for it."""
+        self.delete_memoized(f)
+
+    def delete_cached(
+        self, f: Any, path: str | None = None, query_args: Any = None, **kwargs: Any
+    ) -> bool:
+        """Drop the pages of a cached view: of a path, of its arguments, or all.
+
+        :param query_args: changes nothing: the pages of a path are dropped with every query.
+        :raises ValueError: where the function is no view of this application.
+        """
+        if path is not None:
+            return self.delete(f.make_cache_key(path=path))
+        endpoints = [
+            endpoint
+            for endpoint, view in self._app().view_functions.items()
+            if inspect.unwrap(view, stop=lambda wrapped: wrapped is f) is f
+        ]
+        if not endpoints:
+            raise ValueError(f"delete_cached: {f.__qualname__} is no view of this application.")
+        for endpoint in endpoints:
+            self.invalidate_view(endpoint, **kwargs)
+        return True
+
+    # -- plain values --------------------------------------------------------------------
+
+    def get(self, key: str) -> Any:
+        """Return the value of a key, or ``None``. A fill around it depends on the key."""
+        entries = self.entries
+        value = entries.get(self._own(key)) if entries is not None else None
+        if entries is None or value is None:
+            return None
+        try:
+            return decode(value)
+        except Exception as error:
+            entries.count("undecodable value")
+            report_once(f"cache.get: the value of {key} cannot be decoded: {error!r}")
+            self.delete(key)
+            return None
+
+    def has(self, key: str) -> bool:
+        """Tell whether a key has a value."""
+        return self.entries is not None and self.entries.get(self._own(key)) is not None
+
+    def set(self, key: str, value: Any, timeout: Timeout = None) -> bool:
+        """Set a key's value for ``timeout`` seconds; 0 drops it.
+
+        It has no beginning, so an invalidation cannot tell whether it is older: what depends on
+        data belongs into a memoized function.
+        """
+        seconds = self._seconds(timeout)
+        if self.entries is None:
+            return False
+        if seconds <= 0:
+            return self.delete(key)
+        return self.entries.set(self._own(key), encode(value), seconds)
+
+    def add(self, key: str, value: Any, timeout: Timeout = None) -> bool:
+        """Set a key's value where it has none, as one step; say whether it was set."""
+        seconds = self._seconds(timeout)
+        return (
+            self.entries is not None
+            and seconds > 0
+            and self.entries.add(self._own(key), encode(value), seconds)
+        )
+
+    def delete(self, key: str) -> bool:
+        """Drop a key, and make what depends on it invalid."""
+        return self.entries is not None and self.entries.delete([self._own(key)])
+
+    def delete_many(self, *keys: str) -> list[str]:
+        """Drop keys; returns those that were dropped."""
+        own = [self._own(key) for key in keys]
+        return list(keys) if self.entries is not None and self.entries.delete(own) else []
+
+    def unlink(self, *keys: str) -> list[str]:
+        """Drop keys: Flask-Caching's other name for ``delete_many``."""
+        return self.delete_many(*keys)
+
+    def get_many(self, *keys: str) -> list[Any]:
+        """Return the values of keys, ``None`` for one without."""
+        return [self.get(key) for key in keys]
+
+    def get_dict(self, *keys: str) -> dict[str, Any]:
+        """Return the values of keys by key."""
+        return {key: self.get(key) for key in keys}
+
+    def set_many(self, mapping: dict[str, Any], timeout: Timeout = None) -> list[Any]:
+        """Set the values of keys; returns the keys that were set."""
+        return [key for key, value in mapping.items() if self.set(key, value, timeout)]
+
+    def clear(self) -> bool:
+        """Make every entry of this application invalid, at once and at the same cost."""
+        if self.entries is not None:
+            self.entries.clear()
+        return True
+
+    def _seconds(self, timeout: Timeout) -> float:
+        seconds = normalize_timeout(timeout)
+        default: float = self._app().config["CACHE_DEFAULT_TIMEOUT"]
+        return default if seconds is None else seconds
+
+
+#: The signals of Flask-Caching for a miss and for a hit.
+cache_view_signals = (cache_view_miss, cache_view_hit)
+cache_memoize_signals = (cache_memoize_miss, cache_memoize_hit)
+
+
+def _near_cache(store: Any, settings: dict[str, Any], standby: Standby) -> Any:
+    """Make the near cache, where the store's server tells of writes and this system can poll."""
+    if not settings["CACHE_NEAR_BYTES"] or not hasattr(store, "track"):
+        return None
+    # Only where there is such a store are these imported.
+    from .near import NearCache  # noqa: PLC0415
+    from .tracking import is_supported  # noqa: PLC0415
+
+    if not is_supported:
+        return None
+    return NearCache(
+        store,
+        prefix=settings["CACHE_KEY_PREFIX"],
+        max_bytes=settings["CACHE_NEAR_BYTES"],
+        max_entries=settings["CACHE_NEAR_ENTRIES"],
+        standby=standby,
+    )
+
+
+def _as_routed(app: Flask, endpoint: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Give arguments the form in which a request's URL brings them: ``1`` may be ``1.0``."""
+    adapter = app.url_map.bind("localhost")
+    try:
+        path = adapter.build(endpoint, values, append_unknown=False)
+        _, routed = adapter.match(unquote(path))
+    except (BuildError, HTTPException):
+        return values
+    return dict(routed)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{function.__qualname__}"
+
+
+def _call_key(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    instance = getattr(function, "__self__", None)
+    if instance is not None and (not args or args[0] is not instance):
+        args = (instance, *args)
+    key: str = function.make_cache_key(function.uncached, *args, **kwargs)
+    return key

@@ -1,0 +1,1 @@
+"""What looks at the cache: inspector, toolbar, metrics, commands."""

@@ -1,0 +1,64 @@
+"""What holds for all keys and all tags, whatever they are made of."""
+
+import copy
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_coherent_cache import keys
+from flask_coherent_cache.stores import tagstate
+
+plain = st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.dates()
+values = st.recursive(
+    plain,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner, inner)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+TOKENS = ("one", "two", "three")
+NOW = 1_800_000_000.0
+
+
+@given(values, values)
+def test_one_text_is_one_value(first: Any, second: Any) -> None:
+    same = keys.stable_text(first) == keys.stable_text(second)
+    assert not same or first == second
+    assert keys.stable_text(copy.deepcopy(first)) == keys.stable_text(first)
+
+
+@given(st.text(max_size=600), st.text(max_size=600))
+def test_a_bounded_key_is_short_and_tells_keys_apart(first: str, second: str) -> None:
+    assert len(keys.bounded(first)) <= 200
+    assert (keys.bounded(first) == keys.bounded(second)) == (first == second)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["mark", "settle", "raise"]), st.sampled_from(TOKENS)),
+        max_size=12,
+    )
+)
+def test_a_tag_never_falls_and_each_writer_settles_its_own_doubt(
+    steps: list[tuple[str, str]],
+) -> None:
+    value, last, doubting = None, 0, set[str]()
+    for number, (step, token) in enumerate(steps):
+        change = -number if step == "raise" else number
+        reading = tagstate.FIRST_READING + 100 + change
+        if step == "mark":
+            value = tagstate.marked(value, token, NOW)
+            doubting.add(token)
+        else:
+            own = token if step == "settle" else ""
+            value = tagstate.invalidated(value, reading, own, NOW)
+            doubting.discard(own)
+        words = value.decode().split()
+        assert int(words[0]) >= last
+        assert {word.partition(":")[0] for word in words[1:]} == doubting
+        assert not tagstate.is_overdue(value, NOW + tagstate.DOUBT_SECONDS - 1)
+        assert tagstate.is_overdue(value, NOW + tagstate.DOUBT_SECONDS + 1) == bool(doubting)
+        last = int(words[0])

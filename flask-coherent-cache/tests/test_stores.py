@@ -1,0 +1,176 @@
+"""The stores' operations: the same meaning on every backend."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_coherent_cache.stores import memory, tagstate
+
+CLOCK = "t:clock"
+
+
+@pytest.fixture
+def store(app: Flask, cache: Any) -> Any:
+    with app.app_context():
+        store = cache.entries.store
+    store.delete([CLOCK, "t:a", "t:b", "t:lease", "t:entry"])
+    store.put(CLOCK, b"1700000000000000", None)
+    return store
+
+
+def test_put_get_add_delete_release(store: Any) -> None:
+    store.put("t:a", b"1", 60)
+    assert store.get_many(["t:a", "t:b"]) == [b"1", None]
+    assert not store.add("t:a", b"2", 60)
+    assert store.add("t:b", b"2", 60)
+    store.release("t:b", b"not mine")
+    assert store.get_many(["t:b"]) == [b"2"]
+    store.release("t:b", b"2")
+    store.release("t:b", b"2")
+    store.delete(["t:a", "t:b"])
+    assert store.get_many(["t:a", "t:b"]) == [None, None]
+
+
+def test_values_expire(store: Any) -> None:
+    store.put("t:a", b"1", 1)
+    deadline = time.monotonic() + 5
+    while store.get_many(["t:a"]) != [None]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_an_expiry_beyond_thirty_days_is_no_date_in_the_past(store: Any) -> None:
+    store.put("t:a", b"1", 31 * 24 * 3600)
+    assert store.get_many(["t:a"]) == [b"1"]
+
+
+def test_keys_are_listed_where_the_server_can(store: Any) -> None:
+    if not hasattr(store, "scan"):
+        pytest.skip("it lists no keys")
+    names = [f"t:scan:{number}" for number in range(3000)] + ["t:scan:\xfc"]
+    for name in names:
+        store.put(name, b"", 60)
+    assert store.scan("t:scan:") == (sorted(names), True)
+    some, complete = store.scan("t:scan:", rounds=1)
+    assert not complete
+    assert 0 < len(some) < len(names)
+    store.delete(names)
+
+
+def test_any_text_can_be_a_key(store: Any) -> None:
+    keys = ["t:ü space\n" + "x" * 300, "t:ü space\n" + "x" * 299 + "y"]
+    for key in keys:
+        store.put(key, key.encode(), 60)
+    assert store.get_many(keys) == [key.encode() for key in keys]
+    store.delete(keys)
+
+
+def test_invalidate_raises_and_never_lowers(store: Any) -> None:
+    store.delete(["t:a"])
+    assert store.invalidate(CLOCK, ["t:a"]) == 1700000000000001
+    assert store.get_many(["t:a", CLOCK]) == [b"1700000000000001"] * 2
+    store.put("t:a", b"1700000000000009", 60)
+    store.invalidate(CLOCK, ["t:a"])
+    assert store.get_many(["t:a"]) == [b"1700000000000009"]
+
+
+def test_invalidate_without_a_clock_writes_nothing(store: Any) -> None:
+    store.delete([CLOCK, "t:a"])
+    assert store.invalidate(CLOCK, ["t:a"]) is None
+    assert store.get_many([CLOCK, "t:a"]) == [None, None]
+    for foreign in (b"7", b"no number", b""):
+        store.put(CLOCK, foreign, None)
+        assert store.invalidate(CLOCK, ["t:a"]) is None
+        assert store.get_many(["t:a"]) == [None]
+
+
+def test_marks_stay_until_their_writer_settles_them(store: Any) -> None:
+    store.delete(["t:a"])
+    store.mark(["t:a"], "w1")
+    store.mark(["t:a"], "w2")
+    store.invalidate(CLOCK, ["t:a"], "w1")
+    (value,) = store.get_many(["t:a"])
+    assert value.startswith(b"1700000000000001 w2:")
+    store.invalidate(CLOCK, ["t:a"], "w2")
+    assert store.get_many(["t:a"]) == [b"1700000000000002"]
+
+
+def test_a_mark_whose_writer_died_goes_with_the_next_invalidation(store: Any) -> None:
+    store.put("t:a", b"1700000000000000 dead:1", 60)
+    store.invalidate(CLOCK, ["t:a"], "w1")
+    assert store.get_many(["t:a"]) == [b"1700000000000001"]
+
+
+def test_an_entry_creates_its_missing_tags_at_the_present_reading(store: Any) -> None:
+    store.delete(["t:a"])
+    store.put("t:b", b"1600000000000000", 60)
+    store.put("t:lease", b"token", 60)
+    store.store_entry("t:entry", b"e", 60, CLOCK, ["t:a", "t:b"], ("t:lease", b"token"))
+    expected = [b"e", b"1700000000000000", b"1600000000000000", None]
+    assert store.get_many(["t:entry", "t:a", "t:b", "t:lease"]) == expected
+    store.put("t:lease", b"another", 60)
+    store.store_entry("t:entry", b"e", 60, CLOCK, [], ("t:lease", b"token"))
+    assert store.get_many(["t:lease"]) == [b"another"]
+
+
+def test_writers_at_once_lose_no_reading(store: Any) -> None:
+    store.delete(["t:a"])
+    with ThreadPoolExecutor(8) as pool:
+        readings = list(pool.map(lambda _: store.invalidate(CLOCK, ["t:a"]), range(200)))
+    assert len(set(readings)) == 200
+    assert store.get_many(["t:a"]) == [b"%d" % max(readings)]
+
+
+def bounded_store(max_entries: int = 10, max_bytes: int = 10_000) -> Any:
+    return memory.MemoryStore({"CACHE_THRESHOLD": max_entries, "CACHE_MAX_BYTES": max_bytes})
+
+
+@pytest.mark.parametrize("bounds", [{"max_entries": 3}, {"max_bytes": 1000}])
+def test_memory_is_bounded_and_drops_the_least_recently_used(bounds: dict[str, int]) -> None:
+    store = bounded_store(**bounds)
+    for key in "abc":
+        store.put(key, b"", 60)
+    store.get_many(["a"])
+    store.put("d", b"", 60)
+    assert store.get_many(["a", "b", "c", "d"]) == [b"", None, b"", b""]
+
+
+def test_memory_refuses_what_is_larger_than_its_bound() -> None:
+    store = bounded_store(max_bytes=1000)
+    store.put("a", b"x" * 2000, 60)
+    assert store.get_many(["a"]) == [None]
+
+
+def test_the_bytes_of_memory_return_to_zero() -> None:
+    store = bounded_store()
+    for key in "abcabc":
+        store.put(key, b"x" * 100, 60)
+    store.delete(list("abc"))
+    assert store._bytes == 0
+
+
+Change = Callable[[bytes | None], bytes]
+
+
+@pytest.mark.parametrize(
+    ("value", "changed"),
+    [
+        (None, b"1700000000000007"),
+        (b"1700000000000005", b"1700000000000007"),
+        (b"1700000000000009", b"1700000000000009"),
+        (b"1700000000000005 mine:1700000099", b"1700000000000007"),
+        (
+            b"1700000000000005 mine:1700000099 other:1700000099",
+            b"1700000000000007 other:1700000099",
+        ),
+        (b"0 other:1700000099", b"1700000000000007 other:1700000099"),
+        (b"1700000000000005 other:1", b"1700000000000007"),
+        (b"1700000000000005 other:9999999999", b"1700000000000007"),
+    ],
+)
+def test_an_invalidated_tag(value: bytes | None, changed: bytes) -> None:
+    assert tagstate.invalidated(value, 1700000000000007, "mine", now=1700000050) == changed
