@@ -7,7 +7,7 @@ it, so that cached pages would not be served either. SQLite has no server that c
 from typing import TYPE_CHECKING, Any
 
 import click
-from sqlalchemy import Engine, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError, TimeoutError
 from sqlalchemy.pool import QueuePool
 
@@ -15,7 +15,7 @@ from .caching.stores import StoreError
 from .caching.stores.breaker import CircuitBreaker
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    import psycopg
 
 #: Between two looks, at most, whether the database is back; clients are told to ask again then.
 RETRY_SECONDS = 1
@@ -55,6 +55,24 @@ class GuardedPool(QueuePool):
         return pool
 
 
+def begin_before_savepoint(connection: Connection, *_: object) -> None:
+    """Begin a transaction where a savepoint would be the first statement of one, on SQLite.
+
+    Python's driver begins a transaction before a change only. Without one, releasing the savepoint
+    commits, and a rollback after it undoes nothing. This is a listener to the event ``savepoint``
+    of an engine.
+
+    The transaction takes the lock for writing at once. If it only read first, its change would fail
+    as soon as another connection has committed in between, however long it may wait.
+    """
+    driver: Any = connection.connection.dbapi_connection
+    # In autocommit mode nothing is to be begun: a savepoint's release commits, as a statement does.
+    # SQLAlchemy sets that mode by the level; from Python 3.12 the driver has an attribute, too.
+    by_itself = driver.isolation_level is None or getattr(driver, "autocommit", None) is True
+    if not driver.in_transaction and not by_itself:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
 def guard(engine: Engine, timeout_seconds: float) -> None:
     """Bound each wait for a PostgreSQL, and leave it alone while it does not answer.
 
@@ -89,7 +107,7 @@ def guard(engine: Engine, timeout_seconds: float) -> None:
             breaker.open()
 
 
-def _bounded(timeout_seconds: float) -> "type[Connection[Any]]":
+def _bounded(timeout_seconds: float) -> "type[psycopg.Connection[Any]]":
     import psycopg  # noqa: PLC0415 - only where it is used
 
     class BoundedConnection(psycopg.Connection[Any]):

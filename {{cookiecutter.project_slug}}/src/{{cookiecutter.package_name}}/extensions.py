@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from .caching import Cache
 from .caching.sqlalchemy import track
-from .database import guard
+from .database import begin_before_savepoint, guard
 
 # Constraints have names, so that a migration can drop them on every database.
 NAMING = {
@@ -48,6 +48,9 @@ def init_app(app: Flask) -> None:
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             event.listen(db.engine, "connect", _prepare_sqlite)
+        for engine in db.engines.values():
+            if engine.dialect.name == "sqlite":
+                event.listen(engine, "savepoint", begin_before_savepoint)
         guard(db.engine, app.config["DATABASE_TIMEOUT_SECONDS"])
     migrate.init_app(app, db)
     csrf.init_app(app)
