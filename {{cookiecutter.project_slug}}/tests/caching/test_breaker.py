@@ -12,6 +12,7 @@ import pytest
 import redis
 from flask import Flask
 
+from noise import noise
 from package import load
 from servers import Server, wait_until
 
@@ -343,7 +344,7 @@ class TestRefusingServer:
 
     def test_loading_its_data(self, shop: Shop, admin: redis.Redis, tmp_path: Path) -> None:
         for number in range(1000):
-            admin.set(f"key{number}", os.urandom(1000))
+            admin.set(f"key{number}", noise(1000))
         admin.save()
         shop.server.kill()
         assert shop.server.command is not None
@@ -392,7 +393,7 @@ def test_a_value_that_is_too_large_is_no_loss(tmp_path: Path) -> None:
     with made("MemcachedCache", tmp_path, "-I", "1m") as server, Shop(server) as shop:
         with shop.app.app_context():
             assert shop.cache.set("name", "small")
-            assert not shop.cache.set("name", os.urandom(2_000_000))
+            assert not shop.cache.set("name", noise(2_000_000))
             assert shop.cache.get("name") is None
         assert shop.entries.counts["store: too large"] == 1
         assert not shop.breaker.is_open

@@ -2,7 +2,6 @@
 
 import gzip
 import re
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from caching.conftest import caching
+from noise import noise
 from package import load
 from servers import wait_until
 
@@ -890,7 +890,7 @@ def test_a_body_that_gains_nothing_is_not_compressed(
         return Response(gzip.compress(long.encode()), headers={"Content-Encoding": "gzip"})
 
     def random() -> Response:
-        return Response(secrets.token_bytes(5000), mimetype="text/plain")
+        return Response(noise(5000), mimetype="text/plain")
 
     bodies: dict[str, Callable[[], Any]] = {"/short": lambda: "<p>few words</p>"}
     bodies |= {"/image": image, "/encoded": encoded, "/random": random}
