@@ -1,5 +1,6 @@
 """The inspector of a generated project, in a browser: two processes in production, on Redis."""
 
+import itertools
 import re
 import secrets
 import shutil
@@ -18,6 +19,8 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from serving import Answer, free_port, request, wait_for
 
 REDIS = next(filter(None, map(shutil.which, ("redis-server", "valkey-server"))), None)
+#: Above all that the shop begins with.
+PRICES = itertools.count(100_001)
 API_TOKEN, OPS_TOKEN = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
 MARKUP = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 #: More presses of a key than there are things to be reached.
@@ -61,8 +64,7 @@ class Server:
 
     def set_price(self, product: int) -> None:
         """Change a product's price to one that it did not have."""
-        cents = 100 + secrets.randbelow(90_000)
-        url, data = f"{self.address}/api/products/{product}", {"price_cents": cents}
+        url, data = f"{self.address}/api/products/{product}", {"price_cents": next(PRICES)}
         assert request(url, "PATCH", data, API_TOKEN).status == 200
 
 

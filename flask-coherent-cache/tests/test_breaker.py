@@ -17,6 +17,7 @@ from flask_coherent_cache.reads import Reads
 from flask_coherent_cache.stores import StoreError
 from flask_coherent_cache.stores.breaker import CircuitBreaker
 from flask_coherent_cache.testing import Server, wait_until
+from noise import noise
 
 PATIENT = {"CACHE_CONNECT_TIMEOUT_SECONDS": 5, "CACHE_SOCKET_TIMEOUT_SECONDS": 5}
 
@@ -342,7 +343,7 @@ class TestRefusingServer:
 
     def test_loading_its_data(self, shop: Shop, admin: redis.Redis, tmp_path: Path) -> None:
         for number in range(1000):
-            admin.set(f"key{number}", os.urandom(1000))
+            admin.set(f"key{number}", noise(1000))
         admin.save()
         shop.server.kill()
         assert shop.server.command is not None
@@ -391,7 +392,7 @@ def test_a_value_that_is_too_large_is_no_loss(tmp_path: Path) -> None:
     with made("MemcachedCache", tmp_path, "-I", "1m") as server, Shop(server) as shop:
         with shop.app.app_context():
             assert shop.cache.set("name", "small")
-            assert not shop.cache.set("name", os.urandom(2_000_000))
+            assert not shop.cache.set("name", noise(2_000_000))
             assert shop.cache.get("name") is None
         assert shop.entries.counts["store: too large"] == 1
         assert not shop.breaker.is_open

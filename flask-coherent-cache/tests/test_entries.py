@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import time
 import zlib
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from flask import Flask
 from flask_coherent_cache import entries as entries_module
 from flask_coherent_cache import statistics
 from flask_coherent_cache.stores import tagstate
+from noise import noise
 
 Entry, Sealer = entries_module.Entry, entries_module.Sealer
 
@@ -45,7 +45,7 @@ def entry_of(value: bytes) -> Any:
 @pytest.mark.parametrize("kind", ["text", "random", "both"])
 @pytest.mark.parametrize("threshold", [0, 1, 1024])
 def test_an_entry_comes_back_as_it_was(size: int, kind: str, threshold: int) -> None:
-    text, random = (TEXT * 7)[:size], os.urandom(size)
+    text, random = (TEXT * 7)[:size], noise(size)
     value = {"text": text, "random": random, "both": text[: size // 2] + random[size // 2 :]}[kind]
     sealer = Sealer([SECRET], compress_min_bytes=threshold)
     assert sealer.open("key", sealer.seal("key", entry_of(value))) == entry_of(value)
@@ -59,7 +59,7 @@ def test_values_are_compressed_from_a_size_on_where_that_gains() -> None:
     assert sealed_bytes(TEXT, len(TEXT)) < len(TEXT) / 10
     assert sealed_bytes(TEXT, len(TEXT) + 1) > len(TEXT)
     assert sealed_bytes(TEXT, 0) > len(TEXT)
-    random = os.urandom(10_000)
+    random = noise(10_000)
     # What is compressed already stays as it is, also with words before it, as a page has them.
     for value in (random, TEXT[:2000] + random):
         assert sealed_bytes(value, 1024) == sealed_bytes(value, 0)

@@ -2,7 +2,6 @@
 
 import gzip
 import re
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from werkzeug.wrappers import Response as BaseResponse
 import flask_coherent_cache as caching
 from flask_coherent_cache import pages
 from flask_coherent_cache.testing import wait_until
+from noise import noise
 
 seen: Counter[str] = Counter()
 
@@ -888,7 +888,7 @@ def test_a_body_that_gains_nothing_is_not_compressed(
         return Response(gzip.compress(long.encode()), headers={"Content-Encoding": "gzip"})
 
     def random() -> Response:
-        return Response(secrets.token_bytes(5000), mimetype="text/plain")
+        return Response(noise(5000), mimetype="text/plain")
 
     bodies: dict[str, Callable[[], Any]] = {"/short": lambda: "<p>few words</p>"}
     bodies |= {"/image": image, "/encoded": encoded, "/random": random}

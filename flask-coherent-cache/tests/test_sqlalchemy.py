@@ -36,6 +36,7 @@ from sqlalchemy.orm import (
 
 from flask_coherent_cache.reads import current_reads
 from flask_coherent_cache.sqlalchemy import track
+from flask_coherent_cache.sqlite import begin_before_savepoint
 
 #: What threads have read.
 results: list[Any] = []
@@ -204,6 +205,7 @@ def shop(make_app: Callable[..., tuple[Flask, Any]], tmp_path: Path) -> Iterator
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA journal_mode=WAL")
 
+        event.listen(engine, "savepoint", begin_before_savepoint)
         db.create_all()
         shelf = Shelf(id=1, name="one")
         labels = [Label(id=1, text="new"), Label(id=2, text="old")]
@@ -648,6 +650,40 @@ def test_a_connection_that_commits_by_itself(shop: Shop) -> None:
             connection.execute(update(Item).values(price=7))
             _in_thread(lambda: results.append(cached()))
     assert results.pop() == 7
+
+
+def test_a_savepoint_that_is_released_and_rolled_back(shop: Shop) -> None:
+    cached = shop.cached(lambda: price_of(1))
+    assert cached() == 1
+    with shop.app.app_context():
+        _in_savepoint(lambda: set_price(1))
+        assert cached() == 1
+        _in_thread(lambda: results.append(cached()))
+        db.session.rollback()
+    assert results.pop() == cached() == 1
+
+
+@pytest.mark.parametrize("how", ["AUTOCOMMIT", "the driver's default"])
+def test_a_release_that_commits(shop: Shop, how: str) -> None:
+    """A savepoint outside of a transaction is one: what is filled before its release is old."""
+    cached = shop.cached(lambda: price_of(1))
+    assert cached() == 1
+    with shop.app.app_context():
+        engine = db.engine
+        if how == "AUTOCOMMIT":
+            engine = engine.execution_options(isolation_level=how)
+        else:
+            event.remove(engine, "savepoint", begin_before_savepoint)
+        with engine.connect() as connection:
+            with connection.begin_nested():
+                connection.execute(update(Item).values(price=7))
+                with connection.begin_nested():
+                    connection.execute(update(Item).values(price=8))
+                _in_thread(lambda: results.append(cached()))
+            _in_thread(lambda: results.append(cached()))
+        assert results == [1, 8]
+        results.clear()
+    assert cached() == 8
 
 
 def test_the_doubt_of_a_writer_that_died_ends(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ It returns when the server it was done to was back, on the clock of `time.monoto
 """
 
 import itertools
+import os
 import random
 import socket
 import subprocess
@@ -13,6 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from stacks import Stack, request
+
+#: Each run draws the same at random, or anew from another seed where one is given.
+SEED = int(os.environ.get("PROOF_SEED", "1"))
 
 Fault = Callable[["Servers", float], float]
 
@@ -214,12 +218,13 @@ def flushed(servers: Servers, seconds: float) -> float:
 
 def overwritten(servers: Servers, seconds: float) -> float:
     """Write random bytes over keys of every kind: entries, tags, clock, generation, leases."""
+    draw = random.Random(SEED)
     with servers.console() as send:
 
         def overwrite() -> None:
-            keys = servers.ask("--scan").splitlines()
-            for key in random.sample(keys, len(keys) // 3):
-                value = random.randbytes(random.choice([0, 1, 40, 400]))
+            keys = sorted(servers.ask("--scan").splitlines())
+            for key in draw.sample(keys, len(keys) // 3):
+                value = draw.randbytes(draw.choice([0, 1, 40, 400]))
                 send(f"SET {quoted(key.encode())} {quoted(value)} XX KEEPTTL")
 
         repeat(seconds, 0.2, overwrite)

@@ -23,6 +23,7 @@ import asyncio
 import io
 import itertools
 import json
+import os
 import random
 import re
 import signal
@@ -36,6 +37,8 @@ from typing import Any, TextIO
 
 #: The Host header: a part of a cached page's key, so the replicas share what they store.
 HOST = "localhost"
+#: Each run draws the same at random, or anew from another seed where one is given.
+SEED = int(os.environ.get("PROOF_SEED", "1"))
 ATTEMPTS = 4
 MOST_IN_FLIGHT = 3000
 _SHOWN = re.compile(r'href="/products/([a-z0-9-]+)"|data-price-cents="(\d+)"')
@@ -118,6 +121,7 @@ class Load:
         self.busy: set[str] = set()
         self.tasks: dict[asyncio.Task[None], float] = {}
         self.numbers = itertools.count()
+        self.draw = random.Random(SEED)
 
     async def run(self) -> None:
         await asyncio.gather(self.read(), self.write(), self.tell())
@@ -131,7 +135,7 @@ class Load:
         for number in range(int(self.settings["seconds"] * rate)):
             due = began + number / rate
             await asyncio.sleep(due - time.monotonic())
-            (target,) = random.choices(choices[number % 2], weights[number % 2])
+            (target,) = self.draw.choices(choices[number % 2], weights[number % 2])
             self.start(due, "GET", target)
 
     async def write(self) -> None:
@@ -183,7 +187,7 @@ class Load:
         self, method: str, target: dict[str, Any], price: int, found: dict[str, Any]
     ) -> None:
         number = next(self.numbers)
-        turn = random.randrange(len(self.replicas))
+        turn = self.draw.randrange(len(self.replicas))
         fresh = False
         for attempt in range(ATTEMPTS):
             replica = self.replicas[turn % len(self.replicas)]

@@ -78,6 +78,8 @@ class _Transaction:
     touched: set[str] = field(default_factory=set)
     #: Of a mark that the end of the statement settles, where each one commits by itself.
     token: str | None = None
+    #: Whether a savepoint began it, as SQLite allows: then the savepoint's release commits.
+    release_commits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class _Tracker:
         event.listen(engine, "begin_twophase", self._began)
         event.listen(engine, "before_cursor_execute", self._executes)
         event.listen(engine, "after_cursor_execute", self._executed)
+        event.listen(engine, "savepoint", self._saved)
         event.listen(engine, "rollback", self._rolled_back)
         event.listen(engine, "rollback_savepoint", self._rolled_back)
         # No event comes after COMMIT on every way to it; the dialect's method is on each.
@@ -142,6 +145,7 @@ class _Tracker:
         dialect.do_commit = self._committing(dialect, dialect.do_commit)
         # What is prepared takes no more rows.
         dialect.do_commit_twophase = self._committing(None, dialect.do_commit_twophase)
+        dialect.do_release_savepoint = self._releasing(dialect.do_release_savepoint)
 
     def before_fetch(self, reads: Reads) -> None:
         """Learn what the current session holds: changes of its own, and objects read before.
@@ -161,6 +165,13 @@ class _Tracker:
         """A transaction's snapshot is no younger than its beginning."""
         reads = self._entries.observe()
         connection.info[_NAME] = _Transaction(reads.started, reads.generation)
+
+    def _saved(self, connection: Connection, *_: Any) -> None:
+        """Note a savepoint outside of a transaction; drivers but SQLite's cannot tell."""
+        transaction: _Transaction | None = connection.info.get(_NAME)
+        in_transaction = getattr(connection.connection.dbapi_connection, "in_transaction", True)
+        if transaction is not None and not in_transaction:
+            transaction.release_commits = True
 
     def _rolled_back(self, *_: Any) -> None:
         reads = current_reads()
@@ -268,6 +279,22 @@ class _Tracker:
                 reads.uncommitted = False
 
         return do_commit
+
+    def _releasing(self, release: Callable[..., Any]) -> Callable[..., Any]:
+        """Mark what a transaction touched before a release that commits it, and settle it after."""
+
+        def do_release_savepoint(connection: Connection, name: str) -> Any:
+            transaction: _Transaction | None = connection.info.get(_NAME)
+            if transaction is None or not transaction.release_commits or not transaction.touched:
+                return release(connection, name)
+            touched = transaction.touched
+            token = self._mark(touched, connection.connection, connection.dialect)
+            try:
+                return release(connection, name)
+            finally:
+                self._entries.invalidate(touched, token)
+
+        return do_release_savepoint
 
     def _mark(
         self,

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
-from harness import load, make_app
+from harness import load, make_app, prepare_sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -33,8 +33,9 @@ class Shop:
         self.app, self.cache = make_app(name, settings, SQLALCHEMY_DATABASE_URI=url, **more)
         db.init_app(self.app)
         self.memoized = self.cache.memoize(600, make_name=lambda name: "price")(self._price)
-        if name == "ours":
-            with self.app.app_context():
+        with self.app.app_context():
+            prepare_sqlite(db.engine)
+            if name == "ours":
                 load("caching.sqlalchemy").track(self.app, self.cache.entries, db)
 
     def __repr__(self) -> str:

@@ -8,7 +8,6 @@ Commits once in PAUSE reads, and disturbs once in so many reads: keys of the ser
 tracking connections are killed, or the server stops for seconds.
 """
 
-import random
 import sys
 import tempfile
 import threading
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dropping import Dropper
-from harness import finish, processes, run_at_once, server
+from harness import chance, finish, processes, run_at_once, server
 from killing import Killer, Stopper
 from shop import ROWS, Shop, done
 from werkzeug.test import EnvironBuilder, run_wsgi_app
@@ -107,17 +106,17 @@ def rows() -> range:
 
 def read(reads: Reads, board: Board, slot: int, count: int) -> None:
     """Read `count` times at random; the last to end lets the writer end."""
-    chance = random.Random(slot)
+    draw = chance(f"reader {slot}")
     kinds = list(reads.kinds)
     read, hits, stale = Counter[str](), Counter[str](), Counter[str]()
     near = Counter[str]()
     try:
         for _ in range(count):
             board.wait_for_writer()
-            kind = chance.choice(kinds)
+            kind = draw.choice(kinds)
             filled = getattr(done, "count", 0)
             copies = getattr(done, "copies", 0)
-            right = reads.kinds[kind](chance.choice(rows()))
+            right = reads.kinds[kind](draw.choice(rows()))
             read[kind] += 1
             hits[kind] += getattr(done, "count", 0) == filled
             near[kind] += getattr(done, "copies", 0) > copies
@@ -131,12 +130,12 @@ def read(reads: Reads, board: Board, slot: int, count: int) -> None:
 
 def write(shop: Shop, reads: Reads, board: Board) -> None:
     """Commit, tell, and read one's own write at once."""
-    chance = random.Random("writer")
+    draw = chance("writer")
     stale = Counter[str]()
     try:
         while board.is_due(board.commits.value, board.pause):
-            number, other = chance.sample(rows(), 2)
-            numbers = chance.choice([[number], [number], [number], [number, other], list(rows())])
+            number, other = draw.sample(rows(), 2)
+            numbers = draw.choice([[number], [number], [number], [number, other], list(rows())])
             if len(numbers) == ROWS:
                 shop.raise_all()
             else:
@@ -144,7 +143,7 @@ def write(shop: Shop, reads: Reads, board: Board) -> None:
             for changed in numbers:
                 board.versions[changed] += 1
             board.commits.value += 1
-            right = chance.choice(list(reads.kinds.values()))(number)
+            right = draw.choice(list(reads.kinds.values()))(number)
             stale["the writer's own"] += not right
         board.counted.put({"stale": stale})
     finally:

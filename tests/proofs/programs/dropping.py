@@ -1,12 +1,12 @@
 """Drops keys of a cache server at random, as a full or failing server does."""
 
-import random
 import socket
 from collections import Counter
 from typing import Any
 from urllib.parse import unquote
 
 import redis
+from harness import chance
 from pymemcache import Client
 
 #: How often each kind of key is dropped.
@@ -28,7 +28,7 @@ class Dropper:
         else:
             (self.address,) = settings["CACHE_MEMCACHED_SERVERS"]
             self.memcached = Client(self.address)
-        self.chance = random.Random("dropper")
+        self.chance = chance("dropper")
         self.done: Counter[str] = Counter()
         self.tried = 0
 

@@ -6,6 +6,8 @@ PYTHONPATH, and print what they counted as one line of JSON. They judge nothing.
 
 import json
 import multiprocessing
+import os
+import random
 import sys
 import tempfile
 import time
@@ -22,6 +24,7 @@ from flask import Flask
 from pymemcache import serde
 from pymemcache.client.base import PooledClient
 from servers import memcached_server, redis_server
+from sqlalchemy import Engine, event
 
 #: Patient with a busy machine: a time-out would be a bypass, and the proofs count fills.
 PATIENT = {
@@ -33,8 +36,15 @@ PATIENT = {
     "CACHE_LEASE_SECONDS": 60,
     "CACHE_POOL_SIZE": 64,
 }
+#: Each run draws the same at random, or anew from another seed where one is given.
+SEED = os.environ.get("PROOF_SEED")
 #: Forked, so that processes inherit the counters; nothing is connected before the fork.
 processes = multiprocessing.get_context("fork")
+
+
+def chance(name: object) -> random.Random:
+    """Return what draws at random under a name: the same in each run with the same seed."""
+    return random.Random(str(name) if SEED is None else f"{SEED} {name}")
 
 
 def finish(**counted: Any) -> NoReturn:
@@ -89,6 +99,22 @@ def make_app(subject: str, settings: dict[str, Any], **more: Any) -> tuple[Flask
         app.config["CACHE_OPTIONS"] = {"ignore_delete_many_errors": True}
     app.config["CACHE_KEY_PREFIX"] = "app"
     return app, flask_caching.Cache(app)
+
+
+def prepare_sqlite(engine: Engine) -> None:
+    """Let readers read while a writer writes, and begin a transaction before a savepoint.
+
+    A database of another kind is left alone. A proof's database need not survive the machine.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+
+    def write_ahead(connection: Any, _: Any) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=OFF"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    event.listen(engine, "connect", write_ahead)
+    event.listen(engine, "savepoint", load("caching.sqlite").begin_before_savepoint)
 
 
 def run_at_once(targets: list[Callable[[], None]], seconds: float = 300) -> None:

@@ -1,13 +1,13 @@
 """Disturbs the near caches: kills their tracking connections, and stops the server for a while."""
 
 import os
-import random
 import signal
 import time
 from collections import Counter
 from typing import Any
 
 import redis
+from harness import chance
 
 #: How the name of a near cache's tracking connection ends; the application's prefix is before it.
 SUFFIX = "-near"
@@ -33,7 +33,7 @@ class Killer:
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.client = redis.Redis.from_url(settings["CACHE_REDIS_URL"])
-        self.chance = random.Random("killer")
+        self.chance = chance("killer")
         self.done: Counter[str] = Counter()
         self.tried = 0
 

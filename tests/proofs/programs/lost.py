@@ -5,14 +5,13 @@ A drop is lost when a call after it still returns what was computed before it.
 Usage: lost.py ours|stock BACKEND DROPS
 """
 
-import random
 import sys
 import time
 from functools import partial
 from itertools import count
 from typing import Any
 
-from harness import finish, make_app, processes, run_at_once, server
+from harness import chance, finish, make_app, processes, run_at_once, server
 
 PROCESSES = 4
 MISSES_PER_SECOND = 300
@@ -56,12 +55,13 @@ def drop(subject: str, settings: dict[str, Any], drops: int, ready: Any, lost: A
     """Change what is true, drop the function, and look."""
     app, cache = make_app(subject, settings)
     function = cache.memoize()(work)
+    draw = chance("changes")
     ready.wait()
     began = time.monotonic()
     for number in range(2, 2 * drops + 1, 2):
         change(number - 1, app, cache, function)
         # The second change comes while others fill what the first one dropped.
-        time.sleep(random.random() * 3 * WORK_SECONDS)
+        time.sleep(draw.random() * 3 * WORK_SECONDS)
         change(number, app, cache, function)
         lost.value += any(look(app, function) < number for _ in range(LOOKS))
     seconds.value = time.monotonic() - began

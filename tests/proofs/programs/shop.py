@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from harness import load, make_app
-from sqlalchemy import event, func, select, update
+from harness import load, make_app, prepare_sqlite
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 ROWS = 20
@@ -66,6 +66,8 @@ class Shop:
         self.subject = subject
         url = f"sqlite:///{file}"
         more |= {"SQLALCHEMY_DATABASE_URI": url}
+        # Writers wait for each other, on a busy machine, too.
+        more |= {"SQLALCHEMY_ENGINE_OPTIONS": {"connect_args": {"timeout": 30}}}
         self.app, self.cache = make_app(subject, settings, **more)
         db.init_app(self.app)
         self.version_of = self.cache.memoize()(version_of)
@@ -74,7 +76,7 @@ class Shop:
         self.first_version = self.cache.cached(key_prefix="first version")(first_version)
         self.add_pages(self.app)
         with self.app.app_context():
-            event.listen(db.engine, "connect", write_ahead)
+            prepare_sqlite(db.engine)
             if subject == "ours":
                 load("caching.sqlalchemy").track(self.app, self.cache.entries, db)
                 count_copies(self.cache.entries.near)
@@ -154,9 +156,3 @@ def count_copies(near: Any) -> None:
         return copy
 
     near.find = counted
-
-
-def write_ahead(connection: Any, _: Any) -> None:
-    """Let readers read while a writer writes; a proof's database need not survive the machine."""
-    for pragma in ("journal_mode=WAL", "synchronous=OFF", "busy_timeout=30000"):
-        connection.execute(f"PRAGMA {pragma}")

@@ -10,7 +10,6 @@ pass for authentic, until code was run.
 """
 
 import pickle
-import random
 import resource
 import sys
 import tempfile
@@ -24,11 +23,10 @@ from typing import Any
 
 import redis
 from flask import Flask, render_template
-from harness import PATIENT, finish, server
+from harness import PATIENT, chance, finish, server
 from package import load
 from serving_shop import create_shop
 
-SEED = 7
 #: Prices change after so many values, so that former entries are outdated.
 BETWEEN_COMMITS = 250
 #: More than Memcached takes is refused by it, not by us.
@@ -119,7 +117,7 @@ def all_things() -> list[Thing]:
         fragment("things"),
         plain("small", {"a": 1}),
         plain("text", "wool " * 1000),
-        plain("random", random.Random(SEED).randbytes(5000)),
+        plain("random", chance("a value").randbytes(5000)),
     ]
 
 
@@ -137,7 +135,7 @@ class Proof:
     """The shop, what is read of it, and what was seen."""
 
     def __init__(self, backend: str, settings: dict[str, Any], folder: Path, near: bool) -> None:
-        self.chance = random.Random(SEED)
+        self.chance = chance("changes")
         self.folder, self.backend = folder, backend
         self.canary, self.bomb = folder / "canary", bomb()
         url = f"sqlite:///{folder}/shop.db"

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError, Timeou
 from sqlalchemy.pool import QueuePool
 
 if TYPE_CHECKING:
-    from psycopg import Connection
+    import psycopg
 
 #: Between two looks, at most, whether the database is back; clients are told to ask again then.
 RETRY_SECONDS = 1
@@ -86,7 +86,7 @@ def guard(engine: Engine, timeout_seconds: float) -> None:
             breaker.open()
 
 
-def _bounded(timeout_seconds: float) -> "type[Connection[Any]]":
+def _bounded(timeout_seconds: float) -> "type[psycopg.Connection[Any]]":
     import psycopg  # noqa: PLC0415 - only where it is used
 
     class BoundedConnection(psycopg.Connection[Any]):

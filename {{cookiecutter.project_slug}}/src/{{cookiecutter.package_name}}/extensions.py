@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 from flask_coherent_cache import Cache
 from flask_coherent_cache.sqlalchemy import track
+from flask_coherent_cache.sqlite import begin_before_savepoint
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf.csrf import CSRFProtect
@@ -48,6 +49,9 @@ def init_app(app: Flask) -> None:
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             event.listen(db.engine, "connect", _prepare_sqlite)
+        for engine in db.engines.values():
+            if engine.dialect.name == "sqlite":
+                event.listen(engine, "savepoint", begin_before_savepoint)
         guard(db.engine, app.config["DATABASE_TIMEOUT_SECONDS"])
     migrate.init_app(app, db)
     csrf.init_app(app)

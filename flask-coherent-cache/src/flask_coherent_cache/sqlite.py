@@ -1,0 +1,25 @@
+"""What SQLite's driver in Python lacks for a rollback to hold."""
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+__all__ = ["begin_before_savepoint"]
+
+
+def begin_before_savepoint(connection: Connection, *_: object) -> None:
+    """Begin a transaction where a savepoint would be the first statement of one, on SQLite.
+
+    Python's driver begins a transaction before a change only. Without one, releasing the savepoint
+    commits, and a rollback after it undoes nothing. This is a listener to the event ``savepoint``
+    of an engine.
+
+    The transaction takes the lock for writing at once. If it only read first, its change would fail
+    as soon as another connection has committed in between, however long it may wait.
+    """
+    driver: Any = connection.connection.dbapi_connection
+    # In autocommit mode nothing is to be begun: a savepoint's release commits, as a statement does.
+    # SQLAlchemy sets that mode by the level; from Python 3.12 the driver has an attribute, too.
+    by_itself = driver.isolation_level is None or getattr(driver, "autocommit", None) is True
+    if not driver.in_transaction and not by_itself:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
