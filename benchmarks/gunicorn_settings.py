@@ -231,8 +231,7 @@ def summary(runs: list[dict[str, float]]) -> dict[str, float]:
 
 def main(project: str, rounds: str = "15", seconds: str = "0.4") -> None:
     """Start a Redis and all servers, and compare."""
-    sys.path.insert(0, f"{project}/tests")
-    helpers = import_module("servers")
+    helpers = import_module("flask_coherent_cache.testing")
     (package,) = (path.parent.name for path in Path(project).glob("src/*/__init__.py"))
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)

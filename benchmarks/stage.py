@@ -28,8 +28,7 @@ class Stage:
         """Start the Redis; `stack` stops all that is started, and shows what went wrong."""
         self.log = stack.enter_context((folder / "log").open("w+", encoding="utf-8"))
         stack.push(self.tell)
-        sys.path.insert(0, str(project / "tests"))
-        self.servers = import_module("servers")
+        self.servers = import_module("flask_coherent_cache.testing")
         self.project, self.folder, self.stack = project, folder, stack
         self.redis: int | None = stack.enter_context(self.servers.redis_server(folder))
         if self.redis is None:

@@ -11,12 +11,8 @@ import pytest
 from baking import Project
 from running import run_program
 
-READS = int(os.environ.get("PROOF_READS", "20000"))
 #: A sabotaged near cache is found out long before.
 MOST_SABOTAGED_WRITES = 20_000
-DROPS = 240
-#: A commit in so many reads: often enough that copies are used, and that they are dropped.
-PAUSE = 200
 #: The processes, and the places of the shop that say where they come from.
 PROCESSES, PAGES = 4, 4
 
@@ -67,44 +63,3 @@ def test_a_write_is_seen_at_once_while_tracking_connections_are_killed(
 def test_late_near_caches_are_found_out(project: Project, environment: Path) -> None:
     counted = write_then_read(project, environment, MOST_SABOTAGED_WRITES, "--load", "--sabotage")
     assert counted["stale"] > 0
-
-
-@pytest.mark.parametrize("options", [(), ("--io-threads",)], ids=["plain", "io-threads"])
-def test_no_drop_is_lost_elsewhere(
-    project: Project, environment: Path, options: tuple[str, ...]
-) -> None:
-    counted = run_program(project, environment, "drop_then_look.py", DROPS, *options)
-    assert counted["drops"] == DROPS
-    assert counted["lost_by_way"] == dict.fromkeys(counted["lost_by_way"], 0)
-
-
-def coherence(project: Project, environment: Path, reads: int, *more: str) -> dict[str, Any]:
-    arguments = ("ours", "RedisCache", reads, PAUSE, *more)
-    counted = run_program(project, environment, "coherence.py", *arguments)
-    assert counted["stale_by_kind"] == {}
-    assert counted["reads"] >= reads
-    assert counted["near"] > 0.1, "so few copies used prove little"
-    return counted
-
-
-def test_no_read_is_stale_while_tracking_connections_are_killed(
-    project: Project, environment: Path
-) -> None:
-    counted = coherence(project, environment, READS // 2, "kills=100", "drops=200")
-    assert counted["disturbed"]["tracking connection"] > READS // 200
-
-
-def test_no_read_is_stale_while_the_server_stops(project: Project, environment: Path) -> None:
-    counted = coherence(project, environment, READS // 4, f"stops={READS // 8 + 1}")
-    assert counted["disturbed"] == {"stop": 1}
-
-
-def test_a_half_open_link_is_not_trusted_for_longer_than_it_may_be(
-    project: Project, environment: Path
-) -> None:
-    counted = run_program(project, environment, "half_open.py")
-    assert counted["frozen"] == 1
-    assert counted["stale"]["before"] == counted["stale"]["afterwards"] == 0
-    assert counted["stale"]["while trusted"] > 0, "the link was not frozen"
-    assert counted["reads"]["afterwards"] > 100
-    assert counted["asked_when_quiet"] == 0

@@ -27,9 +27,12 @@ from urllib.parse import unquote_to_bytes
 
 import flask
 import redis
+from flask_coherent_cache import inputs, views
+from flask_coherent_cache.limits import NewKeys
+from flask_coherent_cache.reads import Reads
 from harness import PATIENT, finish, server
 from package import load
-from servers import wait_until
+from flask_coherent_cache.testing import wait_until
 from werkzeug.test import run_wsgi_app
 
 HOST = "shop.example"
@@ -426,12 +429,11 @@ class Judge:
 @contextmanager
 def sabotaged(kind: str) -> Iterator[None]:
     """Switch a safeguard off."""
-    views = load("caching.views")
     if kind == "user":
         kept = views.page_key
         views.page_key = lambda *args, **options: kept(*args, **{**options, "user": ""})
     elif kind == "vary":
-        load("caching.inputs").Inputs.read = lambda *_: None
+        inputs.Inputs.read = lambda *_: None
         load("errors").problem = _telling
     yield
 
@@ -459,9 +461,9 @@ def main(count: str, proxies: str, seed: str, sabotage: str = "") -> None:
         shop = Shop(Path(folder), {**given, **bounds}, int(proxies))
         with shop.app.app_context():
             shop.entries.observe()
-            wait_until(lambda: shop.near.observe(load("caching.reads").Reads()))
+            wait_until(lambda: shop.near.observe(Reads()))
         # One window, so that what may be stored does not depend on how fast this machine is.
-        shop.entries._new_keys = load("caching.limits").NewKeys(seconds=86_400)
+        shop.entries._new_keys = NewKeys(seconds=86_400)
         judge = Judge(shop)
         draw, near_bytes, resident = Random(int(seed)), 0, 0
         for number in range(int(count)):

@@ -8,10 +8,10 @@ import time
 from typing import Any
 
 from flask import Flask
+from flask_coherent_cache.tracking import Tracker
 from package import load
 
-#: What each lookup calls first, and the thread that may still do so.
-MODULE, CLASS, METHOD = "caching.tracking", "Tracker", "drain"
+#: The thread that may still look, which each lookup does first.
 THREAD = "cache-near"
 #: How late it is at most, which it is at half of all times.
 LATE_SECONDS = 0.01
@@ -19,8 +19,7 @@ LATE_SECONDS = 0.01
 
 def create_app() -> Flask:
     """Build the application, without that look."""
-    tracker = getattr(load(MODULE), CLASS)
-    drain = getattr(tracker, METHOD)
+    drain = Tracker.drain
 
     def late(self: Any, *args: Any, **kwargs: Any) -> Any:
         in_time = time.monotonic() % (2 * LATE_SECONDS) < LATE_SECONDS
@@ -28,6 +27,6 @@ def create_app() -> Flask:
             return drain(self, *args, **kwargs)
         return None
 
-    setattr(tracker, METHOD, late)
+    Tracker.drain = late  # type: ignore[method-assign]
     app: Flask = load().create_app()
     return app

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from harness import PATIENT
 from package import SOURCES, load, name
-from servers import free_port, wait_until
+from flask_coherent_cache.testing import free_port, wait_until
 
 TOKEN = "t" * 40
 PRODUCTS = 8

@@ -23,6 +23,8 @@ from typing import Any
 
 import redis
 from flask import Flask, render_template
+from flask_coherent_cache import entries, generations
+from flask_coherent_cache.stores import connect
 from harness import PATIENT, chance, finish, server
 from package import load
 from serving_shop import create_shop
@@ -151,7 +153,7 @@ class Proof:
             **settings,
             "CACHE_NEAR_BYTES": 32 * 2**20 if near else 0,
         }
-        load("caching.generations")._STARTING_SECONDS = 0.1
+        generations._STARTING_SECONDS = 0.1
         create_app = load().create_app
         self.app: Flask = create_app(given)
         self.uncached: Flask = create_app({**given, "CACHE_TYPE": "NullCache"})
@@ -162,7 +164,7 @@ class Proof:
             create_app({**alone, "SECRET_KEY": "o" * 40}),
         ]
         self.entries = entries_of(self.app)
-        self.store = load("caching.stores").connect(self.app.config)
+        self.store = connect(self.app.config)
         self.server = None
         if backend == "RedisCache":
             self.server = redis.Redis.from_url(settings["CACHE_REDIS_URL"])
@@ -385,7 +387,7 @@ def entries_of(app: Flask) -> Any:
 
 def sabotage() -> None:
     """Have every entry pass for authentic."""
-    load("caching.entries").hmac = SimpleNamespace(compare_digest=lambda *_: True)
+    entries.hmac = SimpleNamespace(compare_digest=lambda *_: True)
 
 
 def peak_bytes() -> int:

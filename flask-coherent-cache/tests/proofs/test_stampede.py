@@ -1,17 +1,12 @@
 """Many threads of two processes ask for one key at once, and one of them computes."""
 
-from pathlib import Path
-
 import pytest
-from baking import Project
 from running import BACKENDS, run_program
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_one_fill_and_nobody_waits_within_grace(
-    project: Project, environment: Path, backend: str
-) -> None:
-    scenes = run_program(project, environment, "stampede.py", "ours", backend)
+def test_one_fill_and_nobody_waits_within_grace(backend: str) -> None:
+    scenes = run_program("stampede.py", "ours", backend)
     fills = {scene: counted["fills"] for scene, counted in scenes.items()}
     assert fills == dict.fromkeys(scenes, 1)
     for scene in ("grace page", "grace function"):
@@ -20,7 +15,7 @@ def test_one_fill_and_nobody_waits_within_grace(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_stock_computes_for_everybody(project: Project, environment: Path, backend: str) -> None:
-    scenes = run_program(project, environment, "stampede.py", "stock", backend)
+def test_stock_computes_for_everybody(backend: str) -> None:
+    scenes = run_program("stampede.py", "stock", backend)
     for scene, counted in scenes.items():
         assert counted["fills"] > counted["callers"] / 2, scene

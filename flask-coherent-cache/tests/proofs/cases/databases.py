@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from servers import free_port, wait_until
+
+from flask_coherent_cache.testing import free_port, wait_until
 
 #: The server refuses to run as root; one of these runs it where the tests are root's.
 USERS = ("postgres", "nobody")

@@ -9,8 +9,10 @@ import pytest
 import redis
 from flask import Flask
 from flask_caching.signals import cache_memoize_miss
-from harness import PATIENT, load
-from servers import free_port
+
+import flask_coherent_cache
+from flask_coherent_cache.testing import free_port
+from harness import PATIENT
 from subjects import Subject
 
 #: The pickle of an object whose class is gone, as after a deploy.
@@ -159,7 +161,7 @@ def test_a_server_that_is_away_is_no_error(name: str, call: str) -> None:
     }
     app = Flask("shop")
     app.config.update({**PATIENT, **away})
-    cache = (load("caching") if name == "ours" else flask_caching).Cache(app)
+    cache = (flask_coherent_cache if name == "ours" else flask_caching).Cache(app)
 
     @cache.memoize(60, make_name=lambda name: "number")
     def number() -> int:

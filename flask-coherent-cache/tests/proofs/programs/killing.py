@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import redis
+
 from harness import chance
 
 #: How the name of a near cache's tracking connection ends; the application's prefix is before it.

@@ -4,10 +4,8 @@
 """
 
 import os
-from pathlib import Path
 
 import pytest
-from baking import Project
 from running import BACKENDS, SHARED_BACKENDS, run_program
 
 READS = int(os.environ.get("PROOF_READS", "20000"))
@@ -19,8 +17,8 @@ LOSS_PAUSE = 40
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_no_read_is_stale(project: Project, environment: Path, backend: str) -> None:
-    counted = run_program(project, environment, "coherence.py", "ours", backend, READS, PAUSE)
+def test_no_read_is_stale(backend: str) -> None:
+    counted = run_program("coherence.py", "ours", backend, READS, PAUSE)
     assert counted["stale_by_kind"] == dict.fromkeys(counted["stale_by_kind"], 0)
     assert counted["reads"] >= READS
     assert counted["commits"] >= READS // PAUSE
@@ -28,21 +26,15 @@ def test_no_read_is_stale(project: Project, environment: Path, backend: str) -> 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_stock_serves_stale(project: Project, environment: Path, backend: str) -> None:
-    counted = run_program(
-        project, environment, "coherence.py", "stock", backend, STOCK_READS, STOCK_PAUSE
-    )
+def test_stock_serves_stale(backend: str) -> None:
+    counted = run_program("coherence.py", "stock", backend, STOCK_READS, STOCK_PAUSE)
     assert counted["stale"] > 0
 
 
 @pytest.mark.parametrize("backend", SHARED_BACKENDS)
-def test_no_read_is_stale_while_the_server_loses_keys(
-    project: Project, environment: Path, backend: str
-) -> None:
+def test_no_read_is_stale_while_the_server_loses_keys(backend: str) -> None:
     drops = f"drops={LOSS_PAUSE}"
-    counted = run_program(
-        project, environment, "coherence.py", "ours", backend, READS // 2, PAUSE, drops
-    )
+    counted = run_program("coherence.py", "ours", backend, READS // 2, PAUSE, drops)
     assert counted["stale_by_kind"] == dict.fromkeys(counted["stale_by_kind"], 0)
     kinds = {"tag", "entry", "lease", "clock", "generation", "everything"}
     assert kinds <= set(counted["disturbed"])

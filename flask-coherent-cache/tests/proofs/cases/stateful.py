@@ -24,15 +24,17 @@ from typing import Any, ClassVar
 import pytest
 import redis
 from flask_sqlalchemy import SQLAlchemy
-from harness import SEED, load, make_app, prepare_sqlite
 from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
-from servers import redis_server
 from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
+
+from flask_coherent_cache.sqlalchemy import track
+from flask_coherent_cache.testing import redis_server
+from harness import SEED, make_app, prepare_sqlite
 
 EXAMPLES = int(os.environ.get("PROOF_EXAMPLES", "60"))
 STEPS = int(os.environ.get("PROOF_STEPS", "40"))
@@ -75,7 +77,7 @@ class Shop:
         with self.app.app_context():
             prepare_sqlite(db.engine)
             db.create_all()
-            load("caching.sqlalchemy").track(self.app, self.cache.entries, db)
+            track(self.app, self.cache.entries, db)
             self.entries = self.cache.entries
 
     def _cached(self, name: str, function: Any, **options: Any) -> Any:
@@ -164,7 +166,7 @@ class Machine(RuleBasedStateMachine):
             sleep=time.sleep,
         )
         for module in ("fills", "entries", "generations", "statistics"):
-            patch.setattr(load(f"caching.{module}"), "time", shifted)
+            patch.setattr(f"flask_coherent_cache.{module}.time", shifted)
         self.shop.reset()
         self.clients = [Client(self.shop) for _ in range(2)]
         for client in self.clients:

@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import another_process
 import pytest
-from databases import Proxy, RestartableRedis
-from servers import wait_until
-from shops import Item, Shop, db, open_shop
 from sqlalchemy import make_url, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
+
+import another_process
+from databases import Proxy, RestartableRedis
+from flask_coherent_cache.testing import wait_until
+from shops import Item, Shop, db, open_shop
 
 #: For how long a commit may leave its tags in doubt, here.
 DOUBT_SECONDS = 2

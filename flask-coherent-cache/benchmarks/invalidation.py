@@ -1,10 +1,9 @@
 """Compares an invalidation that reaches one entry with one that reaches 100,000, on Redis.
 
-Usage: python benchmarks/invalidation.py PROJECT [ENTRIES [RUNS]]
+Usage: python benchmarks/invalidation.py [ENTRIES [RUNS]]
 
-PROJECT is a generated project, and Python one that has its requirements/dev.txt. Runs alternate.
-Before each the tag is put back to what it was, so that all entries are valid again; a sample of
-them is looked at before and after. The last line says it all in JSON.
+Runs alternate. Before each the tag is put back to what it was, so that all entries are valid again;
+a sample of them is looked at before and after. The last line says it all in JSON.
 """
 
 import json
@@ -14,12 +13,14 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import redis
 from flask import Flask, current_app
+
+from flask_coherent_cache import Cache
+from flask_coherent_cache.testing import redis_server
 
 PREFIX = "benchmark"
 LIFE_SECONDS = 3600
@@ -117,13 +118,11 @@ def compare(cache: Any, client: Any, count: int, runs: int) -> dict[str, Any]:
     }
 
 
-def main(project: str, entries: str = "100000", runs: str = "301") -> None:
-    """Start a Redis, make an application of the project's caching package, and compare."""
-    sys.path[:0] = [f"{project}/src", f"{project}/tests"]
-    (package,) = (path.parents[1].name for path in Path(project).glob("src/*/caching/extension.py"))
+def main(entries: str = "100000", runs: str = "301") -> None:
+    """Start a Redis, make an application, and compare."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        import_module("servers").redis_server(Path(folder)) as port,
+        redis_server(Path(folder)) as port,
     ):
         if port is None:
             print(json.dumps({"skipped": "there is no Redis and no Valkey on this machine"}))
@@ -138,7 +137,7 @@ def main(project: str, entries: str = "100000", runs: str = "301") -> None:
             CACHE_NEAR_BYTES=0,
             CACHE_SOCKET_TIMEOUT_SECONDS=10,
         )
-        cache = import_module(f"{package}.caching").Cache(app)
+        cache = Cache(app)
         client = redis.Redis(port=port)
         with app.app_context():
             found = compare(cache, client, int(entries), int(runs))

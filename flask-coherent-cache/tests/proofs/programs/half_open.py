@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from counting import Server
+from flask_coherent_cache.testing import free_port
 from harness import finish, processes, run_at_once, server
 from relay import Relay
-from servers import free_port
 from shop import Shop
 
 #: How long a near cache trusts a link from which nothing comes.

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from databases import postgresql
 from flask import Flask
+
+from databases import postgresql
+from flask_coherent_cache.testing import memcached_server, redis_server
 from harness import make_app
-from servers import memcached_server, redis_server
 
 NAMES = {"RedisCache": "Redis or Valkey", "MemcachedCache": "Memcached"}
 

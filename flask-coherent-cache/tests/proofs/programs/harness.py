@@ -1,7 +1,6 @@
 """What the programs of the proofs share: servers, applications, and processes that run at once.
 
-The programs run in the environment of a generated project, with its `src` and its `tests` on
-PYTHONPATH, and print what they counted as one line of JSON. They judge nothing.
+The programs print what they counted as one line of JSON. They judge nothing.
 """
 
 import json
@@ -13,18 +12,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from multiprocessing.connection import wait
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NoReturn
 
 import flask_caching
 from flask import Flask
 from pymemcache import serde
 from pymemcache.client.base import PooledClient
-from servers import memcached_server, redis_server
 from sqlalchemy import Engine, event
+
+from flask_coherent_cache import Cache
+from flask_coherent_cache.sqlite import begin_before_savepoint
+from flask_coherent_cache.testing import memcached_server, redis_server
 
 #: Patient with a busy machine: a time-out would be a bypass, and the proofs count fills.
 PATIENT = {
@@ -73,22 +73,12 @@ def server(backend: str, *options: str) -> Iterator[dict[str, Any]]:
             yield {"CACHE_TYPE": backend, "CACHE_MEMCACHED_SERVERS": [f"127.0.0.1:{port}"]}
 
 
-def load(module: str) -> ModuleType:
-    """Import a module of the generated project's one package."""
-    (package,) = {
-        path.parents[1].name
-        for folder in sys.path
-        for path in Path(folder).glob("*/caching/extension.py")
-    }
-    return import_module(f"{package}.{module}")
-
-
 def make_app(subject: str, settings: dict[str, Any], **more: Any) -> tuple[Flask, Any]:
-    """Make an application with a cache: of the project ("ours"), or Flask-Caching's ("stock")."""
+    """Make an application with a cache: of this library ("ours"), or Flask-Caching's ("stock")."""
     app = Flask("proof", static_folder=None, template_folder=None)
     app.config.update({**PATIENT, **settings, **more})
     if subject == "ours":
-        return app, load("caching").Cache(app)
+        return app, Cache(app)
     if settings["CACHE_TYPE"] == "MemcachedCache":
         # It takes a client in the place of addresses; pymemcache's is the one that is here.
         (address,) = settings["CACHE_MEMCACHED_SERVERS"]
@@ -114,7 +104,7 @@ def prepare_sqlite(engine: Engine) -> None:
             connection.execute(f"PRAGMA {pragma}")
 
     event.listen(engine, "connect", write_ahead)
-    event.listen(engine, "savepoint", load("caching.sqlite").begin_before_savepoint)
+    event.listen(engine, "savepoint", begin_before_savepoint)
 
 
 def run_at_once(targets: list[Callable[[], None]], seconds: float = 300) -> None:

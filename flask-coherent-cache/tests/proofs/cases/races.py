@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from flask import g
-from servers import wait_until
+
+from flask_coherent_cache.testing import wait_until
 from subjects import Subject
 
 LOSSES = [

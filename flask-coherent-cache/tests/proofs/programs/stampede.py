@@ -11,8 +11,9 @@ from functools import partial
 from typing import Any
 
 from flask import Flask
+
+from flask_coherent_cache.testing import wait_until
 from harness import finish, make_app, processes, run_at_once, server
-from servers import wait_until
 
 THREADS = 50
 #: Long enough for a busy machine to look at what a refill made before that is old, too.

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from counting import Server
+from flask_coherent_cache.testing import free_port, wait_until
 from harness import finish, server
 from killing import tracking
 from relay import Relay
-from servers import free_port, wait_until
 from shop import Shop
 
 Ask = Callable[[Shop], object]

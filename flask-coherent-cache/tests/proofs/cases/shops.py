@@ -6,8 +6,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from flask_sqlalchemy import SQLAlchemy
-from harness import load, make_app, prepare_sqlite
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from flask_coherent_cache.sqlalchemy import track
+from harness import make_app, prepare_sqlite
 
 
 class Model(DeclarativeBase):
@@ -36,7 +38,7 @@ class Shop:
         with self.app.app_context():
             prepare_sqlite(db.engine)
             if name == "ours":
-                load("caching.sqlalchemy").track(self.app, self.cache.entries, db)
+                track(self.app, self.cache.entries, db)
 
     def __repr__(self) -> str:
         # Stock's memoize keys hold it: the same in every process.

@@ -18,11 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from werkzeug.test import EnvironBuilder, run_wsgi_app
+
 from dropping import Dropper
 from harness import chance, finish, processes, run_at_once, server
 from killing import Killer, Stopper
 from shop import ROWS, Shop, done
-from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 READERS, THREADS = 4, 2
 DISTURBERS = {"drops": Dropper, "kills": Killer, "stops": Stopper}

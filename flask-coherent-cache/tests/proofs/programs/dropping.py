@@ -6,8 +6,9 @@ from typing import Any
 from urllib.parse import unquote
 
 import redis
-from harness import chance
 from pymemcache import Client
+
+from harness import chance
 
 #: How often each kind of key is dropped.
 WEIGHTS = {"tag": 60, "entry": 20, "lease": 5, "clock": 6, "generation": 6, "everything": 3}

@@ -8,8 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from baking import Project
-from running import PROGRAMS
+from running import PROGRAMS, run
 
 CASES = Path(__file__).parent / "cases"
 MODULES = [path.stem for path in sorted(CASES.glob("*.py")) if "def test_" in path.read_text()]
@@ -18,11 +17,9 @@ LACKING = re.compile(r"^SKIPPED .*: (there is no .* on this machine)$", re.MULTI
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_cases(project: Project, environment: Path, module: str) -> None:
-    paths = [project.path / "src", project.path / "tests", PROGRAMS, CASES]
-    command: list[str | Path] = [environment / "python", "-m", "pytest"]
-    command += ["-c", CASES / "pytest.ini", CASES / f"{module}.py"]
-    result = project.run(*command, timeout=1200, PYTHONPATH=":".join(map(str, paths)))
-    print(result.stdout)
-    if lacking := set(LACKING.findall(result.stdout)):
+def test_cases(module: str) -> None:
+    command = ("-m", "pytest", "-c", CASES / "pytest.ini", CASES / f"{module}.py")
+    output = run(*command, path=(PROGRAMS, CASES))
+    print(output)
+    if lacking := set(LACKING.findall(output)):
         pytest.skip(f"the other cases pass, but {', and '.join(sorted(lacking))}")

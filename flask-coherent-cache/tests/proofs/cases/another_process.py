@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import Any
 
-from harness import load
+from flask_coherent_cache.stores import redis, tagstate
 from shops import Item, Shop, db
 
 
@@ -40,8 +40,8 @@ def die(*_: Any, **__: Any) -> None:
 
 def doubt(seconds: int) -> None:
     """Shorten the time for which a commit may leave its tags in doubt."""
-    load("caching.stores.tagstate").DOUBT_SECONDS = seconds
-    load("caching.stores.redis").DOUBT_SECONDS = seconds
+    tagstate.DOUBT_SECONDS = seconds
+    redis.DOUBT_SECONDS = seconds
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from harness import load, make_app, prepare_sqlite
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from flask_coherent_cache.sqlalchemy import track
+from harness import make_app, prepare_sqlite
 
 ROWS = 20
 T = TypeVar("T")
@@ -78,7 +80,7 @@ class Shop:
         with self.app.app_context():
             prepare_sqlite(db.engine)
             if subject == "ours":
-                load("caching.sqlalchemy").track(self.app, self.cache.entries, db)
+                track(self.app, self.cache.entries, db)
                 count_copies(self.cache.entries.near)
 
     def add_pages(self, app: Flask) -> None:

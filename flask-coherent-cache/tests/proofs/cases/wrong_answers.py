@@ -11,6 +11,7 @@ import flask_caching
 import pytest
 from cachelib.serializers import JSONSerializer
 from flask import Blueprint, Response, abort, make_response, request, session
+
 from subjects import Subject
 
 ANN = {"Authorization": "Bearer ann"}

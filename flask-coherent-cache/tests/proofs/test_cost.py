@@ -1,11 +1,9 @@
 """What lookups, commits and invalidations cost, in round trips to the server."""
 
 import os
-from pathlib import Path
 
 import pytest
-from baking import ROOT, Project
-from running import run_program
+from running import BENCHMARKS, run_program
 
 ENTRIES = int(os.environ.get("PROOF_ENTRIES", "100000"))
 RUNS = 11
@@ -16,13 +14,13 @@ KINDS = ("page", "memoized", "cached_function")
 
 
 @pytest.fixture(scope="module")
-def trips_without_copies(project: Project, environment: Path) -> Trips:
-    return run_program(project, environment, "round_trips.py", 0)
+def trips_without_copies() -> Trips:
+    return run_program("round_trips.py", 0)
 
 
 @pytest.fixture(scope="module")
-def trips(project: Project, environment: Path) -> Trips:
-    return run_program(project, environment, "round_trips.py", NEAR_BYTES)
+def trips() -> Trips:
+    return run_program("round_trips.py", NEAR_BYTES)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -47,11 +45,8 @@ def test_round_trips_of_commits(trips: Trips, trips_without_copies: Trips) -> No
     assert max(trips["commit"].values()) <= 4
 
 
-def test_invalidation_costs_the_same_however_many_entries_it_reaches(
-    project: Project, environment: Path
-) -> None:
-    program = ROOT / "benchmarks" / "invalidation.py"
-    counted = run_program(project, environment, program, project.path, ENTRIES, RUNS)
+def test_invalidation_costs_the_same_however_many_entries_it_reaches() -> None:
+    counted = run_program(BENCHMARKS / "invalidation.py", ENTRIES, RUNS)
     assert counted["entries"] == ENTRIES
     assert counted["many_work"] == counted["one_work"]
     assert counted["many_work"]["round trips"] <= 4
