@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+import subprocess
+import sys
 import pytest
 from flask import Flask
 
-from package import load, name
+from package import SOURCES, load, name
 
 
 def test_settings_come_from_a_mapping(make_app):
@@ -82,3 +84,25 @@ def test_postgresql_is_not_asked_at_the_start(make_app, db):
         assert db.engine.dialect.driver == "psycopg"
         assert db.engine.pool.size() == app.config["GUNICORN_THREADS"]
     assert app.test_client().get("/readyz").status_code == 503
+
+
+HIDE = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, *_):
+        if name == "flask_coherent_cache":
+            raise ModuleNotFoundError(name=name)
+
+sys.meta_path.insert(0, Hidden())
+"""
+
+
+def test_without_the_library_it_says_where_that_is():
+    program = f"{HIDE}sys.path.insert(0, {str(SOURCES)!r})\nimport {name()}"
+    result = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.returncode != 0
+    assert "It comes with this project, in vendor/" in result.stderr
+    assert "stranger" in result.stderr

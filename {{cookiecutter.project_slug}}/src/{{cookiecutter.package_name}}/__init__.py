@@ -4,7 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask
-from flask_coherent_cache.tools import commands, doctor, inspector, metrics, toolbar
+
+try:
+    from flask_coherent_cache.tools import commands, doctor, inspector, metrics, toolbar
+except ModuleNotFoundError as error:
+    if error.name != "flask_coherent_cache":
+        raise
+    raise ModuleNotFoundError(
+        "flask_coherent_cache is not installed. It comes with this project, in vendor/: run"
+        " `make install`, or `pip install --require-hashes -r requirements/runtime.txt` in the"
+        " project's folder. Do not install it by its name, which on an index may be a stranger's."
+    ) from None
 
 from . import assets, blueprints, errors, extensions, logs, security
 from .config import instance_path, load, named
