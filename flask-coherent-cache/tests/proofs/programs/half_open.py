@@ -4,28 +4,39 @@ The reader's links to the server go through a relay, which from some moment on h
 over on the tracking connection. No read may be stale that began later than the link was trusted;
 until then they are, for nothing tells the reader, and that they are shows that the link is frozen.
 
-Usage: half_open.py
+Nothing is to happen within a time of its own, however busy the machine is: the link is frozen once
+the near cache answers, and that is done again while no stale read came of it.
+
+Usage: half_open.py [--trusting]
+--trusting has the reader trust its link for ever: then reads are stale.
 """
 
+import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from counting import Server
-from flask_coherent_cache.testing import free_port
+from flask_coherent_cache import tracking
+from flask_coherent_cache.testing import free_port, wait_until
 from harness import finish, processes, run_at_once, server
 from relay import Relay
-from shop import Shop
+from shop import Shop, done
 
 #: How long a near cache trusts a link from which nothing comes.
 TRUST_SECONDS = 2.5
-#: The link is frozen after so many reads; one that has not come after the most never will.
-READS_BEFORE, MOST_READS_BEFORE = 200, 20_000
-SECONDS_AFTER = 5.0
+FOR_EVER = 3600.0
+#: So many reads are made, at least, before the link is frozen, and after it was trusted.
+LEAST_READS = 200
+#: How often the link is frozen, at most, until a read is stale while it is trusted.
+MOST_ROUNDS = 20
 WRITE_SECONDS = 0.02
-QUIET_ROUNDS = 100
+#: How long the slowest machine is waited for.
+PATIENCE = 60
 
 
 class Board:
@@ -33,80 +44,116 @@ class Board:
 
     def __init__(self) -> None:
         self.version = processes.RawValue("Q", 0)
-        self.reads = processes.RawValue("Q", 0)
-        #: The moment from which the link is frozen; 0 before it.
+        #: Whether the link is to be frozen, and the moment from which it is; 0 before it.
+        self.freezing = processes.RawValue("i", 0)
         self.frozen = processes.RawValue("d", 0.0)
-        self.writing = processes.RawValue("i", 1)
-        self.relaying = processes.RawValue("i", 1)
+        #: Whether the writer is to wait, and whether it does.
+        self.pausing = processes.RawValue("i", 0)
+        self.paused = processes.RawValue("i", 0)
+        self.running = processes.RawValue("i", 1)
         self.counted = processes.SimpleQueue()
+
+    def period(self) -> str:
+        """Say what a read falls into that begins now."""
+        if not self.frozen.value:
+            return "before"
+        age = time.monotonic() - self.frozen.value
+        return "while trusted" if age <= TRUST_SECONDS else "afterwards"
 
 
 def relay(board: Board, port: int, target: int) -> None:
-    """Serve, freeze once the reader has read often enough, and go on."""
-    link, frozen = Relay(port, target), 0
-    while board.relaying.value:
+    """Serve, and freeze the tracking link when told to."""
+    link = Relay(port, target)
+    while board.running.value:
         link.serve()
-        least = READS_BEFORE if link.tracking else MOST_READS_BEFORE
-        if board.reads.value >= least and not board.frozen.value:
-            frozen = link.freeze()
+        if board.freezing.value and link.freeze():
             board.frozen.value = time.monotonic()
-    board.counted.put({"frozen": frozen})
+            board.freezing.value = 0
 
 
 def write(board: Board, start: Any, settings: dict[str, Any]) -> None:
     """Commit again and again, and tell."""
     shop = start(settings)
-    while board.writing.value:
-        shop.raise_rows([1])
-        board.version.value += 1
+    while board.running.value:
+        board.paused.value = board.pausing.value
+        if not board.paused.value:
+            shop.raise_rows([1])
+            board.version.value += 1
         time.sleep(WRITE_SECONDS)
 
 
-def read(board: Board, start: Any, settings: dict[str, Any], asked: Server) -> None:
-    """Read all the time, and tell reads apart by when they began."""
-    shop = start(settings)
-    found = dict.fromkeys(("before", "while trusted", "afterwards"), 0)
-    stale = dict(found)
+class Reader:
+    """Reads, and counts reads, copies that answered, and what was stale, by when a read began."""
+
+    def __init__(self, board: Board, shop: Shop) -> None:
+        self.board, self.shop = board, shop
+        self.reads, self.copies, self.stale = Counter[str](), Counter[str](), Counter[str]()
+
+    def read(self) -> None:
+        when, copies = self.board.period(), getattr(done, "copies", 0)
+        least = self.board.version.value
+        with self.shop.app.app_context():
+            version = self.shop.version_of(1)
+        self.reads[when] += 1
+        self.copies[when] += getattr(done, "copies", 0) > copies
+        self.stale[when] += version < least
+
+    def read_until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            if time.monotonic() > deadline:
+                sys.exit(f"it did not come to it: {self.reads} reads, {self.copies} of copies")
+            self.read()
+
+    def read_more(self, when: str) -> None:
+        """Read often, and until a copy has answered, too."""
+        reads, copies = self.reads[when] + LEAST_READS, self.copies[when]
+        self.read_until(lambda: self.reads[when] >= reads and self.copies[when] > copies)
+
+    def freeze(self) -> None:
+        """Read while somebody writes, freeze the link when copies answer, and read on."""
+        board = self.board
+        board.frozen.value = 0.0
+        self.read_more("before")
+        board.pausing.value = 1
+        self.read_until(lambda: board.paused.value)
+        copies = self.copies["before"]
+        self.read_until(lambda: self.copies["before"] > copies)
+        board.freezing.value = 1
+        self.read_until(lambda: board.frozen.value)
+        board.pausing.value = 0
+        self.read_until(lambda: board.period() == "afterwards")
+        # What was frozen is not trusted; a copy answers again once there is another link.
+        self.read_more("afterwards")
+
+
+def read(board: Board, start: Any, settings: dict[str, Any], asked: Server, trusting: bool) -> None:
+    """Freeze the link until it is seen that it was, and then see the near cache back in use."""
+    if trusting:
+        tracking.TRUST_SECONDS = FOR_EVER
+    reader = Reader(board, start(settings))
     try:
-        while not board.frozen.value or age(board) < SECONDS_AFTER:
-            when = period(board)
-            least = board.version.value
-            with shop.app.app_context():
-                version = shop.version_of(1)
-            found[when] += 1
-            stale[when] += version < least
-            board.reads.value += 1
-        board.writing.value = 0
-        board.counted.put({"reads": found, "stale": stale})
-        board.counted.put({"asked_when_quiet": asked_when_quiet(shop, asked)})
+        for _ in range(MOST_ROUNDS):
+            reader.freeze()
+            if reader.stale["while trusted"] or reader.stale["afterwards"]:
+                break
+        board.pausing.value = 1
+        reader.read_until(lambda: board.paused.value)
+        wait_until(lambda: asks_nothing(reader, asked), PATIENCE)
     finally:
-        board.writing.value = board.relaying.value = 0
+        board.running.value = 0
+    board.counted.put({"reads": reader.reads, "copies": reader.copies, "stale": reader.stale})
 
 
-def age(board: Board) -> float:
-    return time.monotonic() - board.frozen.value
+def asks_nothing(reader: Reader, asked: Server) -> bool:
+    """Say whether hits ask the server nothing, as they do once nobody writes."""
+    before = asked.asked()
+    for _ in range(20):
+        reader.read()
+    return bool(asked.asked() == before)
 
 
-def period(board: Board) -> str:
-    if not board.frozen.value:
-        return "before"
-    return "while trusted" if age(board) <= TRUST_SECONDS else "afterwards"
-
-
-def asked_when_quiet(shop: Shop, asked: Server) -> int:
-    """Count what hits ask the server once nobody writes: nothing, if the near cache is back."""
-    for _ in range(QUIET_ROUNDS):
-        before = asked.asked()
-        for _ in range(20):
-            with shop.app.app_context():
-                shop.version_of(1)
-        if (count := asked.asked() - before) == 0:
-            break
-        time.sleep(0.01)
-    return count
-
-
-def main() -> None:
+def main(*options: str) -> None:
     board, port = Board(), free_port()
     with server("RedisCache") as settings, tempfile.TemporaryDirectory() as folder:
         asked = Server(settings["CACHE_REDIS_URL"])
@@ -118,13 +165,10 @@ def main() -> None:
         run_at_once([lambda: start(settings).create()])
         targets = [partial(relay, board, port, asked.port)]
         targets += [partial(write, board, start, settings)]
-        targets += [partial(read, board, start, relayed, asked)]
-        run_at_once(targets)
-    found: dict[str, Any] = {}
-    for _ in range(3):
-        found |= board.counted.get()
-    finish(**found)
+        targets += [partial(read, board, start, relayed, asked, "--trusting" in options)]
+        run_at_once(targets, 1200)
+    finish(**board.counted.get())
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -75,9 +75,10 @@ class Relay:
 
     def freeze(self) -> int:
         """Hand nothing over any more on the tracking links that there are; say how many."""
-        for end in self.tracking:
+        frozen, self.tracking = self.tracking, set()
+        for end in frozen:
             self.selector.unregister(end)
-        return len(self.tracking) // 2
+        return len(frozen) // 2
 
     def serve(self, seconds: float = 0.01) -> None:
         for key, _ in self.selector.select(seconds):
