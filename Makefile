@@ -11,6 +11,11 @@ UV := $(shell command -v uv 2>/dev/null)
 DEMO := build/demo/my-flask-app
 BENCH := build/bench
 TEMPLATE := {{cookiecutter.project_slug}}
+LIBRARY := flask-coherent-cache
+# Pytest's exit code where ARGS chooses no test.
+OR_NONE = $(if $(ARGS),|| [ $$? = 5 ])
+MINUTES ?= 10
+export PYTHON ARGS MINUTES
 
 # In a folder, by an interpreter. Without uv, pip. Either takes exactly the files whose hashes are in the lock.
 ifdef UV
@@ -24,7 +29,7 @@ endif
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo bake test bench lint format lock clean
+.PHONY: help demo bake test test-all explore bench lint format lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; \
@@ -40,18 +45,29 @@ bake: $(VENV)/.bake ## Generate a project in build/demo
 	$(BIN)/cookiecutter . --no-input --overwrite-if-exists --config-file tests/cookiecutter.yaml \
 		--output-dir build/demo > build/bake.log 2>&1 || { cat build/bake.log; exit 1; }
 
-test: $(VENV)/.dev ## Run every test that this machine can run, and name the others
-	$(BIN)/python -m pytest
+# Where ARGS chooses, it may choose no test of one of the two.
+test: $(VENV)/.dev ## Run the library's tests and the template's, the long ones left out (ARGS= goes to pytest)
+	$(MAKE) -C $(LIBRARY) test
+	$(BIN)/python -m pytest -m 'not long' $(ARGS) $(OR_NONE)
+
+test-all: test ## Run the long tests, too: proofs at length, Docker, projects of many answers
+	$(MAKE) -C $(LIBRARY) proofs
+	$(BIN)/python -m pytest -m long $(ARGS) $(OR_NONE)
+
+explore: $(VENV)/.dev ## Draw anew what the tests draw at random, for so many minutes (MINUTES=10)
+	$(MAKE) -C $(LIBRARY) explore
 
 bench: bake $(BENCH)/.installed ## Measure beside stock Flask-Caching and others, some minutes (ARGS=--quick: seconds)
 	$(BENCH)/bin/python benchmarks/bench.py $(DEMO) $(ARGS)
 
-lint: $(VENV)/.dev ## Check the template's own sources
+lint: $(VENV)/.dev ## Check the sources of the template and of the library
 	$(BIN)/pre-commit run --all-files
+	$(MAKE) -C $(LIBRARY) lint
 
-format: $(VENV)/.dev ## Format the template's own sources
+format: $(VENV)/.dev ## Format the sources of the template and of the library
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+	$(MAKE) -C $(LIBRARY) format
 
 # Extras stay: a pip before 23.3 takes a pin without its extra for no pin of `name[extra]`.
 compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -64,7 +80,7 @@ lock: $(VENV)/.dev ## Renew requirements/*.txt from pyproject.toml (UPGRADE=--up
 		--output-file requirements/bench.txt
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) build
+	rm -rf $(VENV) build $(LIBRARY)/$(VENV) $(LIBRARY)/build
 
 $(VENV)/bin/python:
 	@test -n '$(PYTHON)' || { \

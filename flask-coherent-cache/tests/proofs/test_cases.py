@@ -1,7 +1,7 @@
 """The cases: each is shown right here and, where stock Flask-Caching has the feature, wrong there.
 
-`PROOF_EXAMPLES=1000 make test` drives the stateful cases through more orders of events, and
-`PROOF_SEED=2 make test` through others.
+`PROOF_EXAMPLES=1000 make proofs` drives the stateful cases through more orders of events, and
+`PROOF_SEED=2 make proofs` through others.
 """
 
 import re

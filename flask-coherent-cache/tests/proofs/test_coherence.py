@@ -1,6 +1,6 @@
 """No read is older than the last commit that was acknowledged before it began.
 
-`PROOF_READS=200000 make test` reads as often as that on each backend.
+`PROOF_READS=200000 make proofs` reads as often as that on each backend.
 """
 
 import os
@@ -8,7 +8,7 @@ import os
 import pytest
 from running import BACKENDS, SHARED_BACKENDS, run_program
 
-READS = int(os.environ.get("PROOF_READS", "20000"))
+READS = int(os.environ.get("PROOF_READS", "5000"))
 #: A commit in so many reads: most reads of a row are hits, and every fill meets commits.
 PAUSE = 50
 STOCK_READS, STOCK_PAUSE = 5000, 20

@@ -5,7 +5,7 @@ import os
 import pytest
 from running import BENCHMARKS, run_program
 
-ENTRIES = int(os.environ.get("PROOF_ENTRIES", "100000"))
+ENTRIES = int(os.environ.get("PROOF_ENTRIES", "20000"))
 RUNS = 11
 NEAR_BYTES = 1024 * 1024
 

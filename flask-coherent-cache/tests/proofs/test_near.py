@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from running import run_program
 
-READS = int(os.environ.get("PROOF_READS", "20000"))
+READS = int(os.environ.get("PROOF_READS", "5000"))
 DROPS = 240
 #: A commit in so many reads: often enough that copies are used, and that they are dropped.
 PAUSE = 200
