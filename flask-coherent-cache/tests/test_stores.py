@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from flask_coherent_cache import Cache
 from flask_coherent_cache.stores import memory, tagstate
 
 CLOCK = "t:clock"
@@ -174,3 +175,24 @@ Change = Callable[[bytes | None], bytes]
 )
 def test_an_invalidated_tag(value: bytes | None, changed: bytes) -> None:
     assert tagstate.invalidated(value, 1700000000000007, "mine", now=1700000050) == changed
+
+
+@pytest.mark.parametrize("key", [None, ""])
+def test_what_leaves_no_process_needs_no_secret_key(key: str | None) -> None:
+    app = Flask("keyless")
+    app.config["SECRET_KEY"] = key
+    cache = Cache(app)
+    with app.app_context():
+        cache.set("name", "value")
+        assert cache.get("name") == "value"
+
+
+@pytest.mark.parametrize("kind", ["RedisCache", "MemcachedCache"])
+@pytest.mark.parametrize("key", [None, ""])
+def test_a_shared_store_without_a_secret_key_is_refused_in_words(
+    kind: str, key: str | None
+) -> None:
+    app = Flask("keyless")
+    app.config.update(SECRET_KEY=key, CACHE_TYPE=kind)
+    with pytest.raises(ValueError, match=rf"SECRET_KEY is not set, and CACHE_TYPE is {kind}.*Set"):
+        Cache(app)

@@ -13,11 +13,11 @@ from .tagstate import is_overdue, is_reading
 
 __all__ = ["Facts", "Store", "StoreError", "connect", "is_overdue", "is_reading"]
 
-#: A store's client library is imported only where the store is used.
+#: Module, class and extra. A store's client library is imported only where the store is used.
 _STORES = {
-    "SimpleCache": (".memory", "MemoryStore"),
-    "RedisCache": (".redis", "RedisStore"),
-    "MemcachedCache": (".memcached", "MemcachedStore"),
+    "SimpleCache": (".memory", "MemoryStore", ""),
+    "RedisCache": (".redis", "RedisStore", "redis"),
+    "MemcachedCache": (".memcached", "MemcachedStore", "memcached"),
 }
 
 
@@ -31,6 +31,12 @@ def connect(config: Mapping[str, Any]) -> Store | None:
         return None
     if kind not in _STORES:
         raise ValueError(f"CACHE_TYPE is {kind!r}: use {', '.join(_STORES)} or NullCache.")
-    module, name = _STORES[kind]
-    store: Store = getattr(import_module(module, __name__), name)(config)
+    module, name, extra = _STORES[kind]
+    try:
+        store: Store = getattr(import_module(module, __name__), name)(config)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"CACHE_TYPE is {kind}, and {error.name} is not installed: install"
+            f" flask-coherent-cache with its extra [{extra}]."
+        ) from error
     return store

@@ -19,8 +19,10 @@ from flask import (
     redirect,
     render_template,
     request,
+    session,
     url_for,
 )
+from flask.sessions import NullSession
 from flask.typing import ResponseReturnValue
 
 from ..keys import encodable
@@ -240,7 +242,9 @@ def act(name: str) -> ResponseReturnValue:
     waits = entries.store.breaker.is_open
     told = f"{ACTIONS[name].done} {encodable(value)}".rstrip()
     later = " The store is away; it is told before any process trusts it again."
-    flash(told + (later if waits else ""), "warn" if waits else "good")
+    # Without a SECRET_KEY there is no session that could carry it.
+    if not isinstance(session._get_current_object(), NullSession):  # type: ignore[attr-defined]
+        flash(told + (later if waits else ""), "warn" if waits else "good")
     return redirect(url_for(".index"), HTTPStatus.SEE_OTHER)
 
 

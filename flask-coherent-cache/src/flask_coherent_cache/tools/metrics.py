@@ -7,6 +7,7 @@ so a hit pays for no file. A process that is killed takes the counts of its last
 import threading
 from collections import Counter
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from flask import Flask
@@ -34,7 +35,16 @@ def init_app(app: Flask, cache: "Cache") -> None:
 
     To be called before the middleware that serves cached pages: what that answers, the cache
     counts itself.
+
+    :raises ModuleNotFoundError: without the extra ``prometheus``.
     """
+    # It is imported where it is used first: that takes a while, and needs its folder.
+    if find_spec("prometheus_client") is None:
+        raise ModuleNotFoundError(
+            "The metrics need prometheus_client: install flask-coherent-cache with its extra"
+            " [prometheus].",
+            name="prometheus_client",
+        )
     with app.app_context():
         entries = cache.entries
     requests, ticker = counted(app, cache)

