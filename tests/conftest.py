@@ -1,12 +1,16 @@
 """What several modules of tests share: projects, and one environment that runs them all."""
 
 import hashlib
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from baking import ROOT, TEMPLATE, Project, bake, name_of, product
+from baking import ROOT, TEMPLATE, Project, bake, name_of, product, wheel
+
+# The line of the library's wheel in a lock, and its hash.
+VENDORED = re.compile(r"^vendor/.*\n(    --hash=.*\n)+", re.MULTILINE)
 
 
 @pytest.fixture(scope="session")
@@ -36,18 +40,29 @@ def bench_environment() -> Path:
 
 
 def environment_of(*locks: Path) -> Path:
-    """Make an environment, which stays in build/ while locks and interpreter are the same."""
-    made_of = b"".join(lock.read_bytes() for lock in locks) + sys.version.encode()
-    folder = ROOT / "build" / f"environment-{hashlib.sha256(made_of).hexdigest()[:12]}"
+    """Make an environment, which stays in build/ while locks and interpreter are the same.
+
+    The library's wheel is left out of the locks and installed after them, whenever it has changed.
+    """
+    texts = [VENDORED.sub("", lock.read_text(encoding="utf-8")) for lock in locks]
+    made_of = "".join(texts) + sys.version
+    folder = ROOT / "build" / f"environment-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
+    uv = Path(sys.executable).with_name("uv")
+    install: list[str | Path] = [uv, "pip", "install", "--quiet"]
+    install += ["--python", folder / "bin" / "python"]
     done = folder / "done"
     if not done.exists():
-        uv = Path(sys.executable).with_name("uv")
         venv: list[str | Path] = [uv, "venv", "--quiet", "--clear", "-p", sys.executable, folder]
         subprocess.run(venv, check=True)
-        install: list[str | Path] = [uv, "pip", "install", "--quiet", "--require-hashes"]
-        files: list[str | Path] = [word for lock in locks for word in ("-r", lock)]
-        subprocess.run([*install, *files, "--python", folder / "bin" / "python"], check=True)
+        for number, text in enumerate(texts):
+            lock = folder / f"{number}.txt"
+            lock.write_text(text, encoding="utf-8")
+            subprocess.run([*install, "--require-hashes", "-r", lock], check=True)
         done.touch()
+    digest = hashlib.sha256(wheel().read_bytes()).hexdigest()
+    if done.read_text(encoding="utf-8") != digest:
+        subprocess.run([*install, "--no-deps", "--reinstall", wheel()], check=True)
+        done.write_text(digest, encoding="utf-8")
     return folder / "bin"
 
 

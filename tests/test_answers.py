@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from baking import FREE_TEXT, Project, bake
+from baking import BINARY, FREE_TEXT, Project, bake
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -49,7 +49,7 @@ def test_free_text_reaches_only_the_files_below(tmp_path: Path) -> None:
         (key, str(name))
         for name in project.files()
         for key, mark in {**marks, "author_email": "qzmail"}.items()
-        if name.suffix not in {".png", ".ico"} and mark in project.read(str(name))
+        if name.suffix not in BINARY and mark in project.read(str(name))
     }
     assert reached == {
         ("project_name", f"{package}/about.toml"),

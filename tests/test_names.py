@@ -25,6 +25,9 @@ print(json.dumps(sorted(names)))
 def test_the_distributions_are_those_of_the_lock() -> None:
     lock = (TEMPLATE / "requirements" / "dev.txt").read_text(encoding="utf-8")
     locked = set(re.findall(r"^([a-z0-9-]+)(?:\[[^]]*\])?==", lock, re.MULTILINE))
+    locked |= {
+        name.replace("_", "-") for name in re.findall(r"^vendor/([a-z_]+)-", lock, re.MULTILINE)
+    }
     assert locked | INSTALLERS == local_extensions.DISTRIBUTIONS
 
 

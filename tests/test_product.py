@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from baking import CHOICES, CONTEXT, Project
+from baking import BINARY, CHOICES, CONTEXT, Project
 
 # What is there with one answer and not with another. Said here again, for the hook could be wrong.
 ONLY_WITH = {
@@ -79,7 +79,7 @@ def test_every_file_is_whole_and_tidy(every_project: list[Project]) -> None:
         f"{name}: {problem}".replace(project.package.name, "package")
         for project in every_project
         for name in project.files()
-        if name.suffix not in {".png", ".ico", ".woff2"}
+        if name.suffix not in BINARY
         if (problem := problem_of_text(str(name), project.read(str(name)), is_copied(name)))
     }
     assert not problems
@@ -149,7 +149,7 @@ def differences(one: Project, other: Project) -> set[str]:
         names = (project.path.name, project.package.name)
         result = set()
         for name in project.files():
-            if name.name != ".env" and name.suffix not in {".png", ".ico"}:
+            if name.name != ".env" and name.suffix not in BINARY:
                 text = f"{name}\0{project.read(str(name))}"
                 for word in names:
                     text = text.replace(word, "name")

@@ -1,5 +1,6 @@
 """The bill of materials names what pip installs in the image, and nothing else."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -30,17 +31,35 @@ def test_every_pin_of_the_image_is_there_with_its_hashes(
     assert base["purl"] == f"pkg:docker/python@{version}-slim"
     expected = {}
     for block in re.split(r"\n(?=[a-z])", project.read("requirements/runtime.txt"))[1:]:
-        name, pinned = re.match(r"([a-z0-9-]+).*?==([^ ]+)", block).groups()  # type: ignore[union-attr]
+        found = re.match(r"vendor/([a-z_]+)-([^-]+)|([a-z0-9-]+).*?==([^ ]+)", block)
+        assert found
+        name, pinned = (found[1] or found[3]).replace("_", "-"), found[2] or found[4]
         expected[name, pinned] = set(re.findall("sha256:([0-9a-f]{64})", block))
-    found = {
+    listing = {
         (entry["name"], entry["version"]): {each["content"] for each in entry["hashes"]}  # type: ignore[attr-defined]
         for entry in listed
     }
-    elsewhere = {name for name, _ in expected.keys() - found.keys()}
+    elsewhere = {name for name, _ in expected.keys() - listing.keys()}
     # One is Windows', the other is for a Python before 3.11.3.
     assert elsewhere == {"async-timeout", "tzdata"}
-    assert found == {pin: hashes for pin, hashes in expected.items() if pin[0] not in elsewhere}
-    assert all(found.values())
+    assert listing == {pin: hashes for pin, hashes in expected.items() if pin[0] not in elsewhere}
+    assert all(listing.values())
+
+
+def test_the_wheel_of_the_repository_is_looked_up_in_no_index(
+    project: Project, environment: Path
+) -> None:
+    (entry,) = (
+        entry
+        for entry in components(project, environment)
+        if entry["name"] == "flask-coherent-cache"
+    )
+    (path,) = (project.path / "vendor").iterdir()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert entry["hashes"] == [{"alg": "SHA-256", "content": digest}]
+    version = path.name.split("-")[1]
+    expected = f"pkg:generic/flask-coherent-cache@{version}?checksum=sha256:{digest}"
+    assert entry["purl"] == expected
 
 
 def test_a_pin_that_only_some_pythons_need(tmp_path: Path, environment: Path) -> None:

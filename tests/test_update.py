@@ -1,11 +1,22 @@
 """A project takes over a later version of the template with cruft, as the README promises."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from baking import ROOT, TEMPLATE, Project, bake, clean_environ, copy_of_repository
+import vendoring
+from baking import (
+    ROOT,
+    TEMPLATE,
+    Project,
+    bake,
+    clean_environ,
+    copy_of_repository,
+    rebuilt,
+    wheel,
+)
 
 pytestmark = pytest.mark.usefixtures("somebody")
 CRUFT = Path(sys.executable).with_name("cruft")
@@ -47,6 +58,36 @@ def test_cruft_updates_a_project(tmp_path: Path, repository: Path) -> None:
         *("M", ".cruft.json"),
         *("M", "Makefile"),
     ]
+
+
+def test_cruft_takes_over_a_new_release_of_the_library(tmp_path: Path, repository: Path) -> None:
+    run(tmp_path, CRUFT, "create", str(repository), "--no-input")
+    project = Project(tmp_path / "my-flask-app", {})
+    # The owner has a dependency more, and locked it: the update merges into what is theirs.
+    lock = project.path / "requirements" / "runtime.txt"
+    own = lock.read_text(encoding="utf-8") + f"zz-own==1 \\\n    --hash=sha256:{'0' * 64}\n"
+    lock.write_text(own, encoding="utf-8")
+    run(project.path, "git", "add", "--all")
+    run(project.path, "git", "commit", "--quiet", "--message", "Remember the template")
+
+    old = wheel()
+    higher = f"{old.name.split('-')[1]}.1"
+    new = rebuilt(old, tmp_path / "higher", version=higher, text="# More.\n")
+    vendoring.put(new, repository / TEMPLATE.name)
+    run(repository, "git", "add", "--all")
+    run(repository, "git", "commit", "--quiet", "--message", "Two")
+    run(project.path, CRUFT, "update", "--skip-apply-ask")
+
+    (found,) = (project.path / "vendor").iterdir()
+    assert (found.name, found.read_bytes()) == (new.name, new.read_bytes())
+    assert not list(project.path.rglob("*.rej"))
+    digest = hashlib.sha256(new.read_bytes()).hexdigest()
+    text = project.read("requirements/runtime.txt")
+    assert f"vendor/{new.name} \\\n    --hash=sha256:{digest}\n" in text
+    assert "zz-own==1" in text
+    for name in ("pyproject.toml", "requirements/runtime.txt", "requirements/dev.txt"):
+        assert old.name not in project.read(name)
+        assert new.name in project.read(name)
 
 
 def test_every_way_to_name_the_template_works(tmp_path: Path, repository: Path) -> None:
@@ -120,4 +161,5 @@ def test_questions_asked_one_by_one_have_the_same_answers(tmp_path: Path) -> Non
     asked, given = Project(tmp_path / "asked" / "my-flask-app", {}), bake(tmp_path / "given")
     names = set(asked.files()) - {Path(".env")}
     assert names == set(given.files()) - {Path(".env")}
-    assert all(asked.read(str(name)) == given.read(str(name)) for name in names)
+    for name in names:
+        assert (asked.path / name).read_bytes() == (given.path / name).read_bytes(), name

@@ -2,7 +2,8 @@
 
 It is a software bill of materials in CycloneDX's format (1.6), which vulnerability scanners read.
 The distributions are those of requirements/runtime.txt that pip installs in the image, each with
-the hashes of all files that would do. The base image is named, not looked into.
+the hashes of all files that would do. A wheel in vendor/ is in no index, so that its package URL is
+generic and holds the file's hash. The base image is named, not looked into.
 """
 
 import json
@@ -18,9 +19,11 @@ from packaging.markers import Marker
 
 PROJECT = Path(__file__).parents[1]
 SBOM = PROJECT / "build" / "sbom.cdx.json"
-#: Name, version, marker and hashes.
+#: Name and version of a wheel, or of a distribution of the index; marker and hashes.
 PIN = re.compile(
-    r"^([a-z0-9-]+)(?:\[[^]]*\])?==([^ ]+)(?: ; (.+))? \\\n((?:    --hash=.+\n)+)", re.MULTILINE
+    r"^(?:vendor/([a-z0-9_]+)-([^-]+)-.+\.whl|([a-z0-9-]+)(?:\[[^]]*\])?==([^ ]+))"
+    r"(?: ; (.+))? \\\n((?:    --hash=.+\n)+)",
+    re.MULTILINE,
 )
 
 
@@ -60,18 +63,26 @@ def distributions(lock: str, tag: str) -> Iterator[dict[str, Any]]:
         "python_version": ".".join(release.split(".")[:2]),
         "sys_platform": "linux",
     }
-    for name, version, marker, hashes in PIN.findall(lock):
-        if not marker or Marker(marker).evaluate(image):
-            files = re.findall(r"--hash=sha256:([0-9a-f]{64})", hashes)
-            yield {
-                **component("library", name, version, "pypi"),
-                "hashes": [{"alg": "SHA-256", "content": digest} for digest in files],
-            }
+    for pin in PIN.finditer(lock):
+        wheel, wheel_version, name, version, marker, hashes = pin.groups(default="")
+        if marker and not Marker(marker).evaluate(image):
+            continue
+        files = re.findall(r"--hash=sha256:([0-9a-f]{64})", hashes)
+        if wheel:
+            checksum = f"?checksum=sha256:{files[0]}"
+            about = component(
+                "library", wheel.replace("_", "-"), wheel_version, "generic", checksum
+            )
+        else:
+            about = component("library", name, version, "pypi")
+        yield {**about, "hashes": [{"alg": "SHA-256", "content": digest} for digest in files]}
 
 
-def component(kind: str, name: str, version: str, registry: str) -> dict[str, Any]:
+def component(
+    kind: str, name: str, version: str, registry: str, qualifiers: str = ""
+) -> dict[str, Any]:
     """Return a component, with the name that scanners look it up by (a package URL)."""
-    purl = f"pkg:{registry}/{name}@{version.replace('+', '%2B')}"
+    purl = f"pkg:{registry}/{name}@{version.replace('+', '%2B')}{qualifiers}"
     return {"type": kind, "bom-ref": purl, "name": name, "version": version, "purl": purl}
 
 

@@ -24,3 +24,5 @@ __all__ = [
     "UndeclaredInput",
     "UnstableArgument",
 ]
+
+__version__ = "0.2.0"
