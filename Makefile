@@ -79,6 +79,7 @@ lock: $(VENV)/.dev ## Renew requirements/*.txt from pyproject.toml (UPGRADE=--up
 	@mkdir -p build
 	@sed -n '/==/s/ *\\$$//p' '$(TEMPLATE)/requirements/dev.txt' > build/constraints.txt
 	$(compile) --group bench --constraint build/constraints.txt --output-file requirements/bench.txt
+	@$(MAKE) --no-print-directory -C $(LIBRARY) lock UV='$(CURDIR)/$(BIN)/uv' ARGS='$(UPGRADE)'
 
 # The same version has the same contents. REPLACE=0.2.0 replaces a wheel that nobody has yet.
 release-cache: $(VENV)/.dev ## Ship the wheel of flask-coherent-cache/ in generated projects, and renew all locks

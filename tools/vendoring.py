@@ -24,6 +24,8 @@ LIBRARY = ROOT / "flask-coherent-cache"
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 # The time of every file in a wheel, so that the same sources make the same bytes: 1 January 2020.
 EPOCH = "1577836800"
+# So many of the files that differ are named.
+MOST_NAMED = 5
 RAISE = (
     "Raise __version__ in flask-coherent-cache/src/flask_coherent_cache/__init__.py, "
     "then run `make release-cache`."
@@ -95,10 +97,11 @@ def problem(old: Path, new: Path) -> str | None:
     if version(new) < version(old):
         return f"Version {version(new)} is lower than {version(old)}, which is released. {RAISE}"
     if version(new) == version(old) and contents(new) != contents(old):
-        names = sorted(name for name, _ in contents(new).items() ^ contents(old).items())
+        names = sorted({name for name, _ in contents(new).items() ^ contents(old).items()})
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         return (
             f"Version {version(new)} is released with other contents: "
-            f"{', '.join(sorted(set(names)))}. A version never changes. {RAISE}"
+            f"{', '.join(names[:MOST_NAMED])}{more}. A version never changes. {RAISE}"
         )
     return None
 
