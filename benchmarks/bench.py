@@ -30,6 +30,10 @@ from stage import Stage, ask
 
 PACKAGES = ("dogpile.cache", "Flask", "Flask-Caching", "gunicorn", "hiredis", "redis", "Werkzeug")
 PAGE_BYTES = 4096
+#: The library has it.
+INVALIDATION = (
+    Path(__file__).resolve().parents[1] / "flask-coherent-cache/benchmarks/invalidation.py"
+)
 
 
 class Sizes(NamedTuple):

@@ -1,4 +1,4 @@
-"""Runs programs on a generated project, which count; the tests beside it judge what they counted."""
+"""Runs programs on a generated project, which count; the tests beside it judge them."""
 
 import json
 from pathlib import Path
@@ -12,6 +12,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 SHARED = ROOT / "flask-coherent-cache" / "tests" / "proofs" / "programs"
 #: Longer than any program takes; each bounds itself.
 SECONDS = 3600
+SHARED_BACKENDS = ("RedisCache", "MemcachedCache")
 
 
 def run_program(

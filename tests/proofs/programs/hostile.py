@@ -30,9 +30,9 @@ import redis
 from flask_coherent_cache import inputs, views
 from flask_coherent_cache.limits import NewKeys
 from flask_coherent_cache.reads import Reads
+from flask_coherent_cache.testing import wait_until
 from harness import PATIENT, finish, server
 from package import load
-from flask_coherent_cache.testing import wait_until
 from werkzeug.test import run_wsgi_app
 
 HOST = "shop.example"

@@ -15,9 +15,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from flask_coherent_cache.testing import free_port, wait_until
 from harness import PATIENT
 from package import SOURCES, load, name
-from flask_coherent_cache.testing import free_port, wait_until
 
 TOKEN = "t" * 40
 PRODUCTS = 8
