@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 START_SECONDS = 10
+#: Longer than what is waited for takes on a busy machine.
+PATIENCE_SECONDS = 60
 
 
 class ServerEndedError(Exception):
@@ -127,7 +129,7 @@ def free_port() -> int:
             return port
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = START_SECONDS) -> None:
+def wait_until(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for a condition, and fail in words when it does not come."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -9,6 +9,7 @@ NEAR is the near cache's size in bytes; 0 is none.
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from relay import Relay
 from shop import Shop
 
 Ask = Callable[[Shop], object]
-#: How often ten hits are counted before it is taken for true that they ask the server.
-STEADY_ROUNDS = 200
+#: How long ten hits are counted again before it is taken for true that they ask the server.
+PATIENCE = 60
 
 
 def page(shop: Shop) -> object:
@@ -43,9 +44,11 @@ class Counter:
     """Counts the round trips between applications and the server.
 
     :param settings: the settings that lead to the server; ``settings`` lead through the relay.
+    :param near: the size of the near caches, which come to know an answer after a while.
     """
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: dict[str, Any], near: int) -> None:
+        self.patience = PATIENCE if near else 0
         self.asked, port = Server(settings["CACHE_REDIS_URL"]), free_port()
         self.settings = {**settings, "CACHE_REDIS_URL": f"redis://127.0.0.1:{port}/0"}
         self.relay = Relay(port, self.asked.port)
@@ -62,10 +65,11 @@ class Counter:
 
     def when_steady(self, function: Callable[[], object]) -> int:
         """Count the round trips of ten calls, once the near cache has come to know the answer."""
-        for _ in range(STEADY_ROUNDS):
-            if (trips := self.trips(lambda: [function() for _ in range(10)])) == 0:
-                break
-        return trips
+        deadline = time.monotonic() + self.patience
+        while True:
+            trips = self.trips(lambda: [function() for _ in range(10)])
+            if trips == 0 or time.monotonic() > deadline:
+                return trips
 
 
 def lookups(counter: Counter, ask: Ask, make_shop: Callable[[], Shop]) -> dict[str, int]:
@@ -119,7 +123,7 @@ def main(near: str) -> None:
     with server("RedisCache") as settings, tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "shop.db"
         Shop("ours", settings, file, CACHE_NEAR_BYTES=0).create()
-        counter = Counter(settings)
+        counter = Counter(settings, int(near))
         make_shop = Shops(counter, file, int(near)).make
         shop = make_shop()
         finish(
