@@ -1,9 +1,9 @@
 """The factory: what it takes, and what it makes."""
 
-from pathlib import Path
-
 import subprocess
 import sys
+from pathlib import Path
+
 import pytest
 from flask import Flask
 
