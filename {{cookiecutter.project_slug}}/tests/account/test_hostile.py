@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from flask_coherent_cache.reads import Reads
+from flask_coherent_cache.testing import redis_server, wait_until
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from account.conftest import fill
 from package import load
-from flask_coherent_cache.reads import Reads
-from flask_coherent_cache.testing import redis_server, wait_until
 
 HOST = "shop.example"
 #: The users that `fill` makes.
