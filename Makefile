@@ -12,6 +12,8 @@ DEMO := build/demo/my-flask-app
 BENCH := build/bench
 TEMPLATE := {{cookiecutter.project_slug}}
 LIBRARY := flask-coherent-cache
+# How much the proofs do in `make test-all`.
+AT_LENGTH := PROOF_REQUESTS=$${PROOF_REQUESTS:-10000} PROOF_VALUES=$${PROOF_VALUES:-3000} PROOF_WRITES=$${PROOF_WRITES:-400}
 # Pytest's exit code where ARGS chooses no test.
 OR_NONE = $(if $(ARGS),|| [ $$? = 5 ])
 MINUTES ?= 10
@@ -53,6 +55,7 @@ test: $(VENV)/.dev ## Run the library's tests and the template's, the long ones 
 test-all: test ## Run the long tests, too: proofs at length, Docker, projects of many answers
 	$(MAKE) -C $(LIBRARY) proofs
 	$(BIN)/python -m pytest -m 'long or docker' $(ARGS) $(OR_NONE)
+	$(AT_LENGTH) $(BIN)/python -m pytest tests/proofs $(ARGS) $(OR_NONE)
 
 explore: $(VENV)/.dev ## Draw anew what the tests draw at random, for so many minutes (MINUTES=10)
 	$(MAKE) -C $(LIBRARY) explore MINUTES=$$(($(MINUTES) * 2 / 3))
@@ -80,7 +83,7 @@ lock: $(VENV)/.dev ## Renew requirements/*.txt from pyproject.toml (UPGRADE=--up
 	@mkdir -p build
 	@sed -n '/==/s/ *\\$$//p' '$(TEMPLATE)/requirements/dev.txt' > build/constraints.txt
 	$(compile) --group bench --constraint build/constraints.txt --output-file requirements/bench.txt
-	@$(MAKE) --no-print-directory -C $(LIBRARY) lock UV='$(CURDIR)/$(BIN)/uv' ARGS='$(UPGRADE)'
+	@$(MAKE) --no-print-directory -C $(LIBRARY) lock UV='$(abspath $(BIN))/uv' ARGS='$(UPGRADE)'
 
 # The same version has the same contents. REPLACE=0.2.0 replaces a wheel that nobody has yet.
 release-cache: $(VENV)/.dev ## Ship the wheel of flask-coherent-cache/ in generated projects, and renew all locks

@@ -30,6 +30,7 @@ EXAMPLES = {
     "/products/<slug>": "/products/{slug}",
     "/api/products/<int:product_id>": "/api/products/1",
     "/static/<path:filename>": "/static/css/site.css",
+    "/_cache/static/<path:filename>": "/_cache/static/inspector.css",
     "/_cache/tag": "/_cache/tag?tag=product",
     "/_cache/<any(invalidate,drop,clear):name>": "/_cache/clear",
 }

@@ -37,6 +37,7 @@ def make(project: Project, environment: Path, *arguments: str) -> str:
     return result.stdout + result.stderr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("answers", pairwise(), ids=name_of)
 def test_a_pairwise_selection_lints_and_collects_its_tests(
     tmp_path: Path, environment: Path, answers: dict[str, str]
@@ -49,15 +50,22 @@ def test_a_pairwise_selection_lints_and_collects_its_tests(
     assert "test" in collected.stdout
 
 
-def test_the_extremes_and_a_project_without_the_example_pass_all_their_tests_and_hooks(
+def run_tests_and_hooks(project: Project, environment: Path) -> None:
+    make(project, environment, "test")
+    make(project, environment, "hooks")
+
+
+def test_the_first_choices_pass_all_their_tests_and_hooks(
     tmp_path: Path, environment: Path
 ) -> None:
-    first, last = bake(tmp_path / "first", **FIRST), bake(tmp_path / "last", **LAST)
-    without = bake(tmp_path / "without")
+    run_tests_and_hooks(bake(tmp_path, **FIRST), environment)
 
-    def test_and_hooks(project: Project) -> None:
-        make(project, environment, "test")
-        make(project, environment, "hooks")
+
+@pytest.mark.long
+def test_the_last_choices_and_a_project_without_the_example_pass_all_their_tests_and_hooks(
+    tmp_path: Path, environment: Path
+) -> None:
+    last, without = bake(tmp_path / "last", **LAST), bake(tmp_path / "without")
 
     def test_without_the_example() -> None:
         make(without, environment, "remove-example")
@@ -65,8 +73,8 @@ def test_the_extremes_and_a_project_without_the_example_pass_all_their_tests_and
         make(without, environment, "lint")
         make(without, environment, "test")
 
-    # All at a time: each waits for servers more than it computes.
-    with ThreadPoolExecutor(3) as pool:
-        running = [pool.submit(test_and_hooks, project) for project in (first, last)]
-        for done in [*running, pool.submit(test_without_the_example)]:
+    # Both at a time: each waits for servers more than it computes.
+    with ThreadPoolExecutor(2) as pool:
+        running = pool.submit(run_tests_and_hooks, last, environment)
+        for done in (running, pool.submit(test_without_the_example)):
             done.result()

@@ -15,6 +15,7 @@ from baking import (
     clean_environ,
     copy_of_repository,
     rebuilt,
+    source,
     wheel,
 )
 
@@ -92,12 +93,12 @@ def test_cruft_takes_over_a_new_release_of_the_library(tmp_path: Path, repositor
 
 def test_every_way_to_name_the_template_works(tmp_path: Path, repository: Path) -> None:
     run(repository, "git", "archive", "--prefix=template/", "-o", tmp_path / "t.zip", "HEAD")
-    for number, source in enumerate([repository, f"git+file://{repository}", tmp_path / "t.zip"]):
+    for number, template in enumerate([repository, f"git+file://{repository}", tmp_path / "t.zip"]):
         output = tmp_path / str(number)
         run(
             tmp_path,
             COOKIECUTTER,
-            str(source),
+            str(template),
             "--no-input",
             "--output-dir",
             output,
@@ -148,8 +149,8 @@ def test_a_bake_takes_under_a_second_of_the_processor(tmp_path: Path) -> None:
 def test_questions_asked_one_by_one_have_the_same_answers(tmp_path: Path) -> None:
     """Enter at each prompt is the default; each prompt is shown whole."""
     result = subprocess.run(
-        [COOKIECUTTER, ".", "--output-dir", tmp_path / "asked", *config(tmp_path)],
-        cwd=ROOT,
+        [COOKIECUTTER, source(), "--output-dir", tmp_path / "asked", *config(tmp_path)],
+        cwd=tmp_path,
         env=clean_environ(COLUMNS="200"),
         input="\n" * 11,
         capture_output=True,

@@ -9,7 +9,7 @@ from baking import Project
 from running import run_program
 
 #: In all; each program gets a half.
-REQUESTS = int(os.environ.get("PROOF_REQUESTS", "10000"))
+REQUESTS = int(os.environ.get("PROOF_REQUESTS", "3000"))
 SEED = int(os.environ.get("PROOF_SEED", "1"))
 #: A safeguard that is switched off is found out long before.
 SABOTAGED_REQUESTS = 800

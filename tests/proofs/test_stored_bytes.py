@@ -1,6 +1,6 @@
 """What others write into the store is never served, never run, and gives way by itself.
 
-`PROOF_VALUES=10000 make test` changes as many stored values as that.
+`PROOF_VALUES=10000 make test-all` changes as many stored values as that.
 """
 
 import os
@@ -11,7 +11,7 @@ import pytest
 from baking import Project
 from running import SHARED_BACKENDS, run_program
 
-VALUES = int(os.environ.get("PROOF_VALUES", "3000"))
+VALUES = int(os.environ.get("PROOF_VALUES", "1000"))
 #: With copies, and on Memcached, fewer show the same.
 SHARE = 10
 #: A sabotaged look is found out long before.
