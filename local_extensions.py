@@ -35,7 +35,7 @@ MODULES = frozenset("dotenv jsbeautifier mypyc py pythonjsonlogger ruamel yaml".
 
 # What the generated project itself has at its top level, and on the import path of its tests.
 OWN_NAMES = frozenset(
-    "build conftest deploy dist docs instance package requirements scripts servers src test told "
+    "build conftest deploy dist docs instance package requirements scripts src test "
     "tests vendor".split()
 )
 

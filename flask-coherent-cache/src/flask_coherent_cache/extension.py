@@ -90,6 +90,10 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
+def _as_they_are(_scheme: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    return headers
+
+
 #: The lookups of what was served before Flask, and of what looked nothing up.
 _ONE_HIT = Tally({"hit": 1})
 _NO_LOOKUP = Tally()
@@ -589,11 +593,12 @@ class Cache(flask_caching.Cache):
         hooks = {hook for kind in kinds for scope in scopes for hook in kind.get(scope, ())}
         return hooks <= self._skipped_hooks
 
-    def serve_before_flask(self, app: Flask, complete: "Complete") -> None:
+    def serve_before_flask(self, app: Flask, complete: "Complete" = _as_they_are) -> None:
         """Serve pages that lie in this process by WSGI middleware, where there is a near cache.
 
         :param complete: adds the headers that middleware beneath it adds to a response; it is
-            called with the URL's scheme and the headers, and returns them all.
+            called with the URL's scheme and the headers, and returns them all. Without it, they
+            are sent as they are.
         """
         entries: Entries | None = app.extensions["cache"][self]
         if entries is not None and entries.near is not None:

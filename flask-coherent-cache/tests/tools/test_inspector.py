@@ -3,13 +3,16 @@
 import re
 from collections.abc import Callable
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask, request
+from flask import Flask, Response, request
 from flask.testing import FlaskClient
 
+from flask_coherent_cache import Cache
 from flask_coherent_cache.testing import wait_until
+from flask_coherent_cache.tools import inspector
 from flask_coherent_cache.tools.inspector import ACTIONS
 
 TOKEN = "t" * 40
@@ -258,3 +261,23 @@ def test_half_a_character_breaks_no_page(client: FlaskClient, cache: Any) -> Non
     with client.application.app_context():
         (known,) = cache.entries.statistics.known_entries()
         assert cache.entries.peek([known.key])[0].state == "invalid"
+
+
+@pytest.mark.parametrize("answer", [False, None, "", True, 1, Response("no", 302)])
+def test_whoever_is_given_no_name_is_not_let_in(answer: Any) -> None:
+    app = Flask("another")
+    app.config["SECRET_KEY"] = "k" * 40
+    inspector.init_app(app, Cache(app), lambda: answer)
+    client = app.test_client()
+    assert client.get("/_cache/").status_code == 403
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    assert client.post("/_cache/clear", headers=headers).status_code == 403
+
+
+def test_templates_of_the_application_do_not_replace_its_own(tmp_path: Path) -> None:
+    for name in ("inspector", "toolbar"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.html").write_text("mine")
+    app = Flask("another", template_folder=str(tmp_path))
+    inspector.init_app(app, Cache(app), lambda: "somebody")
+    assert "Hit ratio" in app.test_client().get("/_cache/").text

@@ -36,7 +36,8 @@ def connect(config: Mapping[str, Any]) -> Store | None:
         store: Store = getattr(import_module(module, __name__), name)(config)
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"CACHE_TYPE is {kind}, and {error.name} is not installed: install"
-            f" flask-coherent-cache with its extra [{extra}]."
+            f"CACHE_TYPE is {kind}, which needs the library's extra [{extra}] ({error.name} is not"
+            f" installed). Install the wheel again, as in:"
+            f" pip install 'PATH/flask_coherent_cache-VERSION-py3-none-any.whl[{extra}]'."
         ) from error
     return store

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import (
     Blueprint,
@@ -100,7 +100,7 @@ def init_app(app: Flask, cache: "Cache", authorize: Callable[[], str]) -> None:
     CSRFProtect, where there is one.
 
     :param authorize: called in each request for it. Returns a name for the log, or raises an
-        HTTPException, as by `flask.abort`, that a stranger sees.
+        HTTPException, as by `flask.abort`, that a stranger sees. Any other answer is a 403.
     """
     app.config.setdefault("CACHE_INSPECTOR", True)
     requests, ticker = counted(app, cache)
@@ -111,7 +111,8 @@ def init_app(app: Flask, cache: "Cache", authorize: Callable[[], str]) -> None:
         app.extensions[_FIGURES] = figures
         ticker.every(_TICK_SECONDS, figures.tick)
     app.extensions[_AUTHORIZE] = authorize
-    if csrf := app.extensions.get("csrf"):
+    csrf: Any = app.extensions.get("csrf")
+    if hasattr(csrf, "exempt"):
         # Its check would tell a stranger that there is something; `let_in` makes it after its own.
         csrf.exempt(bp)
     for hook in (let_in, keep_out_of_caches):
@@ -134,7 +135,11 @@ def let_in() -> None:
         return
     if not current_app.config["CACHE_INSPECTOR"]:
         abort(404)
-    g.operator = current_app.extensions[_AUTHORIZE]()
+    name = current_app.extensions[_AUTHORIZE]()
+    # What answers "no" instead of raising must not let anybody in.
+    if not isinstance(name, str) or not name:
+        abort(403)
+    g.operator = name
     if request.method not in {"GET", "HEAD"}:
         # A browser says where a form comes from (Fetch Metadata, 2.4); the token is for all others.
         if request.headers.get("Sec-Fetch-Site", "none") not in _SITES:
@@ -142,9 +147,20 @@ def let_in() -> None:
         _check_csrf()
 
 
+def _flask_wtf() -> Any:
+    """Return Flask-WTF's CSRFProtect, if it is there and has a session to keep its token in."""
+    csrf = current_app.extensions.get("csrf")
+    return csrf if hasattr(csrf, "protect") and _has_session() else None
+
+
+def _has_session() -> bool:
+    """Tell whether there is a session: without a SECRET_KEY there is none."""
+    return not isinstance(session._get_current_object(), NullSession)  # type: ignore[attr-defined]
+
+
 def _check_csrf() -> None:
     """Ask Flask-WTF for its token; without Flask-WTF, the browser must say where a form is from."""
-    if csrf := current_app.extensions.get("csrf"):
+    if csrf := _flask_wtf():
         if current_app.config["WTF_CSRF_ENABLED"]:
             csrf.protect()
     elif request.headers.get("Sec-Fetch-Site", request.headers.get("Origin")) not in (
@@ -164,9 +180,20 @@ def keep_out_of_caches(response: Response) -> Response:
 
 
 @bp.context_processor
-def layout() -> dict[str, str]:
-    """Name the site, for the layout."""
-    return {"site": current_app.config.get("SITE_NAME") or current_app.name}
+def layout() -> dict[str, Any]:
+    """Name the site for the layout, and give forms what makes their token."""
+    site = current_app.config.get("SITE_NAME") or current_app.name
+    return {"site": site, "form_token": form_token}
+
+
+def form_token() -> str:
+    """Return Flask-WTF's token for a form, which makes a session; empty where none is needed."""
+    if _flask_wtf() is None:
+        return ""
+    from flask_wtf.csrf import generate_csrf  # noqa: PLC0415 - it need not be there
+
+    token: str = generate_csrf()
+    return token
 
 
 # -- what is shown -----------------------------------------------------------------------
@@ -175,9 +202,12 @@ def layout() -> dict[str, str]:
 @bp.get("/")
 def index() -> ResponseReturnValue:
     if cache.entries is None:
-        return render_template("inspector/off.html")
+        return render_template("flask_coherent_cache/inspector/off.html")
     return render_template(
-        "inspector/index.html", shown=_shown(cache.entries), wanted=_search(), actions=ACTIONS
+        "flask_coherent_cache/inspector/index.html",
+        shown=_shown(cache.entries),
+        wanted=_search(),
+        actions=ACTIONS,
     )
 
 
@@ -196,7 +226,9 @@ def entry() -> ResponseReturnValue:
     if known is None and (peek is None or peek.state == "gone"):
         abort(404, description="No process that answered knows this entry, or the store has it.")
     shown = display.entry_facts(overview, key, known, peek, now)
-    return render_template("inspector/entry.html", shown=shown, actions=ACTIONS)
+    return render_template(
+        "flask_coherent_cache/inspector/entry.html", shown=shown, actions=ACTIONS
+    )
 
 
 @bp.get("/tag")
@@ -213,7 +245,7 @@ def tag() -> ResponseReturnValue:
         "forgot": overview.forgot_entries,
         "entries": _entry_rows(entries, overview, found, now),
     }
-    return render_template("inspector/tag.html", shown=shown, actions=ACTIONS)
+    return render_template("flask_coherent_cache/inspector/tag.html", shown=shown, actions=ACTIONS)
 
 
 # -- what is done ------------------------------------------------------------------------
@@ -224,7 +256,9 @@ def ask_back(name: str) -> ResponseReturnValue:
     """Ask whether it is meant, where no script does."""
     value = request.args.get("value", "")
     _refuse_empty(name, value)
-    return render_template("inspector/confirm.html", name=name, action=ACTIONS[name], value=value)
+    return render_template(
+        "flask_coherent_cache/inspector/confirm.html", name=name, action=ACTIONS[name], value=value
+    )
 
 
 @bp.post(_ACTION)
@@ -242,8 +276,7 @@ def act(name: str) -> ResponseReturnValue:
     waits = entries.store.breaker.is_open
     told = f"{ACTIONS[name].done} {encodable(value)}".rstrip()
     later = " The store is away; it is told before any process trusts it again."
-    # Without a SECRET_KEY there is no session that could carry it.
-    if not isinstance(session._get_current_object(), NullSession):  # type: ignore[attr-defined]
+    if _has_session():
         flash(told + (later if waits else ""), "warn" if waits else "good")
     return redirect(url_for(".index"), HTTPStatus.SEE_OTHER)
 

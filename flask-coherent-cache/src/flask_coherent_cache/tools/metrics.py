@@ -41,8 +41,8 @@ def init_app(app: Flask, cache: "Cache") -> None:
     # It is imported where it is used first: that takes a while, and needs its folder.
     if find_spec("prometheus_client") is None:
         raise ModuleNotFoundError(
-            "The metrics need prometheus_client: install flask-coherent-cache with its extra"
-            " [prometheus].",
+            "The metrics need the library's extra [prometheus]. Install the wheel again, as in:"
+            " pip install 'PATH/flask_coherent_cache-VERSION-py3-none-any.whl[prometheus]'.",
             name="prometheus_client",
         )
     with app.app_context():

@@ -103,7 +103,7 @@ def _render(cache_status: str | None) -> str:
     computed = [row for row in rows if row.trace.result not in ANSWERED]
     count = sum(tally.results.values())
     # Not by `render_template`: the application's own context processors may look things up, too.
-    return current_app.jinja_env.get_template("toolbar/toolbar.html").render(
+    return current_app.jinja_env.get_template("flask_coherent_cache/toolbar/toolbar.html").render(
         tally=tally,
         rows=rows,
         count=count,
