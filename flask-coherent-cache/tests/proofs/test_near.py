@@ -12,7 +12,11 @@ DROPS = 240
 PAUSE = 200
 
 
-@pytest.mark.parametrize("options", [(), ("--io-threads",)], ids=["plain", "io-threads"])
+@pytest.mark.parametrize(
+    "options",
+    [(), pytest.param(("--io-threads",), marks=pytest.mark.long)],
+    ids=["plain", "io-threads"],
+)
 def test_no_drop_is_lost_elsewhere(options: tuple[str, ...]) -> None:
     counted = run_program("drop_then_look.py", DROPS, *options)
     assert counted["drops"] == DROPS
@@ -34,7 +38,7 @@ def test_no_read_is_stale_while_tracking_connections_are_killed() -> None:
 
 
 def test_no_read_is_stale_while_the_server_stops() -> None:
-    counted = coherence(READS // 4, f"stops={READS // 8 + 1}")
+    counted = coherence(READS // 4, f"stops={READS // 6}")
     assert counted["disturbed"] == {"stop": 1}
 
 
