@@ -16,6 +16,8 @@ BENCHMARKS = HERE.parents[1] / "benchmarks"
 SECONDS = 3600
 SHARED_BACKENDS = ("RedisCache", "MemcachedCache")
 BACKENDS = ("SimpleCache", *SHARED_BACKENDS)
+#: Of the servers one will do; the other is left to `make proofs`.
+FEW_BACKENDS = (*BACKENDS[:2], pytest.param(BACKENDS[2], marks=pytest.mark.long))
 #: Stock is wrong on all; that the others are, too, is left to `make proofs`.
 STOCK_BACKENDS = (
     "SimpleCache",

@@ -12,8 +12,8 @@ READS = int(os.environ.get("PROOF_READS", "5000"))
 #: A commit in so many reads: most reads of a row are hits, and every fill meets commits.
 PAUSE = 50
 STOCK_READS, STOCK_PAUSE = 5000, 20
-#: Something is lost in so many reads.
-LOSS_PAUSE = 40
+#: Something is lost in so many reads, and often enough that each kind of thing is.
+LOSS_PAUSE = max(10, READS // 500)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
