@@ -17,7 +17,8 @@ AT_LENGTH := PROOF_REQUESTS=$${PROOF_REQUESTS:-10000} PROOF_VALUES=$${PROOF_VALU
 # Pytest's exit code where ARGS chooses no test.
 OR_NONE = $(if $(ARGS),|| [ $$? = 5 ])
 MINUTES ?= 10
-export PYTHON ARGS MINUTES
+# Its own make, with this interpreter.
+library = $(MAKE) -C $(LIBRARY) PYTHON='$(CURDIR)/$(BIN)/python'
 
 # In a folder, by an interpreter. Without uv, pip. Either takes exactly the files whose hashes are in the lock.
 ifdef UV
@@ -49,16 +50,16 @@ bake: $(VENV)/.bake ## Generate a project in build/demo
 
 # Where ARGS chooses, it may choose no test of one of the two.
 test: $(VENV)/.dev ## Run the library's tests and the template's, the long ones left out (ARGS= goes to pytest)
-	$(MAKE) -C $(LIBRARY) test
+	$(library) test
 	$(BIN)/python -m pytest -m 'not long and not docker' $(ARGS) $(OR_NONE)
 
 test-all: test ## Run the long tests, too: proofs at length, Docker, projects of many answers
-	$(MAKE) -C $(LIBRARY) coverage proofs
+	$(library) coverage proofs
 	$(BIN)/python -m pytest -m 'long or docker' $(ARGS) $(OR_NONE)
 	$(AT_LENGTH) $(BIN)/python -m pytest tests/proofs $(ARGS) $(OR_NONE)
 
 explore: $(VENV)/.dev ## Draw anew what the tests draw at random, for so many minutes (MINUTES=10)
-	$(MAKE) -C $(LIBRARY) explore MINUTES=$$(($(MINUTES) * 2 / 3))
+	$(library) explore MINUTES=$$(($(MINUTES) * 2 / 3))
 	$(BIN)/python $(LIBRARY)/tests/explore.py $$(($(MINUTES) / 3)) tests/proofs/test_hostile.py tests/proofs/test_stored_bytes.py
 
 bench: bake $(BENCH)/.installed ## Measure beside stock Flask-Caching and others, some minutes (ARGS=--quick: seconds)
@@ -66,12 +67,12 @@ bench: bake $(BENCH)/.installed ## Measure beside stock Flask-Caching and others
 
 lint: $(VENV)/.dev ## Check the sources of the template and of the library
 	$(BIN)/pre-commit run --all-files
-	$(MAKE) -C $(LIBRARY) lint
+	$(library) lint
 
 format: $(VENV)/.dev ## Format the sources of the template and of the library
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
-	$(MAKE) -C $(LIBRARY) format
+	$(library) format
 
 # Extras stay: a pip before 23.3 takes a pin without its extra for no pin of `name[extra]`.
 compile = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -83,7 +84,7 @@ lock: $(VENV)/.dev ## Renew requirements/*.txt from pyproject.toml (UPGRADE=--up
 	@mkdir -p build
 	@sed -n '/==/s/ *\\$$//p' '$(TEMPLATE)/requirements/dev.txt' > build/constraints.txt
 	$(compile) --group bench --constraint build/constraints.txt --output-file requirements/bench.txt
-	@$(MAKE) --no-print-directory -C $(LIBRARY) lock UV='$(abspath $(BIN))/uv' ARGS='$(UPGRADE)'
+	@$(library) --no-print-directory lock UV='$(abspath $(BIN))/uv' ARGS='$(UPGRADE)'
 
 # The same version has the same contents. REPLACE=0.2.0 replaces a wheel that nobody has yet.
 release-cache: $(VENV)/.dev ## Ship the wheel of flask-coherent-cache/ in generated projects, and renew all locks
