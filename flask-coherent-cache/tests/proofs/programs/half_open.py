@@ -1,8 +1,9 @@
 """Freezes a tracking connection that stays open, and counts stale reads behind it.
 
-The reader's links to the server go through a relay, which from some moment on hands nothing more
-over on the tracking connection. No read may be stale that began later than the link was trusted;
-until then they are, for nothing tells the reader, and that they are shows that the link is frozen.
+All links to the server go through a relay, which from some moment on hands nothing more over on the
+reader's tracking connection; the writer has none. No read may be stale that began later than the
+link was trusted; until then they are, for nothing tells the reader, and that they are shows that
+the link is frozen.
 
 Nothing is to happen within a time of its own, however busy the machine is: the link is frozen once
 the near cache answers, and that is done again while no stale read came of it.
@@ -159,12 +160,13 @@ def main(*options: str) -> None:
         asked = Server(settings["CACHE_REDIS_URL"])
         relayed = {**settings, "CACHE_REDIS_URL": f"redis://127.0.0.1:{port}/0"}
 
-        def start(settings: dict[str, Any]) -> Shop:
-            return Shop("ours", settings, Path(folder) / "shop.db")
+        def start(settings: dict[str, Any], **more: Any) -> Shop:
+            return Shop("ours", settings, Path(folder) / "shop.db", **more)
 
         run_at_once([lambda: start(settings).create()])
         targets = [partial(relay, board, port, asked.port)]
-        targets += [partial(write, board, start, settings)]
+        # By the same way as the reader, or it could have its answer before the relay had its turn.
+        targets += [partial(write, board, partial(start, CACHE_NEAR_BYTES=0), relayed)]
         targets += [partial(read, board, start, relayed, asked, "--trusting" in options)]
         run_at_once(targets, 1200)
     finish(**board.counted.get())

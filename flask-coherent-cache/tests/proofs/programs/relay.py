@@ -81,7 +81,9 @@ class Relay:
         return len(frozen) // 2
 
     def serve(self, seconds: float = 0.01) -> None:
-        for key, _ in self.selector.select(seconds):
+        ready = self.selector.select(seconds)
+        # A writer is answered after the near caches were told: here, too, however late it is.
+        for key, _ in sorted(ready, key=lambda each: each[0].fileobj not in self.tracking):
             if key.fileobj is self.listening:
                 self.accept()
             elif key.fileobj in self.others:
