@@ -18,7 +18,7 @@ AT_LENGTH := PROOF_REQUESTS=$${PROOF_REQUESTS:-10000} PROOF_VALUES=$${PROOF_VALU
 OR_NONE = $(if $(ARGS),|| [ $$? = 5 ])
 MINUTES ?= 10
 # Its own make, with this interpreter.
-library = $(MAKE) -C $(LIBRARY) PYTHON='$(CURDIR)/$(BIN)/python'
+library = $(MAKE) -C $(LIBRARY) PYTHON='$(abspath $(BIN)/python)'
 
 # In a folder, by an interpreter. Without uv, pip. Either takes exactly the files whose hashes are in the lock.
 ifdef UV
@@ -41,7 +41,7 @@ help: ## List the targets
 demo: bake ## Generate a project in build/demo and serve it on port 5000 (PORT= moves it)
 	@echo 'Starting the shop on http://127.0.0.1:$(PORT): sign in as demo with the password demo-shop.' \
 		'Ctrl+C stops it.'
-	$(MAKE) -C $(DEMO) dev PORT=$(PORT) PYTHON='$(CURDIR)/$(BIN)/python'
+	$(MAKE) -C $(DEMO) dev PORT=$(PORT) PYTHON='$(abspath $(BIN)/python)'
 
 bake: $(VENV)/.bake ## Generate a project in build/demo
 	@mkdir -p build
