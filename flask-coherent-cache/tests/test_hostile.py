@@ -62,8 +62,7 @@ def stored(app: Flask, path: str, **options: Any) -> bool:
         ("/list?page=" + "9" * 400, {}),
         ("/list?" + "&".join(["page=1"] * 60), {}),
         ("/list?page=%C3%BC" + "\u00fc" * 70, {}),
-        ("/list", {"X-Currency": "E" * 400}),
-        ("/list?page=" + "9" * 150, {"X-Currency": "E" * 150}),
+        ("/list?page=" + "9" * 260, {"X-Currency": "E" * 150}),
         ("/products/real" + "l" * 400, {}),
     ],
 )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, g
 
 calls: Counter[str] = Counter()
 
@@ -81,19 +81,30 @@ def test_an_outer_entry_depends_on_the_inner_ones_also_when_they_are_hits(
     assert calls["total"] == 2
 
 
-def test_what_was_read_before_a_fill_counts_too(app: Flask, cache: Any, price: Any) -> None:
-    @cache.memoize(60, make_name=lambda name: "label")
-    def label(cents: int) -> str:
-        calls["label"] += 1
-        return f"{cents} ct"
+def label(cents: int) -> str:
+    calls["label"] += 1
+    return f"{cents} ct"
+
+
+def label_of_g(cents: int) -> str:
+    calls["label"] += 1
+    return f"{cents + g.cents} ct"
+
+
+@pytest.mark.parametrize(("function", "fills"), [(label, 1), (label_of_g, 2)])
+def test_what_was_read_before_a_fill_counts_where_something_leads_back_to_it(
+    app: Flask, cache: Any, price: Any, function: Callable[[int], str], fills: int
+) -> None:
+    cached = cache.memoize(60)(function)
 
     def read_then_fill() -> str:
-        return str(label(price(1)))
+        g.cents = int(price(1))
+        return str(cached(5))
 
     in_a_context(app, read_then_fill)
     in_a_context(app, lambda: cache.invalidate("product:1"))
     in_a_context(app, read_then_fill)
-    assert calls["label"] == 2
+    assert calls["label"] == fills
 
 
 def test_clear_makes_everything_invalid(app: Flask, cache: Any, price: Any) -> None:

@@ -17,29 +17,32 @@ Headers = list[tuple[str, str]]
 TEXT = "<p>" + "a page of some length. " * 100
 
 
-def complete(scheme: str, headers: Headers) -> Headers:
-    return [*headers, ("X-Scheme", scheme)]
-
-
 class Site:
     """An application with the middleware; counts what Flask is asked."""
 
     def __init__(self, app: Flask, cache: Any) -> None:
         self.app, self.cache = app, cache
-        app.config["SESSION_REFRESH_EACH_REQUEST"] = False
-        self.plain, self.asked, self.filled = app.wsgi_app, 0, 0
+        app.config.setdefault("REFRESH", False)
+        app.config["SESSION_REFRESH_EACH_REQUEST"] = app.config["REFRESH"]
+        assert cache.serve_before_flask(app)
+        self.inner, self.dispatch = app.wsgi_app, app.full_dispatch_request
+        self.asked, self.filled = 0, 0
         app.wsgi_app = self.with_scheme  # type: ignore[method-assign]
-        cache.serve_before_flask(app, complete)
+        app.full_dispatch_request = self.counted  # type: ignore[method-assign]
         ready(app, cache)
 
     def with_scheme(self, environ: Any, start_response: Any) -> Any:
-        """Stand for the middleware beneath, which every response passes that Flask makes."""
-        self.asked += 1
+        """Stand for WSGI middleware around the application, which runs on every hit, too."""
 
         def start(status: str, headers: Headers, *exc_info: Any) -> Any:
-            return start_response(status, complete(environ["wsgi.url_scheme"], headers))
+            headers = [*headers, ("X-Scheme", environ["wsgi.url_scheme"])]
+            return start_response(status, headers, *exc_info)
 
-        return self.plain(environ, start)
+        return self.inner(environ, start)
+
+    def counted(self) -> Any:
+        self.asked += 1
+        return self.dispatch()
 
     def view(self, path: str = "/page", **options: Any) -> Callable[..., Any]:
         def register(function: Callable[[], Any]) -> Callable[[], Any]:
@@ -222,11 +225,17 @@ def test_the_session_cookie_matters_where_it_must_be_renewed(app: Flask, cache: 
     before = site.asked
     client.get("/page")
     assert site.asked == before
-    app.config["SESSION_REFRESH_EACH_REQUEST"] = True
-    app.wsgi_app = site.with_scheme  # type: ignore[method-assign]
-    cache.serve_before_flask(app, complete)
-    assert "Set-Cookie" in client.get("/page").headers
-    assert "Set-Cookie" in client.get("/page").headers
+
+
+def test_a_session_that_must_be_renewed_is_asked_for(make_app: MakeApp) -> None:
+    app, cache = make_app(REFRESH=True)
+    site = Site(app, cache)
+    site.view()(lambda: TEXT)
+    app.add_url_rule("/sign-in", view_func=_signed_in)
+    client = app.test_client()
+    client.get("/sign-in")
+    for _ in range(3):
+        assert "Set-Cookie" in client.get("/page").headers
     assert site.passed(), "who has no session"
 
 

@@ -71,7 +71,7 @@ def test_hits_in_this_process_are_hits_too(app: Flask, cache: Any) -> None:
     def index() -> str:
         return "index"
 
-    cache.serve_before_flask(app, lambda scheme, headers: headers)
+    cache.serve_before_flask(app)
     client = app.test_client()
     for _ in range(20):
         client.get("/")

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import inspect
+import logging
 import os
 import secrets
 import socket
@@ -10,10 +11,11 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import unquote
+from weakref import WeakKeyDictionary
 
 import flask_caching
 from flask import Flask, Response, current_app, has_app_context, has_request_context, request
-from flask.sessions import SecureCookieSessionInterface
+from flask.globals import request_ctx
 from flask_caching import CachedResponse
 from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME
 from flask_caching.signals import (
@@ -26,28 +28,48 @@ from flask_caching.utils import normalize_timeout
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BuildError
 
+from .declarations import Declarations
 from .entries import Sealer
 from .fills import Entries, key_tag
 from .fragments import FragmentExtension
 from .functions import copied_value, fetch_value
-from .inputs import Declared, begin_request, report_once, routed_arguments
+from .inputs import PAGE_PARTS, SESSION, Declared, Input, report_once
 from .keys import CallKey, bounded, refuse_nameless
-from .options import Options, Timeout, cache_control_of, check_tags, check_warm, checked
+from .options import (
+    Options,
+    Timeout,
+    cache_control_of,
+    check_tags,
+    check_vary,
+    check_warm,
+    checked,
+)
 from .reads import SERVED, current_reads, tally_of
 from .standby import Standby
 from .statistics import Level, Result, Tally
 from .stores import connect
+from .surroundings import Surroundings
+from .templates import context_class
 from .values import decode, encode
-from .views import PageOptions, is_current_view, path_key, serve_page, view_tag
+from .views import (
+    PAGE_MIDDLEWARE,
+    PageOptions,
+    finish,
+    is_current_view,
+    path_key,
+    serve_page,
+    view_tag,
+)
+from .watching import routed_arguments, watch
 
 if TYPE_CHECKING:
     # Flask-Caching's own types of what its decorators return.
     from _typeshed.wsgi import WSGIEnvironment
     from flask_caching import _CachedFunction, _MemoizedFunction
 
-    from .middleware import Complete
-
 __all__ = ["Cache", "CachedResponse"]
+
+logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -90,10 +112,6 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def _as_they_are(_scheme: str, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return headers
-
-
 #: The lookups of what was served before Flask, and of what looked nothing up.
 _ONE_HIT = Tally({"hit": 1})
 _NO_LOOKUP = Tally()
@@ -122,7 +140,10 @@ class Cache(flask_caching.Cache):
     _name_tenant: Callable[[], object] = str
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._skipped_hooks: set[Callable[..., Any]] = {begin_request}
+        #: Which hooks need not count, and why.
+        self.declarations = Declarations()
+        self._skipped_hooks: set[Callable[..., Any]] = set()
+        self._surroundings: WeakKeyDictionary[Flask, Surroundings] = WeakKeyDictionary()
         self._listeners: list[Callable[..., Any]] = []
         super().__init__(*args, **kwargs)
 
@@ -143,8 +164,36 @@ class Cache(flask_caching.Cache):
         self._listeners.append(function)
         return function
 
-    def _own(self, key: str) -> str:
+    def influences_only_through(
+        self, hook: Any, *, g: str | Iterable[str] = (), reason: str
+    ) -> None:
+        """Declare that a hook reaches pages only through names on ``g``, or not at all.
+
+        What the hook reads of a request then counts only for what takes one of these names. Without
+        a declaration all that a hook reads counts for every page. A declared hook that writes
+        anywhere else counts whole, too, and the log says so. ``flask cache doctor`` lists the
+        declarations::
+
+            cache.influences_only_through(load_user, g="user", reason="it only sets g.user")
+
+        :param hook: a function that is registered as ``before_request`` or the like; or a
+            ``ContextVar`` that holds nothing that pages show.
+        :param g: the name, or the names, that it leaves on ``g``.
+        :param reason: why that is so, for the next reader.
+        :raises ValueError: without a reason.
+        :raises TypeError: for what is neither a function nor a context variable.
+        """
+        self.declarations.add(hook, g, reason)
+
+    def _own(self, key: str, *, mounted: bool = False) -> str:
         tenant = self._name_tenant()
+        if (
+            mounted
+            and has_request_context()
+            and (root := request_ctx.request.__dict__["root_path"])
+        ):
+            # A URL that was built for one mount is wrong at another.
+            key = f"{key} at {root}"
         return f"{tenant}|{key}" if tenant else key
 
     def init_app(self, app: Flask, config: dict[str, Any] | None = None) -> None:
@@ -162,11 +211,24 @@ class Cache(flask_caching.Cache):
             app.config.setdefault(name, settings[name])
         self.app = app
         self.source_check = settings["CACHE_SOURCE_CHECK"]
-        # First of all: what reads a cookie after it, and before a cached view, is noticed.
-        app.url_value_preprocessors.setdefault(None, []).insert(0, begin_request)
         setattr(app.jinja_env, JINJA_CACHE_ATTR_NAME, self)
         app.jinja_env.add_extension(FragmentExtension)
-        app.extensions.setdefault("cache", {})[self] = self._connected(settings)
+        entries = self._connected(settings)
+        app.extensions.setdefault("cache", {})[self] = entries
+        if entries is not None:
+            self._watch(app)
+
+    def _watch(self, app: Flask) -> None:
+        """Notice what is read of each request, and look at each response last."""
+        watch(app, self.declarations, self._skipped_hooks)
+        app.jinja_env.context_class = context_class(app.jinja_env.context_class)
+        process_response = app.process_response
+
+        @functools.wraps(process_response)
+        def process_and_finish(response: Response) -> Response:
+            return finish(process_response(response))
+
+        app.process_response = process_and_finish  # type: ignore[method-assign]
 
     def _connected(self, settings: dict[str, Any]) -> Entries | None:
         store = connect(settings)
@@ -318,6 +380,8 @@ class Cache(flask_caching.Cache):
         grace: float | None = None,
         query: Iterable[str] = (),
         vary: Iterable[str] = (),
+        vary_cookies: Iterable[str] = (),
+        vary_environ: Iterable[str] = (),
         private: bool | Callable[[], object] = False,
         jitter: float = 0.0,
         not_found_timeout: int | None = None,
@@ -336,6 +400,8 @@ class Cache(flask_caching.Cache):
         :param grace: seconds past the timeout in which it may be served stale.
         :param query: the query parameters that enter the key; ``query_string=True`` is all.
         :param vary: the request headers that enter the key; ``Vary`` says so.
+        :param vary_cookies: the cookies that enter the key.
+        :param vary_environ: the keys of the WSGI environment that enter the key.
         :param private: ``True``: an entry for each session; or a callable that names the user.
         :param jitter: the share of the timeout, 0 to 1, by which it is shortened at random.
         :param not_found_timeout: seconds for which a 404 is stored; ``None`` is not at all.
@@ -347,11 +413,14 @@ class Cache(flask_caching.Cache):
             without arguments; a callable returns the values of each page, as ``url_for`` takes
             them: the rule's arguments, and what is left over becomes the query.
         :raises TypeError: for an ``async def``.
-        :raises ValueError: for a time or a share out of range, and for a private page to warm.
+        :raises ValueError: for a time or a share out of range, for ``vary`` with ``Cookie`` or
+            ``Authorization``, and for a private page to warm.
         """
         check_tags(tags, "@cache.cached")
         check_tags(query, "@cache.cached(query=…)")
-        check_tags(vary, "@cache.cached(vary=…)")
+        check_vary(vary)
+        check_tags(vary_cookies, "@cache.cached(vary_cookies=…)")
+        check_tags(vary_environ, "@cache.cached(vary_environ=…)")
         cache_control = cache_control_of(max_age, stale_while_revalidate, stale_if_error)
         check_warm(warm, private)
         # A key of the view's own making says by itself what of the query it holds.
@@ -359,10 +428,12 @@ class Cache(flask_caching.Cache):
         declared = Declared(
             query=None if query_string or own_key else frozenset(query),
             headers=frozenset(name.lower() for name in vary),
-            host=True,
+            cookies=frozenset(vary_cookies),
+            environ=frozenset(vary_environ),
+            parts=PAGE_PARTS | ({SESSION, _AUTHORIZATION} if private is True else frozenset()),
         )
 
-        asks = (unless, forced_update, response_hit_indication, private)
+        asks = (unless, forced_update, response_hit_indication, private, vary_cookies, vary_environ)
         stands_alone = not own_key and not any(asks)
 
         def decorate(function: Callable[P, R]) -> "_CachedFunction[P, R]":
@@ -385,7 +456,7 @@ class Cache(flask_caching.Cache):
                     return function(*args, **kwargs)
                 is_view = has_request_context() and is_current_view(decorated)
                 if self._bypass_cache(unless, function, *args, **kwargs):
-                    name = (request.endpoint or "") if is_view else options.name
+                    name = (request_ctx.request.endpoint or "") if is_view else options.name
                     level: Level = "page" if is_view else "function"
                     with entries.going_past(entries.statistics.lookups(level, name)):
                         return function(*args, **kwargs)
@@ -425,7 +496,7 @@ class Cache(flask_caching.Cache):
                     return key_prefix + source
                 # A view is known by its endpoint; any other function only by its name.
                 refuse_nameless(function, "give it a key, key_prefix='…'")
-                path = request.path if has_request_context() else ""
+                path = request_ctx.request.__dict__["path"] if has_request_context() else ""
                 return call_key(*args, **kwargs) + "@" + path + source
 
             def default_make_cache_key(*_: Any, path: str | None = None, **__: Any) -> str:
@@ -520,7 +591,7 @@ class Cache(flask_caching.Cache):
     def fragment(self, key: str, name: str, timeout: Any, caller: Callable[[], str]) -> Any:
         """Cache a part of a template, as ``{% cache %}`` does; its key holds its name."""
         options = Options(f"The fragment {name}", None, None, None, None, (), None, 0.0)
-        entries, own_key = self.entries, self._own(key)
+        entries, own_key = self.entries, self._own(key, mounted=True)
         if entries is None:
             return caller()
         lookups = entries.statistics.lookups("fragment", name)
@@ -541,7 +612,8 @@ class Cache(flask_caching.Cache):
         args: Any,
         kwargs: Any,
     ) -> Response:
-        endpoint, values = request.endpoint or "", routed_arguments()
+        values = routed_arguments(request_ctx.request)
+        endpoint = request_ctx.request.endpoint or ""
         tags = [view_tag(endpoint), key_tag(self._own(decorated.make_cache_key()))]
         tags += [view_tag(endpoint, values)] if values else []
         if page_options.custom_key is not None:
@@ -556,55 +628,54 @@ class Cache(flask_caching.Cache):
             renew=self._forced_update(options.forced_update, *args, **kwargs),
         )
         hit = "; hit" in response.headers["Cache-Status"]
-        self._signal(cache_view_signals, hit, request.path, decorated.uncached, args, kwargs)
+        path = request_ctx.request.__dict__["path"]
+        self._signal(cache_view_signals, hit, path, decorated.uncached, args, kwargs)
         return response
 
     def skip_on_hit(self, hook: F) -> F:
         """Say that a ``before_request``, ``after_request`` or like function does nothing for a
         GET of a cached page, so that the page can be served without it, before Flask.
 
-        A page around whose view any other such function would run is served through Flask.
+        A page around whose view any other such function would run is served through Flask. A hook
+        that turns out to read request data which is not declared is run again, and the log says so.
         """
         self._skipped_hooks.add(hook)
         return hook
 
-    def _nothing_runs_around(self, view: Callable[..., Any]) -> bool:
-        """Tell whether a page of this request's view is the same without Flask's dispatch."""
-        app = self._app()
-        # Flask's own dispatch is known; that of a subclass may do more.
-        if (
-            type(app) is not Flask
-            or app.debug
-            or app.config["CACHE_ENABLE_SIGNALS"]
-            or self._name_tenant is not str
-        ):
-            return False
-        if type(app.session_interface) is not SecureCookieSessionInterface:
-            return False
-        if app.view_functions.get(request.endpoint or "") is not view:
-            return False
-        kinds: tuple[dict[Any, list[Callable[..., Any]]], ...] = (
-            app.url_value_preprocessors,
-            app.before_request_funcs,
-            app.after_request_funcs,
-            app.teardown_request_funcs,
-        )
-        scopes = (None, *request.blueprints)
-        hooks = {hook for kind in kinds for scope in scopes for hook in kind.get(scope, ())}
-        return hooks <= self._skipped_hooks
-
-    def serve_before_flask(self, app: Flask, complete: "Complete" = _as_they_are) -> None:
+    def serve_before_flask(self, app: Flask) -> bool:
         """Serve pages that lie in this process by WSGI middleware, where there is a near cache.
 
-        :param complete: adds the headers that middleware beneath it adds to a response; it is
-            called with the URL's scheme and the headers, and returns them all. Without it, they
-            are sent as they are.
+        Call it before anything else wraps ``app.wsgi_app``: what wraps the application runs on
+        these hits, too. Where that cannot be, the log says so, and pages are served by Flask.
+
+        :return: whether they are served before Flask.
         """
         entries: Entries | None = app.extensions["cache"][self]
-        if entries is not None and entries.near is not None:
-            from .middleware import PageMiddleware  # noqa: PLC0415 - only where it is used
+        if entries is None or entries.near is None:
+            return False
+        if getattr(app.wsgi_app, "__func__", None) is not Flask.wsgi_app:
+            logger.warning(
+                "Pages are not served before Flask: app.wsgi_app was replaced before. Call "
+                "cache.serve_before_flask(app) right after cache.init_app(app)."
+            )
+            return False
+        from .middleware import PageMiddleware  # noqa: PLC0415 - only where it is used
 
-            app.wsgi_app = PageMiddleware(app, entries.near, complete)  # type: ignore[method-assign]
+        surroundings = Surroundings(app, self._skipped_hooks)
+        middleware = PageMiddleware(app, entries.near, surroundings)
+        app.wsgi_app = middleware  # type: ignore[method-assign]
+        app.extensions[PAGE_MIDDLEWARE] = middleware
+        self._surroundings[app] = surroundings
+        return True
+
+    def _nothing_runs_around(self, view: Callable[..., Any]) -> bool:
+        """Tell whether a page of this request's view is the same without Flask's dispatch."""
+        surroundings = self._surroundings.get(self._app())
+        return (
+            surroundings is not None
+            and self._name_tenant is str
+            and surroundings.are_quiet_for(request_ctx.request, view)
+        )
 
     def _value(
         self,
@@ -617,7 +688,7 @@ class Cache(flask_caching.Cache):
         kwargs: Any,
         signals: Any,
     ) -> Any:
-        own_key, config = self._own(key), self._app().config
+        own_key, config = self._own(key, mounted=True), self._app().config
         lookups = entries.statistics.lookups("function", options.name)
         if options.is_plain and not config["CACHE_ENABLE_SIGNALS"]:
             for value in copied_value(entries, own_key, lookups):
@@ -633,6 +704,7 @@ class Cache(flask_caching.Cache):
             lookups,
             # In the background nobody names the tenant any more.
             in_background=not self._name_tenant(),
+            alone=tags_of is not None and decorated.call_key.holds_all(args, kwargs),
         )
         result, hit = fetch(renew=self._forced_update(options.forced_update, *args, **kwargs))
         if hit and self._is_stale(options.is_stale, result, *args, **kwargs):
@@ -774,6 +846,7 @@ class Cache(flask_caching.Cache):
         return default if seconds is None else seconds
 
 
+_AUTHORIZATION = Input("header", "authorization")
 #: The signals of Flask-Caching for a miss and for a hit.
 cache_view_signals = (cache_view_miss, cache_view_hit)
 cache_memoize_signals = (cache_memoize_miss, cache_memoize_hit)

@@ -21,7 +21,7 @@ from .keys import bounded, encodable
 from .leases import free, new_token, release_foreign
 from .limits import NewKeys
 from .peeks import Peek, judge
-from .reads import Reads, current_reads
+from .reads import Reads, Scope, current_reads
 from .standby import Standby
 from .statistics import Cause, Fill, Lookups, Result, Statistics, Trace, current_origin
 from .stores import Store, StoreError, is_overdue
@@ -68,12 +68,14 @@ class Filled:
     :param value: its encoding; ``None`` where it must not be stored.
     :param timeout: seconds that replace the policy's.
     :param refused: in a word, why it must not be stored.
+    :param looked_back: whether it may be made of what the context had read before.
     """
 
     result: Any
     value: bytes | None
     timeout: float | None = None
     refused: str | None = None
+    looked_back: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ class _Asked:
     policy: Policy
     lookups: Lookups
     renew: bool
+    alone: bool
 
 
 @dataclass(slots=True)
@@ -188,6 +191,10 @@ class Entries:
         self.counts: Counter[str] = Counter()
         #: Called after each invalidation with its tags, and by ``clear`` with ``None``.
         self.listeners: list[Callable[[frozenset[str] | None], object]] = []
+        #: Tells which mapped classes have objects in the session, and whether a fill that got
+        #: objects of others can come to one of these.
+        self.objects_of: Callable[[], frozenset[Any]] = frozenset
+        self.can_reach: Callable[[set[Any], frozenset[Any]], bool] = lambda entities, held: False
         #: Tells the context what it holds beside what it read through the cache.
         self.before_fetch: Callable[[Reads], None] = lambda reads: None
 
@@ -256,6 +263,7 @@ class Entries:
         renew: bool = False,
         refill: Callable[[], object] | None = None,
         is_refill: bool = False,
+        alone: bool = False,
     ) -> Outcome:
         """Answer from the entry of ``key``, or fill it: one fill at a time in all processes.
 
@@ -265,13 +273,15 @@ class Entries:
         :param refill: starts a fill in another context; where it is given, a stale entry is
             served while that runs in the background.
         :param is_refill: it runs there, for nobody: no lookup is counted, but the fill.
+        :param alone: the key holds all that the fill is given; of what was read before, it depends
+            only on what it gets at by itself.
         """
         began = time.perf_counter()
         reads = current_reads()
         # Of a computation that raises.
         outcome = Outcome("miss")
         try:
-            outcome = self._fetch(_Asked(key, fill, policy, lookups, renew), reads, refill)
+            outcome = self._fetch(_Asked(key, fill, policy, lookups, renew, alone), reads, refill)
         finally:
             result: Result = outcome.status
             if outcome.waited and result == "hit":
@@ -382,6 +392,24 @@ class Entries:
 
         :param found: what lay in the store before.
         """
+        if not asked.alone:
+            return self._compute(asked, reads, stale, found, lease)
+        held, before = self.objects_of(), reads.enter()
+        try:
+            return self._compute(asked, reads, stale, found, lease, before, held)
+        finally:
+            reads.leave(before)
+
+    def _compute(
+        self,
+        asked: _Asked,
+        reads: Reads,
+        stale: Entry | None,
+        found: _Found,
+        lease: _Lease | None,
+        before: Scope | None = None,
+        held: frozenset[Any] = frozenset(),
+    ) -> Outcome:
         key = asked.key
         cause = self._cause(asked, found)
         began = time.perf_counter()
@@ -400,6 +428,8 @@ class Entries:
         finally:
             reads.filling.pop()
         seconds = time.perf_counter() - began
+        if before is not None and (filled.looked_back or self.can_reach(reads.entities, held)):
+            reads.inherit(before)
         entry = self._entry(key, filled, asked.policy, reads)
         if reads.lost:
             if entry is not None and self._stands_by():

@@ -1,37 +1,100 @@
-"""What a fill may read of the request: only what its key holds."""
+"""The inputs of a request: what can be read of it, what a key holds of it, and who read it."""
 
-import functools
 import logging
-import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
-from flask import Request, current_app, has_request_context, request
-from flask.globals import request_ctx
-from werkzeug.datastructures import EnvironHeaders, ImmutableMultiDict
-from werkzeug.routing import MapAdapter
-from werkzeug.utils import cached_property
+from flask import Flask
 
 logger = logging.getLogger(__name__)
 
-#: Headers of a body, with which no page is cached.
-_ALWAYS_DECLARED = frozenset({"content-type", "content-length", "transfer-encoding"})
-#: What is computed from the body, which can be read once only.
-_OF_THE_BODY = frozenset({"stream", "data", "form", "files"})
 #: Who iterates over a query reads names that a visitor made up.
 _LONGEST_SHOWN = 80
-_NAME = "caching.inputs"
-_ARGUMENTS = "caching.arguments"
-_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _reported: set[str] = set()
 
 
 class UndeclaredInput(RuntimeError):
     """A fill read a part of the request that its key does not hold."""
+
+
+class Input(NamedTuple):
+    """One part of a request that can be read by itself.
+
+    :param kind: such as ``header``, ``cookie`` or ``query parameter``.
+    :param name: a header's in lower case; empty where the kind says all.
+    """
+
+    kind: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        """Name it as messages do: ``header X-Api-Key``."""
+        shown = self.name.title() if self.kind == "header" else self.name[:_LONGEST_SHOWN]
+        return f"{self.kind} {shown}".rstrip()
+
+
+PATH = Input("path")
+HOST = Input("host")
+SCHEME = Input("scheme")
+METHOD = Input("method")
+MOUNT = Input("script name")
+BODY = Input("body")
+SESSION = Input("session")
+QUERY = Input("query string")
+COOKIES = Input("cookies")
+HEADERS = Input("headers")
+ENVIRONMENT = Input("environment")
+#: Whether the client would rather have JSON than HTML.
+PREFERENCE = Input("preference for JSON")
+
+#: What the key of every page holds. Requests with a body go past the cache.
+PAGE_PARTS = frozenset({PATH, HOST, SCHEME, METHOD, MOUNT, BODY, PREFERENCE})
+#: What the key of every memoized function and fragment holds.
+FUNCTION_PARTS = frozenset({MOUNT})
+
+#: What says nothing of a visitor.
+_OF_THE_SERVER = (
+    "GATEWAY_INTERFACE", "SERVER_SOFTWARE", "werkzeug.request", "wsgi.errors", "wsgi.file_wrapper",
+    "wsgi.multiprocess", "wsgi.multithread", "wsgi.run_once", "wsgi.version",
+)  # fmt: skip
+_ENVIRONMENT_INPUTS: dict[str, Input | None] = {
+    "HTTP_COOKIE": COOKIES,
+    "HTTP_HOST": HOST,
+    "QUERY_STRING": QUERY,
+    "PATH_INFO": PATH,
+    "SCRIPT_NAME": MOUNT,
+    "REQUEST_METHOD": METHOD,
+    "wsgi.url_scheme": SCHEME,
+    "wsgi.input": BODY,
+    "wsgi.input_terminated": BODY,
+    "CONTENT_LENGTH": BODY,
+    "CONTENT_TYPE": Input("header", "content-type"),
+    **dict.fromkeys(_OF_THE_SERVER),
+}
+
+
+def header_input(name: str) -> Input:
+    """Return the input that a header is."""
+    lower = name.lower().replace("_", "-")
+    if lower == "cookie":
+        return COOKIES
+    return HOST if lower == "host" else Input("header", lower)
+
+
+def environment_input(key: str) -> Input | None:
+    """Return the input behind a key of the WSGI environment; ``None`` says nothing of a visitor."""
+    if key.startswith("caching."):
+        return None
+    if key in _ENVIRONMENT_INPUTS:
+        return _ENVIRONMENT_INPUTS[key]
+    if key.startswith("HTTP_"):
+        return header_input(key[5:])
+    return Input("environment value", key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +103,31 @@ class Declared:
 
     :param query: names of query parameters; ``None`` is all of them.
     :param headers: names of request headers, in lower case.
-    :param host: whether the host does.
+    :param cookies: names of cookies.
+    :param environ: keys of the WSGI environment.
+    :param parts: whole parts, such as :data:`PATH`.
     """
 
     query: frozenset[str] | None = frozenset()
     headers: frozenset[str] = frozenset()
-    host: bool = False
+    cookies: frozenset[str] = frozenset()
+    environ: frozenset[str] = frozenset()
+    parts: frozenset[Input] = frozenset()
+
+    def holds(self, what: Input) -> bool:
+        """Tell whether the key tells two values of an input apart."""
+        kind, name = what
+        if kind == "query parameter":
+            return self.query is None or name in self.query
+        if kind == "query string":
+            return self.query is None
+        if kind == "header":
+            return name in self.headers
+        if kind == "cookie":
+            return name in self.cookies
+        if kind == "environment value":
+            return name in self.environ
+        return what in self.parts
 
     def query_string(self, raw: bytes) -> str:
         """The declared part of a query string, in the order and the spelling it came in."""
@@ -60,72 +142,6 @@ def _name_of(pair: str) -> str:
     return unquote_plus(pair.partition("=")[0].encode("latin-1").decode("utf-8", "replace"))
 
 
-def begin_request(_: str | None, view_args: dict[str, Any] | None) -> None:
-    """Remember what a request is like before the application's own steps: the first of them.
-
-    The session's own look at the cookies does not count; arguments can be taken away, as a
-    language is that stands in every URL.
-    """
-    request.__dict__.pop("cookies", None)
-    if not request.query_string.isascii():
-        # Werkzeug fails to decode what is no UTF-8, unless it is percent-encoded as it has to be.
-        request.query_string = _BEYOND_ASCII.sub(_percent_encoded, request.query_string)
-    request.environ[_ARGUMENTS] = dict(view_args or {})
-
-
-def _percent_encoded(byte: re.Match[bytes]) -> bytes:
-    return b"%%%02X" % ord(byte[0])
-
-
-def routed_arguments() -> dict[str, Any]:
-    """The arguments in the request's URL."""
-    arguments: dict[str, Any] = request.environ.get(_ARGUMENTS, {})
-    return arguments
-
-
-def has_read_cookies() -> bool:
-    """Tell whether the cookies were looked at since the request began."""
-    return "cookies" in request.__dict__
-
-
-@dataclass(slots=True)
-class Inputs:
-    """What one fill reads of the request.
-
-    :param name: the function or view that is filling.
-    :param remedy: what its owner can do about an undeclared input.
-    :param strict: raise :class:`UndeclaredInput`, else remember it in ``undeclared``.
-    :param session_read: whether the fill looked at the session, which counts as reading it.
-    """
-
-    name: str
-    declared: Declared
-    remedy: str
-    strict: bool = False
-    undeclared: set[tuple[str, str]] = field(default_factory=set)
-    session_read: bool = False
-    session_written: bool = False
-
-    def read(self, kind: str, name: str) -> None:
-        """Check one input by its kind (``query parameter``, ``header``) and name."""
-        if kind == "header":
-            lower = name.lower()
-            known = lower in self.declared.headers or lower in _ALWAYS_DECLARED
-            known = known or (lower == "host" and self.declared.host)
-        else:
-            known = self.declared.query is None or name in self.declared.query
-        if known:
-            return
-        self.undeclared.add((kind, name))
-        shown = name[:_LONGEST_SHOWN]
-        message = f"{self.name} read the {kind} {shown!r}, which its key does not hold: " + (
-            self.remedy.format(name=shown, option="query" if kind != "header" else "vary")
-        )
-        if self.strict:
-            raise UndeclaredInput(message)
-        report_once(message + " It is not cached.")
-
-
 def report_once(message: str) -> None:
     """Log a warning the first time that it is given in this process."""
     if message not in _reported and len(_reported) < 1000:
@@ -133,146 +149,62 @@ def report_once(message: str) -> None:
         logger.warning(message)
 
 
-@contextmanager
-def watched(name: str, declared: Declared, remedy: str) -> Iterator[Inputs]:
-    """Watch what is read of the request while a fill runs; without a request there is nothing."""
-    strict = current_app.config.get("CACHE_STRICT", current_app.debug or current_app.testing)
-    inputs = Inputs(name, declared, remedy, strict)
-    if not has_request_context():
-        yield inputs
-        return
-    outer: Inputs | None = request.environ.get(_NAME)
-    # The session proxy would count as a look at the session.
-    session = request_ctx._session
-    accessed, modified = (session.accessed, session.modified) if session else (False, False)
-    if session is not None:
-        session.accessed = session.modified = False
-    request.environ[_NAME] = inputs
-    try:
-        with _replaced(request_ctx.request, inputs):
-            yield inputs
-    finally:
-        request.environ[_NAME] = outer
-        if session is not None:
-            inputs.session_read, inputs.session_written = session.accessed, session.modified
-            session.accessed = accessed or session.accessed
-            session.modified = modified or session.modified
-    for kind, undeclared in inputs.undeclared:
-        if outer is not None:
-            outer.read(kind, undeclared)
-        elif undeclared.lower() == "cookie":
-            request.cookies  # noqa: B018 - the view that may come next sees that they were read
+# -- who reads -----------------------------------------------------------------------------
+
+_OWN = __name__.partition(".")[0]
+#: Packages whose frames are on the way to a reader, and never the reader.
+_LIBRARIES = frozenset({_OWN, "blinker", "flask", "itsdangerous", "jinja2", "werkzeug"})
+_ON_THE_WAY = sys.stdlib_module_names | _LIBRARIES
 
 
-@contextmanager
-def _replaced(watched_request: Request, inputs: Inputs) -> Iterator[None]:
-    """Put watching collections in the place of the request's own, and what derives from them."""
-    state = watched_request.__dict__
-    kept = {name: state[name] for name in ("headers", "query_string")}
-    derived = {name: state.pop(name) for name in _derived_names(watched_request)}
-    declared_query = inputs.declared.query_string(watched_request.query_string)
-    state["headers"] = _WatchedHeaders(watched_request.environ, inputs)
-    state["args"] = _WatchedArgs(watched_request.args.items(multi=True), inputs)
-    state["query_string"] = declared_query.encode("latin-1")
-    adapter = request_ctx.url_adapter
-    if adapter is not None and not inputs.declared.host:
-        request_ctx.url_adapter = _WatchedAdapter(adapter, inputs)
-    try:
-        yield
-    finally:
-        request_ctx.url_adapter = adapter
-        for name in _derived_names(watched_request):
-            del state[name]
-        state.update(kept)
-        state.update(derived)
+class Reader(NamedTuple):
+    """Who read an input.
+
+    :param place: file, line and function; empty where only Flask itself looked.
+    :param boundary: the known function of an extension in which the read was made, by its module
+        and qualified name.
+    :param is_foreign: whether other code than the extension's was called in between.
+    """
+
+    place: str = ""
+    boundary: tuple[str, str] | None = None
+    is_foreign: bool = False
 
 
-def _derived_names(watched_request: Request) -> list[str]:
-    return [
-        name
-        for name in watched_request.__dict__
-        if name not in _OF_THE_BODY
-        and isinstance(getattr(type(watched_request), name, None), cached_property)
-    ]
+def find_reader(boundaries: Mapping[tuple[str, str], Any], last: CodeType) -> Reader:
+    """Find who reads, by the frames from the innermost outwards.
+
+    :param boundaries: known functions of extensions, by module and qualified name.
+    :param last: no reader is beyond its frame, nor beyond Flask's own.
+    """
+    frame: FrameType | None = sys._getframe(2)
+    place, packages = "", set()
+    while frame is not None:
+        code = frame.f_code
+        if code is last or code is _WSGI_APP or code is _CALL:
+            break
+        scope = frame.f_globals
+        module: str = scope.get("__name__") or ""
+        template = scope.get("__jinja_template__")
+        package = module.partition(".")[0]
+        if template is not None or package not in _ON_THE_WAY:
+            place = place or _place(frame, template)
+            packages.add("" if template is not None else package)
+        boundary = (module, code.co_qualname)
+        if boundary in boundaries:
+            return Reader(place, boundary, bool(packages - {package}))
+        frame = frame.f_back
+    return Reader(place)
 
 
-class _WatchedAdapter(MapAdapter):
-    """Builds URLs; one with the host in it reads the host."""
-
-    def __init__(self, adapter: MapAdapter, inputs: Inputs) -> None:
-        self.__dict__.update(adapter.__dict__)
-        self._inputs = inputs
-
-    def build(self, *args: Any, **kwargs: Any) -> str:
-        if kwargs.get("force_external"):
-            self._inputs.read("header", "host")
-        return super().build(*args, **kwargs)
+def _place(frame: FrameType, template: Any) -> str:
+    if template is not None:
+        return (
+            f"{template.name or 'a template'}:{template.get_corresponding_lineno(frame.f_lineno)}"
+        )
+    parts = PurePath(frame.f_code.co_filename).parts
+    return f"{'/'.join(parts[-2:])}:{frame.f_lineno} ({frame.f_code.co_name})"
 
 
-class _WatchedHeaders(EnvironHeaders):
-    def __init__(self, environ: dict[str, Any], inputs: Inputs) -> None:
-        super().__init__(environ)
-        self._inputs = inputs
-
-    def __getitem__(self, key: Any) -> Any:
-        self._inputs.read("header", str(key))
-        return super().__getitem__(key)
-
-    def __contains__(self, key: Any) -> bool:
-        self._inputs.read("header", str(key))
-        return super().__contains__(key)
-
-    def get(self, key: str, default: Any = None, type: Any = None) -> Any:  # type: ignore[override]
-        self._inputs.read("header", key)
-        return super().get(key, default, type)
-
-    def getlist(self, key: str, type: Any = None) -> Any:
-        self._inputs.read("header", key)
-        return EnvironHeaders(self.environ).getlist(key, type)
-
-    def __iter__(self) -> Any:
-        for name, value in super().__iter__():
-            self._inputs.read("header", name)
-            yield name, value
-
-
-class _WatchedArgs(ImmutableMultiDict[str, str]):
-    def __init__(self, pairs: Iterable[tuple[str, str]], inputs: Inputs) -> None:
-        super().__init__(list(pairs))
-        self._inputs = inputs
-
-    def __getitem__(self, key: str) -> str:
-        self._inputs.read("query parameter", key)
-        return super().__getitem__(key)
-
-    def __contains__(self, key: object) -> bool:
-        self._inputs.read("query parameter", str(key))
-        return super().__contains__(key)
-
-    def get(self, key: str, default: Any = None, type: Any = None) -> Any:  # type: ignore[override]
-        self._inputs.read("query parameter", key)
-        return super().get(key, default, type)
-
-    def getlist(self, key: str, type: Any = None) -> Any:
-        self._inputs.read("query parameter", key)
-        return super().getlist(key, type)
-
-    def __iter__(self) -> Iterator[str]:
-        for key in super().__iter__():
-            self._inputs.read("query parameter", key)
-            yield key
-
-
-def _reads_all(name: str) -> Callable[..., Any]:
-    method = getattr(ImmutableMultiDict, name)
-
-    @functools.wraps(method)
-    def read_all(self: _WatchedArgs, *args: Any, **kwargs: Any) -> Any:
-        deque(iter(self), maxlen=0)
-        return method(self, *args, **kwargs)
-
-    return read_all
-
-
-for _name in ("__len__", "keys", "items", "lists", "values", "listvalues", "to_dict"):
-    setattr(_WatchedArgs, _name, _reads_all(_name))
+#: What is outside of these is WSGI middleware, or the server.
+_WSGI_APP, _CALL = Flask.wsgi_app.__code__, Flask.__call__.__code__

@@ -139,8 +139,16 @@ class CallKey:
         self.name = make_name(name) if make_name is not None else name
         first = next(iter(self._signature.parameters), "")
         self.is_method = first in ("self", "cls")
+        code = getattr(function, "__code__", None)
+        self._stands_alone = (
+            code is not None and not code.co_freevars and not self._ignored and not self.is_method
+        )
         if make_name is None:
             refuse_nameless(function)
+
+    def holds_all(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Tell whether a call's key holds all that the function is given."""
+        return self._stands_alone and all(map(_tells_all, (*args, *kwargs.values())))
 
     def __call__(self, *args: Any, **kwargs: Any) -> str:
         """Write the call.
@@ -186,6 +194,16 @@ class CallKey:
             raise UnstableArgument(
                 f"{self.name}: the argument {name!r} contains itself: pass plain data."
             ) from None
+
+
+def _tells_all(value: Any) -> bool:
+    """Tell whether a value's text is all that there is to it."""
+    kind = type(value)
+    if kind in (tuple, list, set, frozenset):
+        return all(map(_tells_all, value))
+    if kind is dict:
+        return all(map(_tells_all, value)) and all(map(_tells_all, value.values()))
+    return kind in _PLAIN_TYPES or isinstance(value, enum.Enum)
 
 
 def refuse_nameless(

@@ -10,7 +10,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from .negotiation import accepts_gzip, prefers_json
 from .pages import Page, per_response_headers
 from .reads import SERVED
 from .statistics import Lookups
+from .surroundings import Surroundings
 from .views import answered_with
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from .near import Copy, NearCache
 
 Headers = list[tuple[str, str]]
-#: Adds what every response has by its scheme to the headers of one.
-Complete = Callable[[str, Headers], Headers]
 
 #: Any other condition is evaluated by Flask: a list, a weak one, or ``*``.
 _ONE_ETAG = re.compile(r'"[^",]*"')
@@ -60,16 +59,16 @@ class _Prepared:
 
 
 class PageMiddleware:
-    """Serves pages from the near cache.
+    """Serves pages from the near cache, as the innermost of an application's WSGI middleware.
 
-    :param complete: adds the headers that the middleware beneath would have added.
+    :param surroundings: tells whether anything would have run around the view.
     """
 
-    def __init__(self, app: Flask, near: "NearCache", complete: Complete) -> None:
-        self._wsgi_app: WSGIApplication = app.wsgi_app
+    def __init__(self, app: Flask, near: "NearCache", surroundings: Surroundings) -> None:
+        self.wsgi_app: WSGIApplication = app.wsgi_app
         self._app = app
         self._near = near
-        self._complete = complete
+        self._surroundings = surroundings
         #: Headers that are in the key of any page that was seen, as the environment spells them.
         self._names: tuple[str, ...] = ()
         self._lock = threading.Lock()
@@ -85,7 +84,7 @@ class PageMiddleware:
             body = self._serve(environ, start_response, time.perf_counter())
             if body is not None:
                 return body
-        body = self._wsgi_app(environ, start_response)
+        body = self.wsgi_app(environ, start_response)
         if answered := answered_with(environ):
             self._remember(environ, *answered)
         return body
@@ -94,7 +93,7 @@ class PageMiddleware:
         self, environ: "WSGIEnvironment", start_response: "StartResponse", began: float
     ) -> Iterable[bytes] | None:
         copy = self._near.find_alias(_alias(environ, self._names))
-        if copy is None or self._is_for_flask(environ):
+        if copy is None or self._is_for_flask(environ) or self._surroundings.have_listeners():
             return None
         entry, now = copy.entry, time.time()
         if now >= entry.fresh_until:
@@ -152,9 +151,9 @@ class PageMiddleware:
         page = Page.decode(entry.value)
         response = page.representation(gzipped).response(self._app.response_class)
         status, etag = response.status, response.headers.get("ETag", "")
-        full = self._complete(environ["wsgi.url_scheme"], list(response.get_wsgi_headers(environ)))
+        full = list(response.get_wsgi_headers(environ))
         response.status_code = 304
-        short = self._complete(environ["wsgi.url_scheme"], list(response.get_wsgi_headers(environ)))
+        short = list(response.get_wsgi_headers(environ))
         start, inflate = len(entry.value) - len(page.body), page.gzipped and not gzipped
         return _Prepared(status, self._share(full), self._share(short), etag, start, inflate)
 

@@ -8,18 +8,32 @@ import gzip
 from functools import lru_cache
 
 from flask import Request
+from flask.globals import request_ctx
 from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header
+
+from .inputs import PREFERENCE
+from .reads import current_reads
+from .watching import raw_environ
 
 __all__ = ["accepts_gzip", "gzipped_smaller", "prefers_json"]
 
 
-@lru_cache(maxsize=256)
-def prefers_json(accept: str) -> bool:
+def prefers_json(accept: str | None = None) -> bool:
     """Tell by ``Accept`` whether a client would rather have JSON than HTML (RFC 9110, 12.5.1).
 
-    Every page's key holds the answer, so a view and the error pages may ask for it unasked.
+    Every page's key holds the answer for its own request, so views and error pages may ask.
+
+    :param accept: the header's value; by default that of the current request.
     """
+    if accept is None:
+        current_reads().noticed.note(PREFERENCE)
+        accept = raw_environ(request_ctx.request).get("HTTP_ACCEPT", "")
+    return _prefers_json(accept)
+
+
+@lru_cache(maxsize=256)
+def _prefers_json(accept: str) -> bool:
     if "json" not in accept:
         return False
     best = Request({"HTTP_ACCEPT": accept}).accept_mimetypes.best_match(

@@ -85,6 +85,25 @@ def check_tags(tags: Iterable[str], name: str) -> None:
             raise ValueError(f"{name}: the tag {tag!r} must be a string that is not empty.")
 
 
+def check_vary(vary: Iterable[str]) -> None:
+    """Refuse to vary by headers for which there is a better tool.
+
+    :raises ValueError: naming the tool.
+    """
+    check_tags(vary, "@cache.cached(vary=…)")
+    for name in vary:
+        if name.lower() == "cookie":
+            raise ValueError(
+                "@cache.cached: vary has 'Cookie', which differs on nearly every request: name the "
+                "cookie that the view reads, vary_cookies=('theme',), or say private=True."
+            )
+        if name.lower() == "authorization":
+            raise ValueError(
+                "@cache.cached: vary has 'Authorization', which says who asks: say private=True, "
+                "or name the user with private=function."
+            )
+
+
 def check_warm(warm: object, private: object) -> None:
     """Refuse what names no pages, and pages that are nobody's to ask for beforehand.
 

@@ -2,8 +2,9 @@
 
 import gzip
 import json
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +28,10 @@ _OF_ONE_RESPONSE = frozenset(
 _COMPRESSIBLE = frozenset({"application/javascript", "application/json", "application/xml"})
 _COMPRESSIBLE_SUFFIXES = ("+json", "+xml")
 _LEAST_COMPRESSED_BYTES = 1000
+#: Headers that say what a client can do, and not who it is; a key shows their values.
+_IMPERSONAL = frozenset({"accept", "accept-charset", "accept-encoding", "accept-language"})
+#: What needs no quotes in structured fields (RFC 9651, 3.3.4).
+_TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+.^_`|~\w:/-]*", re.ASCII)
 #: What every page's key holds, so that it need not be declared.
 _ALWAYS_IN_KEY = frozenset({"host", "accept", "accept-encoding"})
 
@@ -110,6 +115,7 @@ def _compressed(response: Response, body: bytes) -> bytes | None:
 def page_key(
     request: Request,
     declared: Declared,
+    digest: Callable[[bytes], str],
     *,
     custom: str | None = None,
     with_query: bool = True,
@@ -119,6 +125,7 @@ def page_key(
 
     It is as long as what it was made from; what is not too long has to be bounded.
 
+    :param digest: hides what is personal: a key is shown to those who operate the cache.
     :param custom: stands in the place of the path.
     :param with_query: whether the declared part of the query enters.
     :param user: names the user of a private page.
@@ -131,26 +138,44 @@ def page_key(
     parts = [f"page:{quote(request.scheme)}://{host}{root}{path}"]
     if query and with_query:
         parts.append("?" + quote(query, "=&%+"))
-    if prefers_json(request.environ.get("HTTP_ACCEPT", "")):
+    environ = request.environ
+    if prefers_json(environ.get("HTTP_ACCEPT", "")):
         parts.append(" json")
-    for name in sorted(declared.headers):
-        value = request.environ.get(environ_name(name))
+    given = [(name, environ.get(environ_name(name))) for name in sorted(declared.headers)]
+    given += [(f"cookie:{name}", _cookie(request, name)) for name in sorted(declared.cookies)]
+    given += [(f"environ:{name}", environ.get(name)) for name in sorted(declared.environ)]
+    for name, value in given:
         # An empty one is not the same as none, which a view may have a default for.
-        parts.append(f" {name}" if value is None else f" {name}={quote(value)}")
+        shown = value if value is None or name in _IMPERSONAL else digest(_bytes(value))
+        parts.append(f" {name}" if shown is None else f" {name}={quote(shown)}")
     if user:
         parts.append(f" user={quote(user)}")
     return "".join(parts)
 
 
-def refill_environ(request: Request, declared: Declared) -> dict[str, str]:
+def _cookie(request: Request, name: str) -> str | None:
+    values = request.cookies.getlist(name)
+    return json.dumps(values) if values else None
+
+
+def _bytes(value: object) -> bytes:
+    return f"{type(value).__name__} {value}".encode("utf-8", "surrogatepass")
+
+
+def refill_environ(environ: Mapping[str, Any], declared: Declared) -> dict[str, Any]:
     """What a GET for the same page says: the parts of the request that its key holds."""
     names = ["SERVER_NAME", "SERVER_PORT", "SERVER_PROTOCOL", "SCRIPT_NAME", "PATH_INFO"]
-    names += ["HTTP_HOST", "HTTP_ACCEPT", *(environ_name(name) for name in declared.headers)]
-    environ = {name: request.environ[name] for name in names if name in request.environ}
-    environ["REQUEST_METHOD"] = "GET"
-    environ["QUERY_STRING"] = declared.query_string(request.query_string)
-    environ["wsgi.url_scheme"] = request.scheme
-    return environ
+    names += ["HTTP_HOST", "HTTP_ACCEPT", "wsgi.url_scheme"]
+    names += [environ_name(name) for name in declared.headers]
+    refill = {name: environ[name] for name in names if name in environ}
+    query = environ.get("QUERY_STRING", "").encode("latin-1", "replace")
+    return {**refill, "REQUEST_METHOD": "GET", "QUERY_STRING": declared.query_string(query)}
+
+
+def asks_for_public(response: Response, cache_control: str) -> bool:
+    """Tell whether a view itself said ``public``, beyond what every page says."""
+    said = ", ".join(response.headers.getlist("Cache-Control"))
+    return bool(response.cache_control.public) and said != f"public, {cache_control}"
 
 
 def unstorable(
@@ -169,7 +194,12 @@ def unstorable(
     if control.no_store or (control.private and not private):
         return "cache-control"
     vary = {name.lower() for name in response.vary}
-    if vary - declared.headers - _ALWAYS_IN_KEY - ({"cookie"} if private else set()):
+    if (
+        vary
+        - declared.headers
+        - _ALWAYS_IN_KEY
+        - ({"cookie"} if private or declared.cookies else set())
+    ):
         return "vary"
     return None
 
@@ -192,7 +222,9 @@ def cache_status(
     if key is not None:
         parts.append(f'key="{_quoted(key)}"')
     if detail:
-        parts.append(f"detail={detail}")
+        parts.append(
+            f"detail={detail}" if _TOKEN.fullmatch(detail) else f'detail="{_quoted(detail)}"'
+        )
     return "; ".join(parts)
 
 

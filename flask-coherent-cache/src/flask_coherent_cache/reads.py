@@ -4,9 +4,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import g, has_app_context, has_request_context
-from flask.globals import request_ctx
+from flask import has_app_context, has_request_context
+from flask.globals import app_ctx, request_ctx
 
+from .noticed import Noticed
 from .statistics import Tally
 
 #: Beyond so many rows of one table, an entry depends on the table.
@@ -14,11 +15,23 @@ MANY_ROWS = 64
 
 
 @dataclass(slots=True)
+class Scope:
+    """What was read before a fill that collects by itself; see :class:`Reads`."""
+
+    tags: set[str]
+    rows: dict[str, set[str]]
+    expected: dict[tuple[str, tuple[str, ...], tuple[Any, ...]], None]
+    fresh_until: float | None
+    entities: set[Any]
+
+
+@dataclass(slots=True)
 class Reads:
     """What a request (or an application context without one) has read.
 
-    A fill's tags are all of these, also those read before it began: an object that is already
-    in the session's identity map issues no SQL, and still went into the value.
+    A page's tags are all of these, also those read before its fill began: an object that is already
+    in the session's identity map issues no SQL, and still went into the value. A memoized function
+    takes them over only where something led back to them.
 
     :param started: the clock's reading at the first lookup or query; ``None`` before it.
     :param generation: the store's generation at that time.
@@ -33,7 +46,9 @@ class Reads:
         not committed.
     :param lost: whether the store failed it, so that a reading would come too late: it asks the
         store nothing any more.
+    :param entities: the mapped classes whose objects were got from a session.
     :param tally: what its lookups came to.
+    :param noticed: what was read of the request itself.
     :param began: when the first that it read was read at the earliest, by the monotonic clock.
     """
 
@@ -47,12 +62,38 @@ class Reads:
     uncommitted: bool = False
     bypass: bool = False
     lost: bool = False
+    entities: set[Any] = field(default_factory=set)
     tally: Tally = field(default_factory=Tally)
+    noticed: Noticed = field(default_factory=Noticed)
     began: float = field(default_factory=time.monotonic)
 
     def read_row(self, table: str, identity: str) -> None:
         """Note a row that was found by its key."""
         self.rows.setdefault(table, set()).add(identity)
+
+    def enter(self) -> Scope:
+        """Collect a fill's tags by themselves until :meth:`leave`; returns those before it."""
+        before = Scope(self.tags, self.rows, self.expected, self.fresh_until, self.entities)
+        self.tags, self.rows, self.expected, self.entities = set(), {}, {}, set()
+        self.fresh_until = None
+        return before
+
+    def inherit(self, before: Scope) -> None:
+        """Depend on what was read before, too."""
+        self.tags |= before.tags
+        for table, identities in before.rows.items():
+            self.rows.setdefault(table, set()).update(identities)
+        self.expected.update(before.expected)
+        self.entities |= before.entities
+        if before.fresh_until is not None:
+            self.fresh_until = min(before.fresh_until, self.fresh_until or before.fresh_until)
+
+    def leave(self, before: Scope) -> None:
+        """Hand what the fill read outwards."""
+        own = Scope(self.tags, self.rows, self.expected, self.fresh_until, self.entities)
+        self.tags, self.rows, self.expected = before.tags, before.rows, before.expected
+        self.fresh_until, self.entities = before.fresh_until, before.entities
+        self.inherit(own)
 
     def follow(self, earlier: "Reads") -> None:
         """Take over what an earlier context read, and its beginning."""
@@ -78,15 +119,21 @@ class Reads:
         return tags
 
 
-_NAME = "caching.reads"
+#: Where a request, its environment, and ``g`` keep the collector.
+READS = "caching.reads"
 #: Where the environment of a request holds the endpoint whose page was served before Flask.
 SERVED = "caching.served"
 
 
 def tally_of(environ: dict[str, Any]) -> Tally | None:
     """Return what the lookups of a request came to; ``None`` where it did none in Flask."""
-    reads: Reads | None = environ.get(_NAME)
-    return reads.tally if reads is not None else None
+    reads: Reads | None = environ.get(READS)
+    return reads.tally if reads is not None and reads.tally.results else None
+
+
+def begin_reads(request: Any, environ: dict[str, Any], reads: Reads) -> None:
+    """Give a request its collector, which WSGI middleware finds in the environment."""
+    request.__dict__[READS] = environ[READS] = reads
 
 
 def current_reads() -> Reads:
@@ -96,15 +143,16 @@ def current_reads() -> Reads:
     """
     if has_request_context():
         # Asked on every hit: the way by the ``request`` proxy costs more than the rest of it.
-        environ: dict[str, Any] = request_ctx._get_current_object().request.environ  # type: ignore[attr-defined]
-        reads: Reads | None = environ.get(_NAME)
+        request: Any = request_ctx._get_current_object().request  # type: ignore[attr-defined]
+        reads: Reads | None = request.__dict__.get(READS)
         if reads is None:
-            reads = environ[_NAME] = Reads()
+            reads = Reads()
+            begin_reads(request, request.__dict__["environ"], reads)
         return reads
     if has_app_context():
-        kept = g._get_current_object().__dict__
-        collected: Reads | None = kept.get(_NAME)
+        kept: dict[str, Any] = object.__getattribute__(app_ctx.g, "__dict__")
+        collected: Reads | None = kept.get(READS)
         if collected is None:
-            collected = kept[_NAME] = Reads()
+            collected = kept[READS] = Reads()
         return collected
     return Reads()

@@ -5,6 +5,7 @@ that it changed and their tables. Raw SQL text cannot be seen: ``cache.tag`` and
 ``cache.invalidate`` say by hand what it reads and writes.
 """
 
+import functools
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -101,6 +102,7 @@ class _Statement:
     updates: bool
     lookup: _Lookup | None
     is_text: bool
+    entities: frozenset[Any] = frozenset()
 
 
 def track(app: Flask, entries: Entries | None, db: Any) -> None:
@@ -121,6 +123,7 @@ def track(app: Flask, entries: Entries | None, db: Any) -> None:
     for engine in engines:
         tracker.watch_engine(engine)
     entries.before_fetch = tracker.before_fetch
+    entries.objects_of, entries.can_reach = tracker.objects_of, _can_reach
     _watch_models_once(db)
 
 
@@ -160,6 +163,12 @@ class _Tracker:
         earlier: Reads | None = session.info.get(_NAME)
         if earlier is not None and earlier is not reads and session.in_transaction():
             reads.follow(earlier)
+
+    def objects_of(self) -> frozenset[Any]:
+        """Return the mappers of the objects that are in the session."""
+        if not self._db.session.registry.has():
+            return frozenset()
+        return frozenset(state.mapper for state in self._db.session().identity_map.all_states())
 
     def _began(self, connection: Connection, *_: Any) -> None:
         """A transaction's snapshot is no younger than its beginning."""
@@ -211,6 +220,7 @@ class _Tracker:
                         connection.dialect,
                         in_transaction=False,
                     )
+        reads.entities |= statement.entities
         if statement.lookup is not None and not executemany:
             _read_row(reads, statement.lookup, context.compiled_parameters[0])
         else:
@@ -369,7 +379,26 @@ def _analysed(compiled: Any) -> _Statement:
         lookup=_lookup(statement, compiled.bind_names) if once else None,
         is_text=any(isinstance(element, TextualSelect) for element in elements)
         or (texts and not tables),
+        entities=_entities(compiled.compile_state),
     )
+
+
+def _entities(state: Any) -> frozenset[Any]:
+    """Return the mappers of the objects that a statement returns."""
+    found = (getattr(entity, "mapper", None) for entity in getattr(state, "_entities", ()))
+    return frozenset(mapper for mapper in found if mapper is not None)
+
+
+def _can_reach(entities: set[Any], held: frozenset[Any]) -> bool:
+    """Tell whether objects of some mappers lead to one of others, by relationships."""
+    found, waiting = set(entities), list(entities)
+    while waiting and held.isdisjoint(found):
+        mapper = waiting.pop()
+        near = {relation.mapper for relation in mapper.relationships}
+        near |= {*mapper.self_and_descendants, *mapper.iterate_to_root()}
+        waiting += near - found
+        found |= near
+    return not held.isdisjoint(found)
 
 
 def _lookup(statement: Any, names: Mapping[Any, str]) -> _Lookup | None:
@@ -487,9 +516,22 @@ def _watch_models_once(db: Any) -> None:
         event.listen(db.Model, name, _row_changed, propagate=True)
     event.listen(db.Model, "load", _row_loaded, propagate=True)
     event.listen(db.session, "after_begin", _session_began)
+    _watch_identity_lookups(db.session.session_factory.class_)
     event.listen(db.session, "before_flush", lambda *_: _flushing.set(True))
     event.listen(db.session, "after_flush", lambda *_: _flushing.set(False))
     event.listen(db.session, "after_soft_rollback", lambda *_: _flushing.set(False))
+
+
+def _watch_identity_lookups(session_class: Any) -> None:
+    """Note what is found in a session without SQL, which SQLAlchemy lets subclasses override."""
+    look_up = session_class._identity_lookup
+
+    @functools.wraps(look_up)
+    def noting(self: Any, mapper: Any, *args: Any, **kwargs: Any) -> Any:
+        current_reads().entities.add(mapper)
+        return look_up(self, mapper, *args, **kwargs)
+
+    session_class._identity_lookup = noting
 
 
 def _session_began(session: Any, *_: Any) -> None:

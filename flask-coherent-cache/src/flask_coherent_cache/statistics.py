@@ -32,6 +32,7 @@ _MOST_NAMES = 100
 _LONGEST_NAME = 200
 _MOST_FAMILIES = 100
 _MOST_EVENTS = 200
+_MOST_REFUSALS = 500
 _MOST_ENTRIES = 1000
 _MOST_TRACES = 200
 #: Of one event only so many tags are kept by name.
@@ -225,6 +226,8 @@ class Statistics:
         #: Raised tags by family: what stands before their colon.
         self.invalidated: Counter[str] = Counter()
         self.clears = 0
+        #: What is not cached, why, and where that was read; and how often.
+        self.refusals: Counter[tuple[str, str, str]] = Counter()
         #: The last fills and invalidations, each with a number that only grows.
         self.events: deque[tuple[int, Fill | Invalidation]] = deque(maxlen=_MOST_EVENTS)
         self.entries: OrderedDict[str, Known] = OrderedDict()
@@ -291,6 +294,13 @@ class Statistics:
         with self._lock:
             self.clears += 1
         self._happened(Invalidation(time.time(), (), None, None, origin))
+
+    def refuse(self, name: str, reason: str, place: str) -> None:
+        """Count that something is not cached, by its reason and where that was read."""
+        refusal = (name, reason, place)
+        with self._lock:
+            if refusal in self.refusals or len(self.refusals) < _MOST_REFUSALS:
+                self.refusals[refusal] += 1
 
     def lease(self, outcome: str) -> None:
         """Count what became of a lease."""

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Response, after_this_request, current_app, request, session
+from flask import Response, current_app, request
 from flask.globals import request_ctx
 from flask.sessions import session_json_serializer
 from flask_caching import CachedResponse
@@ -18,13 +18,17 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.test import run_wsgi_app
 
 from .fills import Entries, Filled, Outcome, Policy
-from .inputs import Declared, has_read_cookies, report_once, watched
+from .functions import is_strict, refuse_undeclared
+from .http import conditional, withdraw_public
+from .inputs import Declared, Input, report_once
 from .keys import bounded
 from .negotiation import accepts_gzip
+from .noticed import Filling, Noticed, Owner
 from .options import Options
 from .pages import (
     Page,
     age,
+    asks_for_public,
     cache_status,
     environ_name,
     page_key,
@@ -32,13 +36,18 @@ from .pages import (
     surrogate_keys,
     unstorable,
 )
+from .reads import current_reads
 from .statistics import Lookups
+from .watching import raw_environ
 
+#: Where ``app.extensions`` holds the middleware that serves pages before Flask.
+PAGE_MIDDLEWARE = "coherent_cache_page_middleware"
 _REFILL = "caching.refill"
 _ANSWERED = "caching.answered_with"
 #: The share of the new pages of a route that may be a 404.
 _FEWER_NOT_FOUND = 10
-_REMEDY = "declare it, {option}=({name!r},), or do not read it."
+_NO_BODY = frozenset({None, "", "0"})
+_AUTHORIZATION = Input("header", "authorization")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,11 @@ class PageOptions:
     hit_indication: bool
     cache_control: str
     stands_alone: bool
+
+    @property
+    def knows_visitor(self) -> bool:
+        """Tell whether the key holds what only the visitor's own request can say."""
+        return bool(self.private or self.declared.cookies or self.declared.environ)
 
 
 def is_current_view(function: Callable[..., Any]) -> bool:
@@ -103,6 +117,26 @@ def path_key(prefix: str, path: str) -> str:
     return prefix % path if "%s" in prefix else prefix
 
 
+@dataclass(slots=True)
+class Answer:
+    """How a request was answered by a cached view, for the last look at the response.
+
+    :param held: what the key held beside the declared inputs.
+    :param page: the response that was made from an entry, whose conditions are still to be
+        evaluated; ``None`` where the view answered.
+    :param body: its bytes, before any hook.
+    :param asked_public: whether the view itself said ``public``.
+    :param complete: completes what an error handler made of the view's exception.
+    """
+
+    declared: Declared
+    held: frozenset[Input]
+    page: Response | None = None
+    body: bytes = b""
+    asked_public: bool = False
+    complete: Callable[[Response], Response] | None = None
+
+
 def serve_page(
     entries: Entries,
     call: Callable[[], Any],
@@ -117,27 +151,36 @@ def serve_page(
 
     :param own: makes a key the current tenant's.
     """
-    lookups = entries.statistics.lookups("page", request.endpoint or "")
-    user, refusal = _identity(entries, page_options)
+    lookups = entries.statistics.lookups("page", request_ctx.request.endpoint or "")
+    noticed = current_reads().noticed
+    user, held, refusal = _identity(entries, page_options, noticed)
+    declared, environ = page_options.declared, raw_environ(request_ctx.request)
+    noticed.answer = Answer(declared, held)
+    with noticed.unnoticed():
+        text = page_key(
+            request_ctx.request,
+            declared,
+            entries.sealer.digest,
+            custom=page_options.custom_key,
+            with_query=not page_options.whole_key,
+            user=user,
+        )
+    if refusal is None and len(text) > current_app.config["CACHE_MAX_KEY_BYTES"]:
+        entries.count("limit: long key")
+        refusal = "long-key"
     if refusal is not None:
         return _go_past(entries, call, page_options, refusal, lookups)
-    custom = page_options.custom_key
-    declared, with_query = page_options.declared, not page_options.whole_key
-    text = page_key(request, declared, custom=custom, with_query=with_query, user=user)
-    if len(text) > current_app.config["CACHE_MAX_KEY_BYTES"]:
-        entries.count("limit: long key")
-        return _go_past(entries, call, page_options, "long-key", lookups)
     key = own(bounded(text))
     # A refill of its own would know neither the user nor the tenant.
-    in_foreground = page_options.private or own("") or is_refill(request.environ)
+    in_foreground = page_options.knows_visitor or own("") or is_refill(environ)
     fetch = partial(
         entries.fetch,
         key,
-        lambda: _fill(call, options, page_options, lambda status: _may_add(entries, key, status)),
+        lambda: _fill(call, options, page_options, held, entries, key),
         policy,
         lookups,
         refill=None if in_foreground else _refill(declared),
-        is_refill=is_refill(request.environ),
+        is_refill=is_refill(environ),
     )
     outcome = fetch(renew=renew)
     try:
@@ -150,13 +193,16 @@ def serve_page(
         page = _decoded(outcome)
     if page_options.stands_alone:
         names = frozenset(environ_name(name) for name in declared.headers)
-        request.environ[_ANSWERED] = key, names, lookups
+        environ[_ANSWERED] = key, names, lookups
     if isinstance(outcome.result, HTTPException):
-        after_this_request(
-            lambda response: _with_status(_varied(response, page_options), outcome, key)
+        noticed.answer.complete = lambda response: _with_status(
+            _varied(response, page_options), outcome, key
         )
         raise outcome.result
     response = _response(outcome, page)
+    if page is not None:
+        noticed.answer.page, noticed.answer.body = response, response.get_data()
+    noticed.answer.asked_public = asks_for_public(response, page_options.cache_control)
     if outcome.entry is not None:
         response.headers.extend(surrogate_keys(outcome.entry, current_app.config))
     if page_options.hit_indication and outcome.status == "hit":
@@ -169,6 +215,36 @@ def is_refill(environ: dict[str, Any]) -> bool:
     return _REFILL in environ
 
 
+def finish(response: Response) -> Response:
+    """Look at a cached view's response last, after every hook, and once the session is saved.
+
+    Caches in front have no guard that runs on their hits: what depends on more than the key holds
+    is private to them, also where a declaration sets it aside here (RFC 9111, 3.5). Conditions are
+    evaluated by what really leaves (RFC 9110, 13.2.1).
+    """
+    noticed = current_reads().noticed
+    answer: Answer | None = noticed.answer
+    if answer is None or noticed.quiet:
+        return response
+    noticed.quiet = True
+    if answer.complete is not None:
+        response = answer.complete(response)
+    unheld = any(
+        not answer.declared.holds(what) and what not in answer.held for what in noticed.seen
+    )
+    if "Set-Cookie" in response.headers or (unheld and not answer.asked_public):
+        withdraw_public(response.headers)
+    page = answer.page
+    if page is not None and response.status_code == page.status_code:
+        if "ETag" in response.headers and response.get_data() != answer.body:
+            response.headers.remove("ETag")
+            response.add_etag()
+        conditional(raw_environ(request_ctx.request), response)
+        # It is Werkzeug's, and the server has one of its own.
+        response.headers.remove("Date")
+    return response
+
+
 def _go_past(
     entries: Entries,
     call: Callable[[], Any],
@@ -179,7 +255,7 @@ def _go_past(
     """Answer by the view alone, and nothing is looked up or stored."""
     with entries.going_past(lookups):
         response = current_app.make_response(call())
-    if request.method in ("GET", "HEAD"):
+    if raw_environ(request_ctx.request)["REQUEST_METHOD"] in ("GET", "HEAD"):
         _keep_from_guessing(_varied(response, page_options))
     return _with_status(response, Outcome("bypass", refused=refusal))
 
@@ -193,7 +269,7 @@ def _may_add(entries: Entries, key: str, status: int) -> bool:
     most = current_app.config["CACHE_NEW_PAGES_PER_MINUTE"]
     if status == HTTPStatus.NOT_FOUND and most:
         most = max(1, most // _FEWER_NOT_FOUND)
-    return entries.may_add(key, f"{request.endpoint} ({status})", most)
+    return entries.may_add(key, f"{request_ctx.request.endpoint} ({status})", most)
 
 
 def answered_with(environ: dict[str, Any]) -> tuple[str, frozenset[str], Lookups] | None:
@@ -206,100 +282,147 @@ def answered_with(environ: dict[str, Any]) -> tuple[str, frozenset[str], Lookups
     return answered
 
 
-def _identity(entries: Entries, page_options: PageOptions) -> tuple[str, str | None]:
-    """Name the user of a private page, or say why this request goes past the cache."""
-    if request.method not in ("GET", "HEAD"):
-        return "", "method"
-    if request.content_length or "HTTP_TRANSFER_ENCODING" in request.environ:
-        return "", "body"
-    by_cookie = callable(page_options.private) or "cookie" in page_options.declared.headers
-    if has_read_cookies() and not by_cookie:
-        return "", "cookies"
-    if callable(page_options.private):
-        name = page_options.private()
-        return f"{name}", "anonymous" if name is None else None
+def _identity(
+    entries: Entries, page_options: PageOptions, noticed: Noticed
+) -> tuple[str, frozenset[Input], str | None]:
+    """Name the user of a private page, or say why this request goes past the cache.
+
+    With the name come the inputs that it was made from: the key holds them by it.
+    """
+    environ = raw_environ(request_ctx.request)
+    if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+        return "", frozenset(), "method"
+    if environ.get("CONTENT_LENGTH") not in _NO_BODY or "HTTP_TRANSFER_ENCODING" in environ:
+        return "", frozenset(), "body"
+    user, held = "", frozenset[Input]()
     if page_options.private:
-        told = session_json_serializer.dumps(dict(session)) or ""
-        told += "\n" + request.headers.get("Authorization", "")
-        return entries.sealer.digest(told.encode()), None
-    if "HTTP_AUTHORIZATION" in request.environ:
-        return "", "authorization"
-    # The session proxy would count as a look at the session.
-    if request_ctx._session is not None and request_ctx._session.accessed:
-        return "", "session"
-    return "", None
+        owner = Owner("naming the user", naming=True)
+        name = noticed.run(
+            owner, page_options.private if callable(page_options.private) else _visitor
+        )
+        held = frozenset(owner.inputs)
+        if name is None:
+            return "", held, "anonymous"
+        user = entries.sealer.digest(
+            f"{type(name).__name__} {name}".encode("utf-8", "surrogatepass")
+        )
+    elif "HTTP_AUTHORIZATION" in environ:
+        return "", held, "authorization"
+    filling = Filling(_view_name(), page_options.declared, "", held)
+    return user, held, refuse_undeclared(entries, filling, noticed, page=True)
+
+
+def _visitor() -> str:
+    """Name a visitor by session and ``Authorization``, and by Flask-Login's user where it is."""
+    environ = raw_environ(request_ctx.request)
+    told: str = session_json_serializer.dumps(dict(request_ctx.session)) or ""
+    told += "\n" + environ.get("HTTP_AUTHORIZATION", "")
+    current_reads().noticed.note(_AUTHORIZATION)
+    if (login := sys.modules.get("flask_login")) is not None and hasattr(
+        current_app, "login_manager"
+    ):
+        told += f"\n{login.current_user.get_id()!r} {request_ctx.session.get('_fresh')!r}"
+    return told
+
+
+def _view_name() -> str:
+    return f"The view {request_ctx.request.endpoint}"
 
 
 def _fill(
     call: Callable[[], Any],
     options: Options,
     page_options: PageOptions,
-    may_add: Callable[[int], bool],
+    held: frozenset[Input],
+    entries: Entries,
+    key: str,
 ) -> Filled:
     """Call the view, and make a page of what it returns; a client's error is a result, too."""
     try:
-        filled = _fill_page(call, options, page_options)
+        filled = _fill_page(call, options, page_options, held, entries)
     except HTTPException as error:
         # A server's fault is a failure of the fill, for which a stale page can stand in.
         if error.get_response().status_code >= 500:
             raise
         return Filled(error, None, refused="status")
-    if filled.value is not None and not may_add(filled.result.status_code):
+    if filled.value is not None and not _may_add(entries, key, filled.result.status_code):
         return Filled(filled.result, None, refused="limit")
     return filled
 
 
-def _fill_page(call: Callable[[], Any], options: Options, page_options: PageOptions) -> Filled:
-    private = bool(page_options.private)
+def _fill_page(
+    call: Callable[[], Any],
+    options: Options,
+    page_options: PageOptions,
+    held: frozenset[Input],
+    entries: Entries,
+) -> Filled:
     timeout: float | None = None
-    with watched(f"The view {request.endpoint}", page_options.declared, _REMEDY) as inputs:
-        try:
-            returned = call()
-        except NotFound as error:
-            if page_options.not_found_timeout is None:
-                raise
-            returned = current_app.handle_user_exception(error)
-            if isinstance(returned, HTTPException):
-                returned = returned.get_response()
-        response = current_app.make_response(returned)
+    noticed = current_reads().noticed
+    filling = Filling(_view_name(), page_options.declared, "", held, is_strict())
+    with noticed.filling(filling):
+        returned, response = _call_view(call, page_options)
     _varied(response, page_options)
     if response.status_code == 404:
         timeout = page_options.not_found_timeout
     if isinstance(returned, CachedResponse) and returned.timeout is not None:
         timeout = normalize_timeout(returned.timeout)
-    refused = unstorable(
-        response,
-        page_options.declared,
-        private=private,
-        not_found=page_options.not_found_timeout is not None,
-    )
-    if inputs.session_written or (inputs.session_read and not private):
-        refused = "session"
-        report_once(
-            f"The view {request.endpoint} looked at the session, so its pages are not cached: "
-            "leave the session alone, or say private=True."
-        )
-    elif inputs.undeclared:
-        refused = "undeclared"
-    elif options.response_filter is not None and not options.response_filter(returned):
-        refused = "filtered"
-    elif request.method != "GET":
-        refused = "method"
-    if refused not in (None, "method"):
+    refused = _refusal(response, page_options, filling, entries)
+    if refused is None and options.response_filter is not None:
+        refused = None if options.response_filter(returned) else "filtered"
+    if refused is not None:
         _keep_from_guessing(response)
         return Filled(response, None, refused=refused)
+    private = bool(page_options.private)
     page = Page.of(response, private=private, cache_control=page_options.cache_control)
-    if refused is not None:
+    environ = raw_environ(request_ctx.request)
+    if environ["REQUEST_METHOD"] != "GET":
         # A HEAD on its own says what a GET would (RFC 9110, 9.3.2).
-        page = page.representation(accepts_gzip(request.environ.get("HTTP_ACCEPT_ENCODING", "")))
-        return Filled(page.response(current_app.response_class), None, refused=refused)
+        page = page.representation(accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", "")))
+        return Filled(page.response(current_app.response_class), None, refused="method")
     return Filled(response, page.encode(), timeout)
+
+
+def _call_view(call: Callable[[], Any], page_options: PageOptions) -> tuple[Any, Response]:
+    try:
+        returned = call()
+    except NotFound as error:
+        if page_options.not_found_timeout is None:
+            raise
+        returned = current_app.handle_user_exception(error)
+        if isinstance(returned, HTTPException):
+            returned = returned.get_response()
+    return returned, current_app.make_response(returned)
+
+
+def _refusal(
+    response: Response, page_options: PageOptions, filling: Filling, entries: Entries
+) -> str | None:
+    """Say why a page must not be stored, or return ``None``."""
+    if filling.wrote_session:
+        report_once(f"{filling.name} wrote to the session, so its page is not cached.")
+        return "session"
+    undeclared = refuse_undeclared(entries, filling, current_reads().noticed, page=True)
+    if undeclared is not None:
+        return undeclared
+    if filling.added_hooks:
+        report_once(
+            f"{filling.name} used after_this_request, which does not run on a hit, so its page is "
+            "not cached: use after_request, or change the response in the view."
+        )
+        return "after_this_request"
+    return unstorable(
+        response,
+        page_options.declared,
+        private=bool(page_options.private),
+        not_found=page_options.not_found_timeout is not None,
+    )
 
 
 def _varied(response: Response, page_options: PageOptions) -> Response:
     """Say what a response depends on, also to caches outside, whether or not it is stored here."""
     response.vary.update(name.title() for name in sorted(page_options.declared.headers))
-    if page_options.private:
+    if page_options.private or page_options.declared.cookies:
         response.vary.add("Cookie")
     return response
 
@@ -316,12 +439,13 @@ def _decoded(outcome: Outcome) -> Page | None:
     """Return the page of an entry, in the form that this client accepts."""
     if outcome.entry is None:
         return None
-    gzipped = accepts_gzip(request.environ.get("HTTP_ACCEPT_ENCODING", ""))
+    environ = raw_environ(request_ctx.request)
+    gzipped = accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
     return Page.decode(outcome.entry.value).representation(gzipped)
 
 
 def _response(outcome: Outcome, page: Page | None) -> Response:
-    """Make the response, and answer a condition after the cache (RFC 9110, 13), never before."""
+    """Make the response of a page that lies in an entry; else it is the view's."""
     answer: Response | None = outcome.result
     if outcome.entry is None or page is None:
         return answer  # type: ignore[return-value]
@@ -330,9 +454,6 @@ def _response(outcome: Outcome, page: Page | None) -> Response:
         response.call_on_close(answer.close)
     else:
         response.headers["Age"] = age(outcome.entry)
-    response.make_conditional(request)
-    # It is Werkzeug's, and the server has one of its own.
-    response.headers.remove("Date")
     return response
 
 
@@ -351,7 +472,7 @@ def _refill(declared: Declared) -> Callable[[], object]:
     """Make a function that fills this request's page again by a GET of its own."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     environ: dict[str, Any] = {
-        **refill_environ(request, declared),
+        **refill_environ(raw_environ(request_ctx.request), declared),
         "wsgi.version": (1, 0),
         "wsgi.input": io.BytesIO(),
         "wsgi.errors": sys.stderr,

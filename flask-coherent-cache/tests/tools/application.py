@@ -42,7 +42,7 @@ class Client(FlaskClient):
 def render_error(error: HTTPException) -> tuple[str, int, dict[str, str]]:
     """Answer browsers with a page, and programs with a line."""
     headers = {"Vary": "Accept"}
-    if prefers_json(request.headers.get("Accept", "")):
+    if prefers_json():
         return f'{{"title": "{error.name}"}}', error.code or 500, headers
     return f"<!doctype html><body>{error.name}</body>", error.code or 500, headers
 
@@ -57,12 +57,12 @@ def create_app(**settings: Any) -> Flask:
     for hook in app.before_request_funcs[None]:
         cache.skip_on_hit(hook)
     cache.init_app(app)
+    cache.serve_before_flask(app)
     toolbar.init_app(app, cache)
     app.add_url_rule("/healthz", "health", lambda: "ok")
     metrics.init_app(app, cache)
     inspector.init_app(app, cache, authorize)
     commands.init_app(app, cache)
-    cache.serve_before_flask(app, lambda _, headers: headers)
     metrics.listen(app, app.config["METRICS_PORT"])
     return app
 

@@ -37,8 +37,7 @@ def create_app(config: Mapping[str, Any] | object | None = None, **overrides: An
         app.register_blueprint(blueprint)
     errors.init_app(app)
     assets.init_app(app)
-    # WSGI middleware, from the inside out: a page that the cache serves passes through it too, but
-    # for the first.
+    # WSGI middleware, from the inside out. Pages served before Flask pass through all of it.
     metrics.init_app(app, cache)
     inspector.init_app(app, cache, authorize=operator)
     commands.init_app(app, cache)

@@ -41,7 +41,7 @@ def render(error: HTTPException) -> Response:
     response = Response(headers=error.get_response(request.environ).headers)
     response.status_code = error.code or 500
     api = request.path.startswith("/api/")
-    if api or prefers_json(request.environ.get("HTTP_ACCEPT", "")):
+    if api or prefers_json():
         response.data = json.dumps(problem(error))
         response.content_type = "application/problem+json"
     elif isinstance(error, SecurityError):

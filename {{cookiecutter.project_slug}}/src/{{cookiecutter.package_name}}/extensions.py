@@ -60,6 +60,8 @@ def init_app(app: Flask) -> None:
         if hook.__module__ == CSRFProtect.__module__:
             cache.skip_on_hit(hook)
     cache.init_app(app)
+    # Before anything else wraps the application: what does runs on these hits, too.
+    cache.serve_before_flask(app)
     with app.app_context():
         # What a query reads becomes the tags of what is cached, and a commit raises them.
         track(app, cache.entries, db)

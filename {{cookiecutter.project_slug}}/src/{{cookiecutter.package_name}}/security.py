@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from .extensions import cache
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -35,9 +34,9 @@ HSTS = "Strict-Transport-Security"
 
 def init_app(app: Flask) -> None:
     """Add the headers to what `app` answers, also to pages that are served before Flask."""
-    headers = SecurityHeaders(app.wsgi_app, app.config["HSTS_SECONDS"])
-    app.wsgi_app = headers  # type: ignore[method-assign]
-    cache.serve_before_flask(app, headers.complete)
+    app.wsgi_app = SecurityHeaders(  # type: ignore[method-assign]
+        app.wsgi_app, app.config["HSTS_SECONDS"]
+    )
 
 
 def trust_proxies(app: Flask) -> None:

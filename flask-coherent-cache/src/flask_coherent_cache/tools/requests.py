@@ -10,7 +10,7 @@ from flask import Flask
 
 from ..statistics import Statistics
 from ..timings import Timings
-from ..views import is_refill
+from ..views import PAGE_MIDDLEWARE, is_refill
 from .shown import set_cache
 from .ticker import Ticker
 
@@ -96,8 +96,8 @@ class Requests:
 def counted(app: Flask, cache: "Cache") -> tuple[Requests, Ticker]:
     """Count the requests of an application, once; returns the counts and the application's ticker.
 
-    To be called before the middleware that serves cached pages: what that answers, the cache
-    counts itself.
+    It counts what Flask answers, beneath the middleware that serves cached pages: what that
+    answers, the cache counts itself.
     """
     if _REQUESTS not in app.extensions:
         with app.app_context():
@@ -106,7 +106,12 @@ def counted(app: Flask, cache: "Cache") -> tuple[Requests, Ticker]:
         # A test looks when it wants to.
         ticker = Ticker(active=not app.testing)
         app.extensions.update({_REQUESTS: requests, _TICKER: ticker})
-        app.wsgi_app = CountRequests(app.wsgi_app, requests, ticker.start)  # type: ignore[method-assign]
+        beneath = app.extensions.get(PAGE_MIDDLEWARE)
+        if beneath is not None:
+            beneath.wsgi_app = CountRequests(beneath.wsgi_app, requests, ticker.start)
+        else:
+            counting = CountRequests(app.wsgi_app, requests, ticker.start)
+            app.wsgi_app = counting  # type: ignore[method-assign]
         set_cache(app, cache)
     return app.extensions[_REQUESTS], app.extensions[_TICKER]
 

@@ -1,0 +1,384 @@
+"""What a request's code has read of the request, and what of that counts for whom.
+
+A read counts for all that is being filled, and for the page whose view comes later, with two
+exceptions: what a declared hook read counts where a name is taken that it reaches pages through,
+and what a context processor read counts where a template uses a name that it returned.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar, copy_context
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import has_app_context, has_request_context
+from flask.globals import app_ctx, request_ctx
+
+from .declarations import BUILT_IN, KNOWN_VARIABLES, Declaration, Declarations
+from .inputs import (
+    COOKIES,
+    ENVIRONMENT,
+    HEADERS,
+    Declared,
+    Input,
+    UndeclaredInput,
+    find_reader,
+    report_once,
+)
+
+#: What the request keeps that was hung on it, see watching.py.
+FOREIGN = "_caching_foreign"
+_BUILT_IN_NAMES = frozenset(name for known in BUILT_IN.values() for name in known.g)
+#: Values of these types cannot be changed by who takes them.
+_PLAIN = (str, bytes, int, float, bool, type(None))
+
+
+@dataclass(slots=True, eq=False)
+class Filling:
+    """What one running fill has read.
+
+    :param name: the function or view that is filling, in words.
+    :param remedy: what its owner can do about an undeclared input.
+    :param held: inputs that its key holds beside the declared ones.
+    :param strict: raise :class:`UndeclaredInput` at the read.
+    :param inputs: what it read, and where.
+    :param looked_back: whether it took something that can hold what was read before it began.
+    :param wrote_session: whether it changed the session.
+    :param added_hooks: whether it used ``after_this_request``.
+    """
+
+    name: str
+    declared: Declared
+    remedy: str
+    held: frozenset[Input] = frozenset()
+    strict: bool = False
+    inputs: dict[Input, str] = field(default_factory=dict)
+    looked_back: bool = False
+    wrote_session: bool = False
+    added_hooks: bool = False
+
+    def holds(self, what: Input) -> bool:
+        """Tell whether its key tells two values of an input apart."""
+        return self.declared.holds(what) or what in self.held
+
+    def complaint(self, what: Input, place: str) -> str:
+        """Say in words what its key lacks, and what can be done."""
+        read = f", read at {place}," if place else ","
+        words = (
+            f"{self.name} depends on the {what}{read} which its key does not hold: "
+            f"{self.remedy or page_remedy(what)}"
+        )
+        if what not in self.inputs:
+            words += (
+                " If what reads it reaches pages only through names on g, declare that with "
+                "cache.influences_only_through(…)."
+            )
+        return words
+
+
+def page_remedy(what: Input) -> str:
+    """Say how a page's key can hold an input."""
+    option = {
+        "header": f"vary=({what.name.title()!r},)",
+        "cookie": f"vary_cookies=({what.name!r},)",
+        "query parameter": f"query=({what.name!r},)",
+        "query string": "query_string=True",
+        "environment value": f"vary_environ=({what.name!r},)",
+        "session": "private=True",
+    }.get(what.kind)
+    if what == ("header", "authorization"):
+        option = "private=True"
+    if what in (HEADERS, COOKIES, ENVIRONMENT):
+        return "read by its name the one that is needed, and declare that."
+    if what.kind == "context variable":
+        return (
+            "if no page shows what it holds, declare that with "
+            "cache.influences_only_through(variable, reason='…')."
+        )
+    if what.kind == "nonce":
+        return "a nonce is for one response, so leave this page uncached."
+    if option is None:
+        return "name the user with private=function, or do not read it."
+    return f"declare it, {option}, or do not read it."
+
+
+@dataclass(slots=True, eq=False)
+class Owner:
+    """Code whose reads are kept apart while it runs.
+
+    :param declaration: of a hook; ``None`` for a context processor.
+    :param subject: what it is, in words.
+    :param naming: whether it names the user for a key, so that the key holds what it reads.
+    :param inputs: what it read, and where.
+    :param taken: the names that it took from ``g``.
+    """
+
+    subject: str
+    declaration: Declaration | None = None
+    naming: bool = False
+    inputs: dict[Input, str] = field(default_factory=dict)
+    taken: dict[str, Any] = field(default_factory=dict)
+
+
+class Noticed:
+    """What was read of one request; in a context without a request nothing is.
+
+    :param declarations: which hooks need not count.
+    """
+
+    __slots__ = (
+        "answer", "aside", "collecting", "counted", "declarations", "fills", "in_processors",
+        "named", "owners", "processors", "quiet", "seen", "session_is_known",
+    )  # fmt: skip
+
+    def __init__(self, declarations: Declarations | None = None) -> None:
+        self.declarations = declarations
+        #: What counts for the page, and where it was read first.
+        self.counted: dict[Input, str] = {}
+        #: All that was read, also what does not count.
+        self.seen: dict[Input, str] = {}
+        self.aside: dict[Declaration, dict[Input, str]] = {}
+        self.fills: list[Filling] = []
+        self.owners: list[Owner] = []
+        self.processors: list[Owner] = []
+        #: The names that context processors returned, with the values.
+        self.named: dict[str, list[tuple[Any, Owner]]] = {}
+        self.collecting: list[list[Input]] = []
+        #: Whether the cache itself looks, which counts for nobody.
+        self.quiet = False
+        #: Whether context processors are being called.
+        self.in_processors = False
+        self.session_is_known = True
+        #: How the request was answered from a page, for the last look at the response.
+        self.answer: Any = None
+
+    # -- noticing ------------------------------------------------------------------------
+
+    def note(self, what: Input) -> None:
+        """Note that an input is read, by whoever is on the stack."""
+        for collected in self.collecting:
+            collected.append(what)
+        if self.quiet:
+            return
+        fills = self.fills
+        if not self.owners and what in self.counted and (not fills or what in fills[-1].inputs):
+            return
+        reader = find_reader(BUILT_IN, _LAST)
+        if reader.boundary is not None and not reader.is_foreign:
+            known = BUILT_IN[reader.boundary]
+            if known.g:
+                self.seen.setdefault(what, reader.place)
+                self.aside.setdefault(known, {}).setdefault(what, reader.place)
+                return
+            if self.session_is_known or not reader.boundary[1].endswith("open_session"):
+                return
+        if reader.boundary is not None:
+            # An owner's function that an extension called back.
+            self._count(what, reader.place)
+        elif reader.place or self.owners:
+            self._route(what, reader.place)
+        # Else Flask looked by itself, to find the hooks and the view.
+
+    def take(self, name: str, value: Any) -> None:
+        """Note that something is taken which may hold what was read before.
+
+        :param name: on ``g`` or the request; empty for all names.
+        """
+        if self.quiet:
+            return
+        for filling in self.fills:
+            filling.looked_back = True
+        if self.owners:
+            self.owners[-1].taken.setdefault(name, value)
+        if "nonce" in name:
+            self.note(Input("nonce", name))
+        for declaration, inputs in list(self.aside.items()):
+            if not name or name in declaration.g:
+                for what, place in list(inputs.items()):
+                    self._route(what, place)
+
+    def _route(self, what: Input, place: str) -> None:
+        if self.owners:
+            self.seen.setdefault(what, place)
+            self.owners[-1].inputs.setdefault(what, place)
+        else:
+            self._count(what, place)
+
+    def _count(self, what: Input, place: str) -> None:
+        self.seen.setdefault(what, place)
+        self.counted.setdefault(what, place)
+        for filling in self.fills:
+            filling.inputs.setdefault(what, place)
+        if self.fills and self.fills[-1].strict and not self.fills[-1].holds(what):
+            raise UndeclaredInput(self.fills[-1].complaint(what, place))
+
+    @contextmanager
+    def filling(self, filling: Filling) -> Iterator[None]:
+        """Let a fill run, and note what it reads, and what it does beside returning a value."""
+        context: Any = request_ctx._get_current_object() if has_request_context() else None  # type: ignore[attr-defined]
+        session = context._session if context is not None else None
+        modified = session is not None and session.modified
+        hooks = len(context._after_request_functions) if context is not None else 0
+        if session is not None:
+            session.modified = False
+        if unknown_variables(self.declarations):
+            filling.looked_back = True
+        self.fills.append(filling)
+        try:
+            yield
+        finally:
+            self.fills.pop()
+            if session is not None:
+                filling.wrote_session = session.modified
+                session.modified = modified or session.modified
+            if context is not None:
+                filling.added_hooks = len(context._after_request_functions) > hooks
+
+    @contextmanager
+    def unnoticed(self) -> Iterator[None]:
+        """Let the cache itself look at the request, which counts for nobody."""
+        quiet, self.quiet = self.quiet, True
+        try:
+            yield
+        finally:
+            self.quiet = quiet
+
+    # -- owners --------------------------------------------------------------------------
+
+    def run(self, owner: Owner, function: Callable[..., Any], *args: Any) -> Any:
+        """Call a function, and keep apart what it reads; what it writes elsewhere is found out."""
+        before = _State()
+        in_processors, self.in_processors = self.in_processors, False
+        self.owners.append(owner)
+        try:
+            returned = function(*args)
+        finally:
+            self.owners.pop()
+            self.in_processors = in_processors
+            self._settle(owner, before)
+        if in_processors and owner.declaration is None and not owner.naming:
+            self._returned(owner, returned)
+        return returned
+
+    def _settle(self, owner: Owner, before: "_State") -> None:
+        if owner.naming or not owner.inputs:
+            return
+        declaration = owner.declaration
+        names = _BUILT_IN_NAMES | (declaration.g if declaration is not None else frozenset())
+        written = before.written(names, self.declarations)
+        written += [
+            f"g.{name}, which it could change"
+            for name, value in owner.taken.items()
+            if name not in names and not isinstance(value, _PLAIN) and declaration is not None
+        ]
+        if written:
+            if declaration is not None:
+                report_once(
+                    f"The hook {owner.subject} is declared to reach pages only through "
+                    f"{', '.join(sorted(f'g.{n}' for n in declaration.g)) or 'nothing'}, and also "
+                    f"wrote {', '.join(sorted(written))}: all that it read counts for every page."
+                )
+            inputs, owner.inputs = owner.inputs, {}
+            for what, place in inputs.items():
+                self._route(what, place)
+        elif declaration is not None:
+            self.aside.setdefault(declaration, {}).update(owner.inputs)
+
+    # -- context processors --------------------------------------------------------------
+
+    def _returned(self, owner: Owner, names: dict[str, Any]) -> None:
+        """Note the names that a context processor returned."""
+        if owner.inputs:
+            self.processors.append(owner)
+            for name, value in names.items():
+                self.named.setdefault(name, []).append((value, owner))
+
+    def used(self, name: str, value: Any) -> None:
+        """Note that a template uses a name, which may be a context processor's."""
+        for returned, owner in self.named.get(name, ()):
+            if returned is value:
+                self._use(owner)
+
+    def used_unknown(self) -> None:
+        """Note that a template looked for a name that some context processor may return."""
+        for owner in self.processors:
+            self._use(owner)
+
+    def _use(self, owner: Owner) -> None:
+        for what, place in owner.inputs.items():
+            self._route(what, place)
+
+    # -- what counts ---------------------------------------------------------------------
+
+    def undeclared(self, filling: Filling, *, page: bool = False) -> dict[Input, str]:
+        """Return what a fill depends on and its key does not hold, and where that was read."""
+        inputs = self.counted if page or filling.looked_back else filling.inputs
+        return {what: place for what, place in inputs.items() if not filling.holds(what)}
+
+
+_LAST = Noticed.run.__code__
+
+
+class _State:
+    """What code can write to, as it was before a hook ran."""
+
+    __slots__ = ("environ", "foreign", "g", "modified", "variables", "view_args")
+
+    def __init__(self) -> None:
+        self.g = dict(_g_state())
+        self.variables: Context = copy_context()
+        self.environ: dict[str, Any] = {}
+        self.foreign: dict[str, Any] = {}
+        self.view_args: dict[str, Any] = {}
+        self.modified = False
+        if has_request_context():
+            state = request_ctx.request.__dict__
+            self.environ = dict.copy(state["environ"])
+            self.foreign = dict(state.get(FOREIGN, ()))
+            self.view_args = dict(state.get("view_args") or {})
+            session = request_ctx._session
+            self.modified = bool(session is not None and session.modified)
+
+    def written(self, names: frozenset[str], declarations: Declarations | None) -> list[str]:
+        """Name what was written since, beside some names on ``g``."""
+        now = _State()
+        changed = [f"g.{name}" for name in _changed(self.g, now.g) if name not in names]
+        changed += [f"request.{name}" for name in _changed(self.foreign, now.foreign)]
+        changed += [f"environ[{name!r}]" for name in _changed(self.environ, now.environ)]
+        changed += [f"view_args[{name!r}]" for name in _changed(self.view_args, now.view_args)]
+        if now.modified and not self.modified:
+            changed.append("the session")
+        for variable in unknown_variables(declarations):
+            if self.variables.get(variable) is not now.variables[variable]:
+                changed.append(f"the context variable {variable.name}")
+        return changed
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    missing = object()
+    return [
+        name
+        for name in {**before, **now}
+        if not name.startswith("caching.")
+        and before.get(name, missing) is not now.get(name, missing)
+    ]
+
+
+def _g_state() -> dict[str, Any]:
+    if not has_app_context():
+        return {}
+    state: dict[str, Any] = object.__getattribute__(app_ctx.g, "__dict__")
+    return state
+
+
+def unknown_variables(declarations: Declarations | None) -> list[ContextVar[Any]]:
+    """List the context variables that are set, and may hold anything that was read."""
+    declared = declarations.variables if declarations is not None else {}
+    return [
+        variable
+        for variable, value in copy_context().items()
+        if value is not None
+        and variable.name not in KNOWN_VARIABLES
+        and not variable.name.startswith("structlog_")
+        and variable not in declared
+    ]

@@ -1,0 +1,662 @@
+"""Watching a request: its class, its environment, ``g`` and the contexts note what is read of them.
+
+Werkzeug builds its request from the server's own environment; from then on everything that looks at
+the request goes through classes made here, which are subclasses of the application's own.
+"""
+
+import functools
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from functools import lru_cache
+from types import FrameType
+from typing import Any, TypeVar, cast
+
+from flask import Flask, Request, current_app
+from flask.globals import app_ctx
+from werkzeug.datastructures import EnvironHeaders
+from werkzeug.routing import MapAdapter
+from werkzeug.utils import cached_property
+
+from .declarations import BUILT_IN, Declarations
+from .inputs import (
+    BODY,
+    COOKIES,
+    ENVIRONMENT,
+    HEADERS,
+    HOST,
+    METHOD,
+    MOUNT,
+    PAGE_PARTS,
+    PATH,
+    QUERY,
+    SCHEME,
+    SESSION,
+    Input,
+    environment_input,
+    header_input,
+    report_once,
+)
+from .noticed import FOREIGN, Noticed, Owner, unknown_variables
+from .reads import READS, Reads, begin_reads, current_reads
+
+F = TypeVar("F", bound=Callable[..., Any])
+_READS_OF = "_caching_reads_of_"
+_ARGUMENTS = "_caching_arguments"
+_CONTENT_TYPE = Input("header", "content-type")
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
+#: What Werkzeug puts on a request beside the attributes of its class.
+_OWN_ATTRIBUTES = frozenset({*vars(Request({})), "_parsed_content_type", "_cached_data"})
+#: Plain attributes, which a request has from its beginning.
+_ATTRIBUTES = {
+    "method": METHOD,
+    "scheme": SCHEME,
+    "root_path": MOUNT,
+    "path": PATH,
+    "url_rule": PATH,
+    "view_args": PATH,
+    "query_string": QUERY,
+    "remote_addr": Input("environment value", "REMOTE_ADDR"),
+}
+#: What the body becomes is put on the request by one for the others.
+_OF_THE_BODY = frozenset({"stream", "data", "form", "files"})
+
+
+def made_once(make: F) -> F:
+    """Keep what a function makes of a class, as ``lru_cache`` does, and its type."""
+    return cast(F, lru_cache(maxsize=64)(make))
+
+
+def watch(app: Flask, declarations: Declarations, skipped: set[Callable[..., Any]]) -> None:
+    """Watch every request of an application from the moment its context is made.
+
+    :param skipped: hooks that are said to do nothing for a hit; one that reads request data is
+        taken out.
+    """
+    make_request_context, make_app_context = app.request_context, app.app_context
+    ensure_sync, update_template_context = app.ensure_sync, app.update_template_context
+
+    @functools.wraps(make_request_context)
+    def request_context(environ: dict[str, Any]) -> Any:
+        context = make_request_context(environ)
+        _watch_request(app, context, declarations)
+        return context
+
+    @functools.wraps(make_app_context)
+    def app_context() -> Any:
+        context = make_app_context()
+        _set_class(context.g, _globals_class(type(context.g)))
+        return context
+
+    @functools.wraps(ensure_sync)
+    def run_apart(function: Callable[..., Any]) -> Callable[..., Any]:
+        noticed = current_reads().noticed
+        declaration = declarations.of(function)
+        if declaration is None and not noticed.in_processors:
+            if function in skipped:
+                return functools.partial(_run_skipped, skipped, function, ensure_sync(function))
+            return ensure_sync(function)
+        owner = Owner(_subject(function), declaration)
+        return functools.partial(noticed.run, owner, ensure_sync(function))
+
+    @functools.wraps(update_template_context)
+    def note_names(context: dict[str, Any]) -> None:
+        noticed = current_reads().noticed
+        before, noticed.in_processors = noticed.in_processors, True
+        try:
+            update_template_context(context)
+        finally:
+            noticed.in_processors = before
+
+    app.request_context = request_context  # type: ignore[method-assign]
+    app.app_context = app_context  # type: ignore[method-assign]
+    app.ensure_sync = run_apart  # type: ignore[method-assign, assignment]
+    app.update_template_context = note_names  # type: ignore[method-assign]
+
+
+def _watch_request(app: Flask, context: Any, declarations: Declarations) -> None:
+    request = context.request
+    state = request.__dict__
+    environ = state["environ"]
+    noticed = Noticed(declarations)
+    begin_reads(request, environ, Reads(noticed=noticed))
+    opening = type(app.session_interface).open_session
+    noticed.session_is_known = (opening.__module__, opening.__qualname__) in BUILT_IN
+    if not state["query_string"].isascii():
+        # Werkzeug fails to decode what is no UTF-8, unless it is percent-encoded as it has to be.
+        state["query_string"] = _BEYOND_ASCII.sub(_percent_encoded, state["query_string"])
+    state["environ"] = watched = _Environment(environ, noticed)
+    state["headers"] = _Headers(watched, noticed)
+    watched_class = _request_class(type(request))
+    for name in _kept_names(watched_class):
+        state.pop(name, None)  # Flask asked for the host, to find the rules.
+    _set_class(request, watched_class)
+    _set_class(context, _context_class(type(context)))
+    if context.url_adapter is not None:
+        _set_class(context.url_adapter, _adapter_class(type(context.url_adapter)))
+    for variable in unknown_variables(declarations):
+        # Whoever set it around Flask may have it from the request, and nobody sees who reads it.
+        noticed.note(Input("context variable", variable.name))
+
+
+def _run_skipped(
+    skipped: set[Callable[..., Any]], hook: Callable[..., Any], run: Callable[..., Any], *args: Any
+) -> Any:
+    noticed = current_reads().noticed
+    collected: list[Input] = []
+    noticed.collecting.append(collected)
+    try:
+        return run(*args)
+    finally:
+        noticed.collecting.remove(collected)
+        for what in collected:
+            if what not in PAGE_PARTS and hook in skipped:
+                skipped.discard(hook)
+                report_once(
+                    f"cache.skip_on_hit: {_subject(hook)} read the {what}, so it is not skipped, "
+                    "and pages are not served before Flask. Do not read request data in it, or "
+                    "declare it with cache.influences_only_through(…)."
+                )
+
+
+def _set_class(instance: Any, made: type) -> None:
+    # Not by its own ``__setattr__``, which for ``g`` would make a name of it.
+    object.__setattr__(instance, "__class__", made)
+
+
+def _subject(function: Any) -> str:
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"{getattr(function, '__module__', '')}.{name}".lstrip(".")
+
+
+def _percent_encoded(byte: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % ord(byte[0])
+
+
+def raw_environ(request: Any) -> dict[str, Any]:
+    """Return a request's environment as the server made it: for the cache's own looks."""
+    environ: dict[str, Any] = request.__dict__["environ"]
+    return environ.raw if type(environ) is _Environment else environ
+
+
+def routed_arguments(request: Any) -> dict[str, Any]:
+    """Return the arguments in a request's URL, as they were before any hook."""
+    arguments: dict[str, Any] = request.__dict__.get(_ARGUMENTS, {})
+    return arguments
+
+
+# -- the environment and the headers ---------------------------------------------------------
+
+
+class _Environment(dict[str, Any]):
+    """The WSGI environment; who writes to it writes to the server's own, too (PEP 3333)."""
+
+    __slots__ = ("_noticed", "raw")
+
+    def __init__(self, raw: dict[str, Any], noticed: Noticed) -> None:
+        super().__init__(raw)
+        self.raw = raw
+        self._noticed = noticed
+
+    def _note(self, key: Any) -> None:
+        what = environment_input(key) if isinstance(key, str) else None
+        if what is not None:
+            self._noticed.note(what)
+
+    def _note_all(self) -> None:
+        self._noticed.note(ENVIRONMENT)
+
+    def __getitem__(self, key: Any) -> Any:
+        self._note(key)
+        return super().__getitem__(key)
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        self._note(key)
+        return super().get(key, default)
+
+    def __contains__(self, key: Any) -> bool:
+        self._note(key)
+        return super().__contains__(key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.raw[key] = value
+        super().__setitem__(key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        self.raw.pop(key, None)
+        super().__delitem__(key)
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        self._note(key)
+        self.raw.setdefault(key, default)
+        return super().setdefault(key, default)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        self._note(key)
+        self.raw.pop(key, None)
+        return super().pop(key, *default)
+
+    def popitem(self) -> Any:
+        self._note_all()
+        key, value = super().popitem()
+        self.raw.pop(key, None)
+        return key, value
+
+    def clear(self) -> None:
+        self.raw.clear()
+        super().clear()
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        self.raw.update(*args, **kwargs)
+        super().update(*args, **kwargs)
+
+    def __ior__(self, other: Any) -> Any:
+        self.update(other)
+        return self
+
+    def __or__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
+        self._note_all()
+        return {**self.raw, **other}
+
+    def __ror__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
+        self._note_all()
+        return {**other, **self.raw}
+
+    def __eq__(self, other: object) -> bool:
+        self._note_all()
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None
+
+    def copy(self) -> dict[str, Any]:
+        self._note_all()
+        return dict(self.raw)
+
+    def __iter__(self) -> Iterator[str]:
+        self._note_all()
+        return super().__iter__()
+
+    def __reversed__(self) -> Iterator[str]:
+        self._note_all()
+        return super().__reversed__()
+
+    def __len__(self) -> int:
+        self._note_all()
+        return super().__len__()
+
+    def keys(self) -> Any:
+        self._note_all()
+        return super().keys()
+
+    def values(self) -> Any:
+        self._note_all()
+        return super().values()
+
+    def items(self) -> Any:
+        self._note_all()
+        return super().items()
+
+    def __repr__(self) -> str:
+        self._note_all()
+        return super().__repr__()
+
+    def __reduce_ex__(self, _: Any) -> Any:
+        self._note_all()
+        return dict, (dict(self.raw),)
+
+
+class _Headers(EnvironHeaders):
+    """Headers over the watched environment, which notes each that is asked for."""
+
+    def __init__(self, environ: dict[str, Any], noticed: Noticed) -> None:
+        super().__init__(environ)
+        self._noticed = noticed
+
+    def __iter__(self) -> Any:
+        self._noticed.note(HEADERS)
+        return EnvironHeaders(self.environ.raw).__iter__()  # type: ignore[attr-defined]
+
+    def __len__(self) -> int:
+        self._noticed.note(HEADERS)
+        return len(EnvironHeaders(self.environ.raw))  # type: ignore[attr-defined]
+
+    def __eq__(self, other: object) -> bool:
+        self._noticed.note(HEADERS)
+        return super().__eq__(other)
+
+    __hash__ = None
+
+    def getlist(self, key: str, type: Any = None) -> Any:
+        self._noticed.note(header_input(key))
+        return EnvironHeaders(self.environ.raw).getlist(key, type)  # type: ignore[attr-defined]
+
+    def get_all(self, name: str) -> Any:
+        return self.getlist(name)
+
+
+# -- collections of named values ---------------------------------------------------------------
+
+_ONE = ("__getitem__", "get", "getlist", "__contains__", "pop", "poplist", "setdefault")
+_ALL = (
+    "__iter__", "__len__", "__eq__", "__or__", "__repr__", "__reduce_ex__", "keys", "values",
+    "items", "lists", "listvalues", "to_dict", "copy", "deepcopy", "popitem", "popitemlist",
+)  # fmt: skip
+
+
+@made_once
+def _named_class(base: Any, kind: str, all_of_it: Input) -> type:
+    """Make a subclass of a dictionary class that notes each name, or all of it."""
+
+    def noting_one(method: Any) -> Any:
+        @functools.wraps(method)
+        def wrapper(self: Any, key: Any, *args: Any, **kwargs: Any) -> Any:
+            current_reads().noticed.note(Input(kind, str(key)))
+            return method(self, key, *args, **kwargs)
+
+        return wrapper
+
+    def noting_all(method: Any) -> Any:
+        @functools.wraps(method)
+        def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+            current_reads().noticed.note(all_of_it)
+            return method(self, *args, **kwargs)
+
+        return wrapper
+
+    methods = {name: noting_one(getattr(base, name)) for name in _ONE if hasattr(base, name)}
+    methods |= {name: noting_all(getattr(base, name)) for name in _ALL if hasattr(base, name)}
+    return type(
+        base.__name__, (base,), {**methods, "__hash__": None, "__module__": base.__module__}
+    )
+
+
+# -- the request -------------------------------------------------------------------------------
+
+
+class _Attribute:
+    """A plain attribute of a request that notes that it is read, but by Flask's dispatch."""
+
+    def __init__(self, name: str, what: Input, default: Any) -> None:
+        self._name = name
+        self._what = what
+        self._default = default
+
+    def __get__(self, request: Any, owner: Any = None) -> Any:
+        if request is None:
+            return self
+        state = request.__dict__
+        if not _is_dispatch(sys._getframe(1)):
+            state[READS].noticed.note(self._what)
+        return state.get(self._name, self._default)
+
+    def __set__(self, request: Any, value: Any) -> None:
+        request.__dict__[self._name] = value
+
+
+class _Derived:
+    """A property of a request that says no more than what another input does."""
+
+    def __init__(self, member: property, what: Input) -> None:
+        self._get = member.fget
+        self._what = what
+
+    def __get__(self, request: Any, owner: Any = None) -> Any:
+        if request is None:
+            return self
+        noticed = request.__dict__[READS].noticed
+        if not _is_dispatch(sys._getframe(1)):
+            noticed.note(self._what)
+        with noticed.unnoticed():
+            return self._get(request)  # type: ignore[misc]
+
+    def __set__(self, request: Any, value: Any) -> None:
+        raise AttributeError("It is computed from the URL.")
+
+
+def _is_dispatch(frame: FrameType) -> bool:
+    """Tell whether Flask looks by itself, to find hooks and view; a URL is built for a page."""
+    module = frame.f_globals.get("__name__")
+    return module in _DISPATCH and frame.f_code.co_name != "url_for"
+
+
+_DISPATCH = frozenset({"flask.app", "flask.ctx", "flask.sansio.app"})
+
+
+class _Kept:
+    """A value that Werkzeug computes once: who reads it later reads what it was computed from."""
+
+    def __init__(self, name: str, compute: Callable[[Any], Any]) -> None:
+        self._name = name
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    def __get__(self, request: Any, owner: Any = None) -> Any:
+        if request is None:
+            return self
+        state = request.__dict__
+        noticed = state[READS].noticed
+        if self._name in _OF_THE_BODY:
+            noticed.note(BODY)
+        if self._name in state:
+            for what in state.get(_READS_OF + self._name, ()):
+                noticed.note(what)
+            return state[self._name]
+        collected: list[Input] = []
+        noticed.collecting.append(collected)
+        try:
+            value = self._compute(request)
+        finally:
+            noticed.collecting.pop()
+        state[self._name] = value
+        if self._name not in _OF_THE_BODY:
+            state[_READS_OF + self._name] = tuple(dict.fromkeys(collected))
+        return value
+
+    def __set__(self, request: Any, value: Any) -> None:
+        request.__dict__[self._name] = value
+
+    def __delete__(self, request: Any) -> None:
+        del request.__dict__[self._name]
+
+
+class _Named:
+    """Query parameters or cookies, each of which is an input by itself."""
+
+    def __init__(self, name: str, kind: str, all_of_it: Input, compute: Any) -> None:
+        self._name = name
+        self._kind = kind
+        self._all = all_of_it
+        self._compute = compute
+
+    def __get__(self, request: Any, owner: Any = None) -> Any:
+        if request is None:
+            return self
+        state = request.__dict__
+        if self._name not in state:
+            noticed = state[READS].noticed
+            collecting, noticed.collecting = noticed.collecting, []
+            try:
+                with noticed.unnoticed():
+                    value = self._compute(request)
+            finally:
+                noticed.collecting = collecting
+            _set_class(value, _named_class(type(value), self._kind, self._all))
+            state[self._name] = value
+        return state[self._name]
+
+    def __set__(self, request: Any, value: Any) -> None:
+        request.__dict__[self._name] = value
+
+    def __delete__(self, request: Any) -> None:
+        del request.__dict__[self._name]
+
+
+def _foreign_members(base: Any) -> dict[str, Any]:
+    """Make methods that keep by itself what others hang on a request, and note that it is taken."""
+    get_missing = getattr(base, "__getattr__", None)
+
+    def set_attribute(self: Any, name: str, value: Any) -> None:
+        if name in _OWN_ATTRIBUTES or hasattr(type(self), name):
+            base.__setattr__(self, name, value)
+        else:
+            self.__dict__.setdefault(FOREIGN, {})[name] = value
+
+    def get_attribute(self: Any, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        foreign = self.__dict__.get(FOREIGN, {})
+        self.__dict__[READS].noticed.take(name, foreign.get(name))
+        if name in foreign:
+            return foreign[name]
+        if get_missing is not None:
+            return get_missing(self, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def delete_attribute(self: Any, name: str) -> None:
+        if name in self.__dict__.get(FOREIGN, ()):
+            del self.__dict__[FOREIGN][name]
+        else:
+            base.__delattr__(self, name)
+
+    return {
+        "__setattr__": set_attribute,
+        "__getattr__": get_attribute,
+        "__delattr__": delete_attribute,
+    }
+
+
+@made_once
+def _request_class(base: Any) -> type[Request]:
+    """Make a subclass of an application's request class that notes what is read of it."""
+    members: dict[str, Any] = {
+        name: _Attribute(name, what, getattr(base, name, None))
+        for name, what in _ATTRIBUTES.items()
+    }
+    for name in ("endpoint", "blueprint", "blueprints"):
+        members[name] = _Derived(getattr(base, name), PATH)
+    for name in dir(base):
+        member = _static(base, name)
+        if isinstance(member, cached_property | functools.cached_property):
+            compute: Any = getattr(member, "func", None) or member.fget  # type: ignore[union-attr]
+            members[name] = _Kept(name, compute)
+    for name, kind, all_of_it in (
+        ("args", "query parameter", QUERY),
+        ("cookies", "cookie", COOKIES),
+    ):
+        members[name] = _Named(name, kind, all_of_it, members[name]._compute)
+    noting: dict[str, tuple[Input, ...]] = {
+        "_parse_content_type": (_CONTENT_TYPE,),
+        "get_data": (BODY,),
+        "get_json": (BODY, _CONTENT_TYPE),
+    }
+    for name, inputs in noting.items():
+        members[name] = _noting(getattr(base, name), inputs)
+    members |= {**_foreign_members(base), "__module__": base.__module__}
+    return type(base.__name__, (base,), members)
+
+
+@made_once
+def _kept_names(watched_class: Any) -> tuple[str, ...]:
+    return tuple(n for n, member in vars(watched_class).items() if isinstance(member, _Kept))
+
+
+def _static(base: type, name: str) -> Any:
+    return next((vars(kind)[name] for kind in base.__mro__ if name in vars(kind)), None)
+
+
+def _noting(method: Any, inputs: tuple[Input, ...]) -> Any:
+    @functools.wraps(method)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        for what in inputs:
+            self.__dict__[READS].noticed.note(what)
+        return method(self, *args, **kwargs)
+
+    return wrapper
+
+
+# -- contexts, g and URLs ------------------------------------------------------------------------
+
+
+@made_once
+def _context_class(base: Any) -> type:
+    """Make a subclass of a request context's class that notes a look at the session."""
+
+    def session(self: Any) -> Any:
+        noticed = current_reads().noticed if self._session is not None else None
+        if noticed is not None:
+            noticed.note(SESSION)
+        return base.session.fget(self)
+
+    def match_request(self: Any) -> None:
+        base.match_request(self)
+        state = self.request.__dict__
+        # A hook may take arguments away, as a language is that stands in every URL.
+        state[_ARGUMENTS] = dict(state.get("view_args") or {})
+
+    members = {"session": property(session), "match_request": match_request}
+    return type(base.__name__, (base,), {**members, "__module__": base.__module__})
+
+
+@made_once
+def _globals_class(base: Any) -> type:
+    """Make a subclass of the class of ``g`` that notes each name that is taken."""
+
+    def take(self: Any, name: str) -> None:
+        if app_ctx and app_ctx.g is self:
+            state = object.__getattribute__(self, "__dict__")
+            current_reads().noticed.take(name, state.get(name))
+
+    def get_attribute(self: Any, name: str) -> Any:
+        if name == "__dict__":
+            if not _inside.get():
+                take(self, "")
+        elif not name.startswith("__") and not hasattr(base, name):
+            take(self, name)
+        return object.__getattribute__(self, name)
+
+    def through(method_name: str, *, takes: bool) -> Any:
+        method = getattr(base, method_name)
+
+        @functools.wraps(method)
+        def wrapper(self: Any, name: str, *args: Any) -> Any:
+            if takes:
+                take(self, name)
+            token = _inside.set(True)
+            try:
+                return method(self, name, *args)
+            finally:
+                _inside.reset(token)
+
+        return wrapper
+
+    members: dict[str, Any] = {name: through(name, takes=True) for name in _TAKING}
+    members |= {name: through(name, takes=False) for name in ("__setattr__", "__delattr__")}
+    members |= {"__getattribute__": get_attribute, "__module__": base.__module__}
+    return type(base.__name__, (base,), members)
+
+
+#: How one name is taken from ``g``.
+_TAKING = ("get", "pop", "setdefault", "__contains__", "__getattr__")
+#: Whether one of these is under way, which all look into the ``__dict__``.
+_inside: ContextVar[bool] = ContextVar("caching_inside_g", default=False)
+
+
+@made_once
+def _adapter_class(base: Any) -> type[MapAdapter]:
+    """Make a subclass of a URL adapter's class that notes what of the request is in a URL."""
+
+    def build(self: Any, *args: Any, **kwargs: Any) -> str:
+        noticed = current_reads().noticed
+        noticed.note(MOUNT)
+        by_host = self.map.host_matching or current_app.subdomain_matching
+        if kwargs.get("force_external") or by_host:
+            noticed.note(HOST)
+            noticed.note(SCHEME)
+        url: str = base.build(self, *args, **kwargs)
+        return url
+
+    return type(base.__name__, (base,), {"build": build, "__module__": base.__module__})
