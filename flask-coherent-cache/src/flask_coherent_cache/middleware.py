@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Headers = list[tuple[str, str]]
 
 #: Any other condition is evaluated by Flask: a list, a weak one, or ``*``.
-_ONE_ETAG = re.compile(r'"[^",]*"')
+_ONE_ETAG = re.compile(r'"[\x21\x23-\x2b\x2d-\x7e\x80-\xff]*"')
 #: What a prepared page takes beside headers that no other page has.
 _PREPARED_BYTES = 1200
 _MOST_SHARED = 1000
@@ -46,7 +46,10 @@ _OTHER_CONDITIONS = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIF
 
 @dataclass(slots=True)
 class _Prepared:
-    """A page as it goes out, but for what changes by the second."""
+    """A page as it goes out, but for what changes by the second.
+
+    :param etag: empty where Flask has to compare it.
+    """
 
     status: str
     headers: Headers
@@ -105,12 +108,15 @@ class PageMiddleware:
         if page.second != int(now):
             page.changing, page.second = per_response_headers(entry, self._app.config), int(now)
         condition = environ.get("HTTP_IF_NONE_MATCH")
-        if condition is not None:
+        # Of a redirect or a 404 a condition does not count (RFC 9110, 13.2.1).
+        if condition is not None and page.status.startswith("2"):
+            if not page.etag:
+                return None
             if condition in (page.etag, f"W/{page.etag}"):
                 self._count(copy, environ, _NOT_MODIFIED, began)
                 start_response(_NOT_MODIFIED, page.not_modified_headers + page.changing)
                 return ()
-            if not _ONE_ETAG.fullmatch(condition) or not _ONE_ETAG.fullmatch(page.etag):
+            if not _ONE_ETAG.fullmatch(condition):
                 return None
         self._count(copy, environ, page.status, began)
         start_response(page.status, page.headers + page.changing)
@@ -151,6 +157,7 @@ class PageMiddleware:
         page = Page.decode(entry.value)
         response = page.representation(gzipped).response(self._app.response_class)
         status, etag = response.status, response.headers.get("ETag", "")
+        etag = etag if _ONE_ETAG.fullmatch(etag) else ""
         full = list(response.get_wsgi_headers(environ))
         response.status_code = 304
         short = list(response.get_wsgi_headers(environ))

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from flask import Request, Response
 
 from .entries import Entry
+from .http import add_vary, cache_directives, vary_names
 from .inputs import Declared
 from .keys import encodable
 from .negotiation import gzipped_smaller, prefers_json
@@ -76,7 +77,7 @@ class Page:
         body = response.get_data()
         compressed = None if private else _compressed(response, body)
         if compressed is not None:
-            response.vary.add("Accept-Encoding")
+            add_vary(response.headers, "Accept-Encoding")
         headers = tuple(
             (name, value)
             for name, value in response.headers
@@ -175,7 +176,8 @@ def refill_environ(environ: Mapping[str, Any], declared: Declared) -> dict[str, 
 def asks_for_public(response: Response, cache_control: str) -> bool:
     """Tell whether a view itself said ``public``, beyond what every page says."""
     said = ", ".join(response.headers.getlist("Cache-Control"))
-    return bool(response.cache_control.public) and said != f"public, {cache_control}"
+    asked = "public" in cache_directives(response.headers)
+    return asked and said != f"public, {cache_control}"
 
 
 def unstorable(
@@ -190,16 +192,12 @@ def unstorable(
         return "stream"
     if "Set-Cookie" in response.headers:
         return "set-cookie"
-    control = response.cache_control
-    if control.no_store or (control.private and not private):
+    directives = cache_directives(response.headers)
+    if "no-store" in directives or ("private" in directives and not private):
         return "cache-control"
-    vary = {name.lower() for name in response.vary}
-    if (
-        vary
-        - declared.headers
-        - _ALWAYS_IN_KEY
-        - ({"cookie"} if private or declared.cookies else set())
-    ):
+    vary = vary_names(response.headers)
+    cookies = {"cookie"} if private or declared.cookies else set()
+    if "*" in vary or vary - declared.headers - _ALWAYS_IN_KEY - cookies:
         return "vary"
     return None
 

@@ -19,7 +19,7 @@ from werkzeug.test import run_wsgi_app
 
 from .fills import Entries, Filled, Outcome, Policy
 from .functions import is_strict, refuse_undeclared
-from .http import conditional, withdraw_public
+from .http import add_vary, conditional, withdraw_public
 from .inputs import Declared, Input, report_once
 from .keys import bounded
 from .negotiation import accepts_gzip
@@ -421,9 +421,10 @@ def _refusal(
 
 def _varied(response: Response, page_options: PageOptions) -> Response:
     """Say what a response depends on, also to caches outside, whether or not it is stored here."""
-    response.vary.update(name.title() for name in sorted(page_options.declared.headers))
+    names = [name.title() for name in sorted(page_options.declared.headers)]
     if page_options.private or page_options.declared.cookies:
-        response.vary.add("Cookie")
+        names.append("Cookie")
+    add_vary(response.headers, *names)
     return response
 
 

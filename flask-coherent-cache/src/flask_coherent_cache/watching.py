@@ -419,8 +419,10 @@ class _Derived:
 
 def _is_dispatch(frame: FrameType) -> bool:
     """Tell whether Flask looks by itself, to find hooks and view; a URL is built for a page."""
-    module = frame.f_globals.get("__name__")
-    return module in _DISPATCH and frame.f_code.co_name != "url_for"
+    if frame.f_globals.get("__name__") not in _DISPATCH:
+        return False
+    # It asks for the blueprint always, and uses it only for an endpoint that begins with a dot.
+    return frame.f_code.co_name != "url_for" or frame.f_locals.get("endpoint", ".")[:1] != "."
 
 
 _DISPATCH = frozenset({"flask.app", "flask.ctx", "flask.sansio.app"})
