@@ -328,7 +328,7 @@ def language() -> str:
 
 @page("/negotiated", reads=("Accept",))
 def negotiated() -> Any:
-    if prefers_json(request.environ.get("HTTP_ACCEPT", "")):
+    if prefers_json():
         return jsonify(json=True)
     return FILLER
 

@@ -60,7 +60,7 @@ from .views import (
     serve_page,
     view_tag,
 )
-from .watching import routed_arguments, watch
+from .watching import encode_queries, routed_arguments, watch
 
 if TYPE_CHECKING:
     # Flask-Caching's own types of what its decorators return.
@@ -215,7 +215,9 @@ class Cache(flask_caching.Cache):
         app.jinja_env.add_extension(FragmentExtension)
         entries = self._connected(settings)
         app.extensions.setdefault("cache", {})[self] = entries
-        if entries is not None:
+        if entries is None:
+            encode_queries(app)
+        else:
             self._watch(app)
 
     def _watch(self, app: Flask) -> None:

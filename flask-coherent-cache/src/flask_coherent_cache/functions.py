@@ -8,7 +8,7 @@ from flask import current_app, has_request_context
 from flask_caching.utils import join_generator
 
 from .fills import Entries, Filled, Policy
-from .inputs import FUNCTION_PARTS, Declared, report_once
+from .inputs import FUNCTION_PARTS, Declared, UndeclaredInput, report_once
 from .noticed import Filling, Noticed
 from .options import Options
 from .reads import current_reads
@@ -66,7 +66,7 @@ def fetch_value(
 
     def fill() -> Filled:
         noticed = current_reads().noticed
-        filling = Filling(options.name, _HELD, _REMEDY, strict=is_strict(), looked_back=not alone)
+        filling = Filling(options.name, _HELD, _REMEDY, looked_back=not alone)
         with noticed.filling(filling):
             result = call()
             if inspect.isgenerator(result):
@@ -120,11 +120,18 @@ def _refusal(entries: Entries, filling: Filling, noticed: Noticed) -> str | None
 def refuse_undeclared(
     entries: Entries, filling: Filling, noticed: Noticed, *, page: bool = False
 ) -> str | None:
-    """Name what a fill depends on and its key does not hold, log it once, and count it."""
+    """Name what a fill depends on and its key does not hold, log it once, and count it.
+
+    :raises UndeclaredInput: in development, where the fill itself read it.
+    """
     undeclared = noticed.undeclared(filling, page=page)
     if not undeclared:
         return None
     what, place = next(iter(undeclared.items()))
+    # What a hook or a decorator read may be an extension's doing, which its user cannot change.
+    if filling.inputs.keys() & undeclared.keys() and is_strict():
+        what = next(what for what in undeclared if what in filling.inputs)
+        raise UndeclaredInput(filling.complaint(what, undeclared[what]))
     report_once(filling.complaint(what, place) + " It is not cached.")
     names = [str(each) for each in undeclared]
     more = [f"and {len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []

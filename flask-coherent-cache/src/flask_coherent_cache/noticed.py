@@ -21,7 +21,6 @@ from .inputs import (
     HEADERS,
     Declared,
     Input,
-    UndeclaredInput,
     find_reader,
     report_once,
 )
@@ -40,7 +39,6 @@ class Filling:
     :param name: the function or view that is filling, in words.
     :param remedy: what its owner can do about an undeclared input.
     :param held: inputs that its key holds beside the declared ones.
-    :param strict: raise :class:`UndeclaredInput` at the read.
     :param inputs: what it read, and where.
     :param looked_back: whether it took something that can hold what was read before it began.
     :param wrote_session: whether it changed the session.
@@ -51,7 +49,6 @@ class Filling:
     declared: Declared
     remedy: str
     held: frozenset[Input] = frozenset()
-    strict: bool = False
     inputs: dict[Input, str] = field(default_factory=dict)
     looked_back: bool = False
     wrote_session: bool = False
@@ -174,7 +171,7 @@ class Noticed:
                 return
         if reader.boundary is not None:
             # An owner's function that an extension called back.
-            self._count(what, reader.place)
+            self.count(what, reader.place)
         elif reader.place or self.owners:
             self._route(what, reader.place)
         # Else Flask looked by itself, to find the hooks and the view.
@@ -202,15 +199,14 @@ class Noticed:
             self.seen.setdefault(what, place)
             self.owners[-1].inputs.setdefault(what, place)
         else:
-            self._count(what, place)
+            self.count(what, place)
 
-    def _count(self, what: Input, place: str) -> None:
+    def count(self, what: Input, place: str) -> None:
+        """Count a read for all that is being filled, and for the page."""
         self.seen.setdefault(what, place)
         self.counted.setdefault(what, place)
         for filling in self.fills:
             filling.inputs.setdefault(what, place)
-        if self.fills and self.fills[-1].strict and not self.fills[-1].holds(what):
-            raise UndeclaredInput(self.fills[-1].complaint(what, place))
 
     @contextmanager
     def filling(self, filling: Filling) -> Iterator[None]:

@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.test import run_wsgi_app
 
 from .fills import Entries, Filled, Outcome, Policy
-from .functions import is_strict, refuse_undeclared
+from .functions import refuse_undeclared
 from .http import add_vary, conditional, withdraw_public
 from .inputs import Declared, Input, report_once
 from .keys import bounded
@@ -359,7 +359,7 @@ def _fill_page(
 ) -> Filled:
     timeout: float | None = None
     noticed = current_reads().noticed
-    filling = Filling(_view_name(), page_options.declared, "", held, is_strict())
+    filling = Filling(_view_name(), page_options.declared, "", held)
     with noticed.filling(filling):
         returned, response = _call_view(call, page_options)
     _varied(response, page_options)
@@ -399,24 +399,24 @@ def _refusal(
     response: Response, page_options: PageOptions, filling: Filling, entries: Entries
 ) -> str | None:
     """Say why a page must not be stored, or return ``None``."""
+    refused = unstorable(
+        response,
+        page_options.declared,
+        private=bool(page_options.private),
+        not_found=page_options.not_found_timeout is not None,
+    )
+    if refused is not None:
+        return refused
     if filling.wrote_session:
         report_once(f"{filling.name} wrote to the session, so its page is not cached.")
         return "session"
-    undeclared = refuse_undeclared(entries, filling, current_reads().noticed, page=True)
-    if undeclared is not None:
-        return undeclared
     if filling.added_hooks:
         report_once(
             f"{filling.name} used after_this_request, which does not run on a hit, so its page is "
             "not cached: use after_request, or change the response in the view."
         )
         return "after_this_request"
-    return unstorable(
-        response,
-        page_options.declared,
-        private=bool(page_options.private),
-        not_found=page_options.not_found_timeout is not None,
-    )
+    return refuse_undeclared(entries, filling, current_reads().noticed, page=True)
 
 
 def _varied(response: Response, page_options: PageOptions) -> Response:

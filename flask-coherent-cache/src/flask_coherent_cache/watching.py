@@ -123,9 +123,7 @@ def _watch_request(app: Flask, context: Any, declarations: Declarations) -> None
     begin_reads(request, environ, Reads(noticed=noticed))
     opening = type(app.session_interface).open_session
     noticed.session_is_known = (opening.__module__, opening.__qualname__) in BUILT_IN
-    if not state["query_string"].isascii():
-        # Werkzeug fails to decode what is no UTF-8, unless it is percent-encoded as it has to be.
-        state["query_string"] = _BEYOND_ASCII.sub(_percent_encoded, state["query_string"])
+    _encode_query(request)
     state["environ"] = watched = _Environment(environ, noticed)
     state["headers"] = _Headers(watched, noticed)
     watched_class = _request_class(type(request))
@@ -137,7 +135,7 @@ def _watch_request(app: Flask, context: Any, declarations: Declarations) -> None
         _set_class(context.url_adapter, _adapter_class(type(context.url_adapter)))
     for variable in unknown_variables(declarations):
         # Whoever set it around Flask may have it from the request, and nobody sees who reads it.
-        noticed.note(Input("context variable", variable.name))
+        noticed.count(Input("context variable", variable.name), "")
 
 
 def _run_skipped(
@@ -158,6 +156,29 @@ def _run_skipped(
                     "and pages are not served before Flask. Do not read request data in it, or "
                     "declare it with cache.influences_only_through(…)."
                 )
+
+
+def encode_queries(app: Flask) -> None:
+    """Let an application that caches nothing read a query as one that caches does."""
+    make_request_context = app.request_context
+
+    @functools.wraps(make_request_context)
+    def request_context(environ: dict[str, Any]) -> Any:
+        context = make_request_context(environ)
+        _encode_query(context.request)
+        return context
+
+    app.request_context = request_context  # type: ignore[method-assign]
+
+
+def _encode_query(request: Any) -> None:
+    """Encode the bytes of a query that are not ASCII, as a URL must have them (RFC 3986, 2.1).
+
+    Werkzeug fails to decode those that are no UTF-8.
+    """
+    state = request.__dict__
+    if not state["query_string"].isascii():
+        state["query_string"] = _BEYOND_ASCII.sub(_percent_encoded, state["query_string"])
 
 
 def _set_class(instance: Any, made: type) -> None:
