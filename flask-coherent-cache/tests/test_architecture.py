@@ -17,6 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ALWAYS = {"blinker", "click", "flask", "flask_caching", "jinja2", "markupsafe", "werkzeug"}
 #: Which modules may import what an extra brings, or the application.
 EXTRAS = {
+    "cryptography": {"encryption.py"},
     "redis": {"stores/redis.py"},
     "hiredis": {"stores/redis.py", "tracking.py"},
     "pymemcache": {"stores/memcached.py"},

@@ -605,6 +605,17 @@ def test_raw_sql_that_writes_is_told_from_what_reads(shop: Shop, sql: str, write
         assert current_reads().bypass is writes
 
 
+def test_a_commit_invalidates_while_the_cache_is_switched_off(shop: Shop) -> None:
+    price = shop.cached(lambda: price_of(1))
+    assert [price(), price(), shop.fills] == [1, 1, 1]
+    shop.cache.app.extensions["cache"][shop.cache].brake.switch_off()
+    assert [price(), price(), shop.fills] == [1, 1, 3]
+    shop.write(lambda: set_price(1))
+    assert [price(), shop.fills] == [7, 4]
+    shop.cache.app.extensions["cache"][shop.cache].brake.switch_on()
+    assert [price(), price(), shop.fills] == [7, 7, 5]
+
+
 def test_what_one_context_has_not_committed_another_one_in_it_does_not_store(shop: Shop) -> None:
     @shop.app.get("/price")
     @shop.cache.cached(60)

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from .stores import is_reading
 
-#: The format's version; entries of another one are misses.
-_VERSION = b"e2"
-_MAC_BYTES = 32
+#: The format's version within one process.
+_VERSION = b"p1"
+_LENGTH_BYTES = 4
+#: What the key is for under which secret data is named.
+_NAMING = b"flask-coherent-cache: names of secret data"
 #: So much from the middle of a large value shows whether the whole gains by compression.
 _SAMPLE_BYTES = 1024
 #: The fastest level: a higher one takes twice the time and more to save a tenth.
@@ -77,14 +79,12 @@ def invalid_tags(
 
 
 class Sealer:
-    """Turns entries into authenticated bytes and back.
+    """Turns entries into bytes and back, for a store that lives inside this process.
 
-    The bytes carry a MAC (BLAKE2b keyed, RFC 7693 section 2.5) over the format's version, the
-    entry's key and the entry, and nothing is decoded before it is verified: whoever can write
-    to the store can replay or drop an entry, and cannot forge one or move it to another key,
-    application or release.
+    Nobody else reads or writes there, so an entry only says which key it belongs to. A store that
+    processes share needs :class:`~flask_coherent_cache.encryption.EncryptingSealer`.
 
-    :param secrets: the application's ``SECRET_KEY``, then its fallbacks, which still verify.
+    :param secrets: the application's ``SECRET_KEY``, then its fallbacks.
     :param scope: names the application and its release.
     :param compress_min_bytes: values of so many bytes are compressed where that saves a tenth;
         0 is none.
@@ -93,19 +93,61 @@ class Sealer:
     def __init__(
         self, secrets: Sequence[str | bytes], *, scope: str = "", compress_min_bytes: int = 0
     ) -> None:
-        self._keys = [_derived(secret, scope) for secret in secrets]
+        self._secrets = tuple(
+            secret.encode() if isinstance(secret, str) else secret for secret in secrets
+        )
+        self._digest_keys = tuple(derived_key(secret, b"", _NAMING) for secret in self._secrets)
+        self._scope = encoded_key(scope)
         self._compress_min_bytes = compress_min_bytes
 
     def seal(self, key: str, entry: Entry) -> bytes:
-        """Encode and authenticate an entry."""
+        """Encode an entry so that it is believed under its key only."""
+        return self._sealed(key, self._encoded(entry))
+
+    def open(self, key: str, sealed: bytes | None) -> Entry | None:
+        """Check and decode an entry; ``None`` for a missing, forged, foreign or cut one.
+
+        Its value is no longer compressed, and no larger than when it was sealed.
+        """
+        body = None if sealed is None else self._opened(key, sealed)
+        return None if body is None else _decoded(body)
+
+    def digest(self, data: bytes) -> str:
+        """Name secret data, such as a session's, without telling it.
+
+        The name is the same in all releases: a tag made of it reaches all of them.
+
+        :return: 32 hexadecimal digits, a keyed hash (BLAKE2b, RFC 7693, 2.5) under ``SECRET_KEY``.
+        """
+        return _digest(self._digest_keys[0], data)
+
+    def digests(self, data: bytes) -> tuple[str, ...]:
+        """Name secret data under each known secret, the current one first.
+
+        While secrets are rotated, other processes may use any of these names: an invalidation has
+        to raise the tags of all of them.
+        """
+        return tuple(dict.fromkeys(_digest(key, data) for key in self._digest_keys))
+
+    def _sealed(self, key: str, body: bytes) -> bytes:
+        return framed(_VERSION, self._scope, encoded_key(key), body)
+
+    def _opened(self, key: str, sealed: bytes) -> bytes | None:
+        head = framed(_VERSION, self._scope, encoded_key(key))
+        start = len(head) + _LENGTH_BYTES
+        if not sealed.startswith(head):
+            return None
+        body = sealed[start:]
+        return body if sealed[len(head) : start] == _length(body) else None
+
+    def _encoded(self, entry: Entry) -> bytes:
         times = [entry.stored_at, entry.fresh_until, entry.kept_until]
         value = self._compressed(entry.value)
         size = None if value is entry.value else len(entry.value)
         head = json.dumps(
             [entry.generation, entry.started, entry.tags, *times, size], separators=(",", ":")
         ).encode()
-        body = len(head).to_bytes(4, "big") + head + value
-        return _mac(self._keys[0], key, body) + body
+        return framed(head) + value
 
     def _compressed(self, value: bytes) -> bytes:
         """Compress a value where that gains; the body of a page may be compressed already."""
@@ -118,43 +160,38 @@ class Sealer:
                 return value
         return _smaller(value)
 
-    def open(self, key: str, sealed: bytes | None) -> Entry | None:
-        """Verify and decode an entry; ``None`` for a missing, forged, foreign or cut one.
 
-        Its value is no longer compressed, and no larger than when it was sealed.
-        """
-        if sealed is None or len(sealed) < _MAC_BYTES + 4:
-            return None
-        body = sealed[_MAC_BYTES:]
-        if not any(
-            hmac.compare_digest(_mac(secret, key, body), sealed[:_MAC_BYTES])
-            for secret in self._keys
-        ):
-            return None
-        end = 4 + int.from_bytes(body[:4], "big")
-        generation, started, tags, *times, size = json.loads(body[4:end])
-        value = body[end:]
-        if size is not None:
-            value = zlib.decompressobj().decompress(value, size)
-        return Entry(value, generation, started, tuple(tags), *times)
-
-    def digest(self, data: bytes) -> str:
-        """Name secret data, such as a session's, without telling it."""
-        return hashlib.blake2b(data, key=self._keys[0], digest_size=16).hexdigest()
+def derived_key(secret: bytes, salt: bytes, purpose: bytes) -> bytes:
+    """Derive a key of 32 bytes for one purpose: HKDF with SHA-256 (RFC 5869, 2.2 and 2.3)."""
+    extracted = hmac.digest(salt or bytes(32), secret, "sha256")
+    return hmac.digest(extracted, purpose + b"\x01", "sha256")
 
 
-def _derived(secret: str | bytes, scope: str) -> bytes:
-    raw = secret.encode() if isinstance(secret, str) else secret
-    purpose = f"cache entries {scope}".encode()
-    return hashlib.blake2b(purpose, key=hashlib.sha256(raw).digest()).digest()
+def framed(*parts: bytes) -> bytes:
+    """Join parts so that no others give the same bytes: each comes after its length."""
+    return b"".join(piece for part in parts for piece in (_length(part), part))
 
 
-def _mac(secret: bytes, key: str, body: bytes) -> bytes:
-    mac = hashlib.blake2b(_VERSION, key=secret, digest_size=_MAC_BYTES)
-    name = key.encode("utf-8", "surrogatepass")
-    mac.update(len(name).to_bytes(4, "big") + name)
-    mac.update(body)
-    return mac.digest()
+def _length(part: bytes) -> bytes:
+    return len(part).to_bytes(_LENGTH_BYTES, "big")
+
+
+def encoded_key(key: str) -> bytes:
+    """Encode a key, also one with half a surrogate pair, which a client may have sent."""
+    return key.encode("utf-8", "surrogatepass")
+
+
+def _decoded(body: bytes) -> Entry:
+    end = _LENGTH_BYTES + int.from_bytes(body[:_LENGTH_BYTES], "big")
+    generation, started, tags, *times, size = json.loads(body[_LENGTH_BYTES:end])
+    value = body[end:]
+    if size is not None:
+        value = zlib.decompressobj().decompress(value, size)
+    return Entry(value, generation, started, tuple(tags), *times)
+
+
+def _digest(key: bytes, data: bytes) -> str:
+    return hashlib.blake2b(data, key=key, digest_size=16).hexdigest()
 
 
 def _smaller(value: bytes) -> bytes:

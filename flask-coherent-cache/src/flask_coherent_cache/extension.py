@@ -28,6 +28,7 @@ from flask_caching.utils import normalize_timeout
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BuildError
 
+from .brake import Brake
 from .declarations import Declarations
 from .entries import Sealer
 from .fills import Entries, key_tag
@@ -47,7 +48,7 @@ from .options import (
 from .reads import SERVED, current_reads, tally_of
 from .standby import Standby
 from .statistics import Level, Result, Tally
-from .stores import connect
+from .stores import Store, connect, missing_extra
 from .surroundings import Surroundings
 from .templates import context_class
 from .values import decode, encode
@@ -240,27 +241,24 @@ class Cache(flask_caching.Cache):
         if not secret and store.shared:
             raise ValueError(
                 f"SECRET_KEY is not set, and CACHE_TYPE is {settings['CACHE_TYPE']}: what lies on a"
-                " server is signed with it, so that nobody else's bytes are believed. Set it to the"
-                " same random text in all processes, as printed by"
+                " server is encrypted with it, so that nobody else can read or forge it. Set it to"
+                " the same random text in all processes, as printed by"
                 " `python3 -c 'import secrets; print(secrets.token_urlsafe(32))'`."
             )
         # Also where nothing is kept while the store is there.
         standby_bytes = settings["CACHE_NEAR_BYTES"] or _DEFAULTS["CACHE_NEAR_BYTES"]
         standby = Standby(settings["CACHE_DEGRADED_SECONDS"], standby_bytes)
+        brake = Brake(store, settings["CACHE_KEY_PREFIX"])
         entries = Entries(
             store,
-            Sealer(
-                # What never leaves the process needs no key that another one knows.
-                [secret or secrets.token_bytes(32), *(settings.get("SECRET_KEY_FALLBACKS") or ())],
-                scope=f"{settings['CACHE_KEY_PREFIX']}:{settings['RELEASE']}",
-                compress_min_bytes=settings["CACHE_COMPRESS_MIN_BYTES"] or 0,
-            ),
+            _sealer(store, settings),
             prefix=settings["CACHE_KEY_PREFIX"],
             release=settings["RELEASE"],
             lease_seconds=settings["CACHE_LEASE_SECONDS"],
             wait_seconds=settings["CACHE_WAIT_SECONDS"],
-            near=_near_cache(store, settings, standby),
+            near=_near_cache(store, settings, standby, brake),
             standby=standby,
+            brake=brake,
         )
         entries.listeners = self._listeners
         return entries
@@ -280,13 +278,16 @@ class Cache(flask_caching.Cache):
     def check(self) -> Literal["ok", "degraded", "off"]:
         """Store a value, read it back, and say how the cache does, for a health check.
 
-        :return: ``degraded`` while the store is away, ``off`` with ``CACHE_TYPE=NullCache``.
+        :return: ``degraded`` while the store is away, ``off`` with ``CACHE_TYPE=NullCache`` and
+            after ``flask cache off``.
         :raises ConnectionError: where what was just stored was not found.
         """
         if self.entries is None:
             return "off"
         if self.entries.store.breaker.is_away:
             return "degraded"
+        if self.entries.brake.ask_again():
+            return "off"
         # A name of its own for each thread, so that nobody reads another's probe; not for each
         # time, for what drops a key is remembered for long.
         key = f"check:{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
@@ -294,6 +295,8 @@ class Cache(flask_caching.Cache):
         self.set(key, sent, timeout=5)
         answer = self.get(key)
         self.delete(key)
+        if answer != sent and self.entries.brake.is_off:
+            return "off"
         if answer != sent:
             raise ConnectionError("What was just stored was not found.")
         return "ok"
@@ -854,7 +857,30 @@ cache_view_signals = (cache_view_miss, cache_view_hit)
 cache_memoize_signals = (cache_memoize_miss, cache_memoize_hit)
 
 
-def _near_cache(store: Any, settings: dict[str, Any], standby: Standby) -> Any:
+def _sealer(store: Store, settings: dict[str, Any]) -> Sealer:
+    """Make what turns entries into bytes: readable where they never leave the process, only.
+
+    :raises ValueError: where the library that encrypts is not installed, naming the extra.
+    """
+    kind: type[Sealer] = Sealer
+    if store.shared:
+        try:
+            # A large library, of an extra.
+            from .encryption import EncryptingSealer as kind  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise missing_extra(settings["CACHE_TYPE"], error) from error
+    return kind(
+        # What never leaves the process needs no key that another one knows.
+        [
+            settings.get("SECRET_KEY") or secrets.token_bytes(32),
+            *(settings.get("SECRET_KEY_FALLBACKS") or ()),
+        ],
+        scope=f"{settings['CACHE_KEY_PREFIX']}:{settings['RELEASE']}",
+        compress_min_bytes=settings["CACHE_COMPRESS_MIN_BYTES"] or 0,
+    )
+
+
+def _near_cache(store: Any, settings: dict[str, Any], standby: Standby, brake: Brake) -> Any:
     """Make the near cache, where the store's server tells of writes and this system can poll."""
     if not settings["CACHE_NEAR_BYTES"] or not hasattr(store, "track"):
         return None
@@ -870,6 +896,7 @@ def _near_cache(store: Any, settings: dict[str, Any], standby: Standby) -> Any:
         max_bytes=settings["CACHE_NEAR_BYTES"],
         max_entries=settings["CACHE_NEAR_ENTRIES"],
         standby=standby,
+        brake=brake,
     )
 
 

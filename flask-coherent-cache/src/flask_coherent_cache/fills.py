@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .board import Board
+from .brake import Brake
 from .deliveries import SETTLING_SECONDS, Deliveries
 from .entries import Entry, Sealer, invalid_tags
 from .generations import Generations
@@ -150,6 +151,7 @@ class Entries:
     :param wait_seconds: how long others wait for it.
     :param near: the copies in this process, where the store can keep them right.
     :param standby: what it goes on with while the store is away.
+    :param brake: whether it is switched off.
     """
 
     def __init__(
@@ -163,6 +165,7 @@ class Entries:
         wait_seconds: float = 5,
         near: "NearCache | None" = None,
         standby: Standby,
+        brake: Brake,
     ) -> None:
         self.store = store
         self.near = near
@@ -170,9 +173,10 @@ class Entries:
         self.sealer = sealer
         self.statistics = Statistics()
         self.board = Board(store, sealer, prefix)
+        self.brake = brake
         self._prefix = prefix
         self._release = release
-        self._generations = Generations(store, prefix)
+        self._generations = Generations(store, prefix, self.brake)
         self.deliveries = Deliveries(
             store, standby, partial(self._raise, origin="note"), self._end_generation, self._failed
         )
@@ -244,7 +248,15 @@ class Entries:
     def _may_look(self, key: str, reads: Reads) -> bool:
         """Tell whether a context may look anything up, or must go past the cache."""
         self.before_fetch(reads)
+        if self._is_off(reads):
+            return False
         return not (reads.bypass or reads.uncommitted or key in reads.filling)
+
+    def _is_off(self, reads: Reads) -> bool:
+        """Tell whether a context goes past the cache because that is switched off."""
+        if not reads.off and self.brake.is_off and self.brake.ask_again():
+            reads.switch_off()
+        return reads.off
 
     def _copy(self, key: str, reads: Reads) -> "Copy | None":
         copy = self.near.find(key, reads) if self.near is not None else None
@@ -286,7 +298,7 @@ class Entries:
             result: Result = outcome.status
             if outcome.waited and result == "hit":
                 result = "wait"
-            elif reads.lost and result == "bypass":
+            elif reads.lost and result == "bypass" and not reads.off:
                 result = "error"
             if not is_refill:
                 lookups.count(result, near=outcome.near)
@@ -296,7 +308,7 @@ class Entries:
     def _fetch(self, asked: _Asked, reads: Reads, refill: Callable[[], object] | None) -> Outcome:
         key = asked.key
         if not self._may_look(key, reads):
-            return _past(asked.fill)
+            return _past(asked.fill, reads)
         if reads.lost:
             return self._go_without(asked, reads)
         if not asked.renew and (copy := self._copy(key, reads)):
@@ -306,6 +318,8 @@ class Entries:
         except StoreError as error:
             self._lose(reads, error)
             return self._go_without(asked, reads)
+        if reads.off:
+            return _past(asked.fill, reads)
         entry = found.usable(asked.policy.grace)
         if entry is not None and (entry.is_fresh() or refill is not None):
             if refill is not None and not entry.is_fresh():
@@ -331,6 +345,8 @@ class Entries:
                 lease = self._new_lease(key) if leading else None
                 try:
                     found = self._find(key, reads, lease)
+                    if reads.off:
+                        break
                     held = lease is not None and lease.held
                     stale = found.usable(policy.grace)
                     if stale is not None and not renew and (stale.is_fresh() or not held):
@@ -356,6 +372,8 @@ class Entries:
                 break
             time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
             pause = min(pause * 2, 0.05)
+        if reads.off:
+            return _past(asked.fill, reads)
         if reads.lost:
             return self._go_without(asked, reads)
         return self._fill(asked, reads, stale, found, None)
@@ -495,6 +513,9 @@ class Entries:
                 self._refuse(key, _REFUSED_SECONDS)
             return None
         self.before_fetch(reads)
+        # It may have been switched off since the fill began.
+        if not (reads.bypass or reads.lost) and self.brake.ask_again():
+            reads.switch_off()
         if reads.bypass or reads.uncommitted:
             return None
         now = time.time()
@@ -548,17 +569,20 @@ class Entries:
         names = [*self._generations.keys, self._entry_key(key)]
         names += [self._tag_key(tag) for tag in known]
         epoch = self.near.epoch if self.near is not None else 0
+        asked_at = time.monotonic()
         if lease is None:
-            clock, generation, sealed, *values = self.store.get_many(names)
+            clock, generation, off, sealed, *values = self.store.get_many(names)
         else:
             # Where the answer is lost it may be held: to release what one does not hold is no harm.
             lease.held = True
-            lease.held, (holder, clock, generation, sealed, *values) = self.store.add_then_get_many(
-                lease.key, lease.token, self._lease_seconds, [lease.key, *names]
+            lease.held, (holder, clock, generation, off, sealed, *values) = (
+                self.store.add_then_get_many(
+                    lease.key, lease.token, self._lease_seconds, [lease.key, *names]
+                )
             )
             if not lease.held:
                 release_foreign(self.store, lease.key, holder)
-        current = self._generations.take_reading(reads, clock, generation)
+        current = self._generations.take_reading(reads, asked_at, clock, generation, off)
         entry = self.sealer.open(key, sealed)
         # Not again by the second look, which comes with the lease.
         if entry is None and sealed is not None and lease is None:
@@ -602,7 +626,7 @@ class Entries:
 
         :raises StoreError: where the store does not answer.
         """
-        clock, generation, *sealed = self.store.get_many(
+        clock, generation, _, *sealed = self.store.get_many(
             [*self._generations.keys, *(self._entry_key(key) for key in keys)]
         )
         opened = [self.sealer.open(key, value) for key, value in zip(keys, sealed, strict=True)]
@@ -619,15 +643,21 @@ class Entries:
     def observe(self) -> Reads:
         """Take the context's first reading, before it reads anything."""
         reads = current_reads()
-        if reads.started is None and not (reads.bypass or reads.lost):
+        if reads.started is None and not (self._is_off(reads) or reads.bypass or reads.lost):
             if self.near is not None and self.near.observe(reads):
                 return reads
             try:
                 self.deliveries.join()
-                self._generations.take_reading(reads, *self.store.get_many(self._generations.keys))
+                self._take_reading(reads)
             except StoreError as error:
                 self._lose(reads, error)
         return reads
+
+    def _take_reading(self, reads: Reads) -> None:
+        """Give a context its first reading, in a round trip of its own."""
+        asked_at = time.monotonic()
+        state = self.store.get_many(self._generations.keys)
+        self._generations.take_reading(reads, asked_at, *state)
 
     def _tag_values(self, tags: Sequence[str]) -> list[bytes | None]:
         return self.store.get_many([self._tag_key(tag) for tag in tags]) if tags else []
@@ -724,12 +754,16 @@ class Entries:
         began = time.perf_counter()
         reads = current_reads()
         reads.tags.add(key_tag(key))
+        entry: Entry | None = None
+        result: Result = "bypass"
         try:
-            entry = self._find(key, reads).usable(0)
-            result: Result = "miss" if entry is None else "hit"
+            found = _Found() if self._is_off(reads) else self._find(key, reads)
+            if not reads.off:
+                entry = found.usable(0)
+                result = "miss" if entry is None else "hit"
         except StoreError as error:
             self._lose(reads, error)
-            entry, result = None, "error"
+            result = "error"
         lookups = self.statistics.lookups("value", "cache.get")
         lookups.count(result)
         self._tally(reads, lookups, key, result, entry, began)
@@ -740,10 +774,15 @@ class Entries:
     def set(self, key: str, value: bytes, seconds: float) -> bool:
         """Write a value that no fill made; what depends on its key becomes invalid.
 
-        Where it cannot be written, the value that was there before is dropped.
+        Where it cannot be written, or the cache is switched off, the value that was there before is
+        dropped.
         """
         try:
-            self.store.put(self._entry_key(key), self._plain(key, value, seconds), seconds)
+            sealed = self._plain(key, value, seconds)
+            if sealed is None:
+                self.delete([key])
+                return False
+            self.store.put(self._entry_key(key), sealed, seconds)
         except StoreError as error:
             self._failed(error)
             self.delete([key])
@@ -761,6 +800,8 @@ class Entries:
             if found.sealed is not None:
                 self.store.release(self._entry_key(key), found.sealed)
             sealed = self._plain(key, value, seconds)
+            if sealed is None:
+                return False
             added = self.store.add(self._entry_key(key), sealed, seconds)
             if added:
                 self.invalidate([key_tag(key)])
@@ -769,9 +810,12 @@ class Entries:
             return False
         return added
 
-    def _plain(self, key: str, value: bytes, seconds: float) -> bytes:
+    def _plain(self, key: str, value: bytes, seconds: float) -> bytes | None:
+        """Make an entry of a plain value; ``None`` while the cache is switched off."""
         reads = Reads()
-        self._generations.take_reading(reads, *self.store.get_many(self._generations.keys))
+        self._take_reading(reads)
+        if reads.off:
+            return None
         now = time.time()
         times = (now, now + seconds, now + seconds)
         return self.sealer.seal(key, Entry(value, reads.generation, None, (), *times))
@@ -895,9 +939,9 @@ def key_tag(key: str) -> str:
     return f"key:{bounded(key)}"
 
 
-def _past(fill: Callable[[], Filled]) -> Outcome:
+def _past(fill: Callable[[], Filled], reads: Reads) -> Outcome:
     filled = fill()
-    return Outcome("bypass", result=filled.result, refused=filled.refused)
+    return Outcome("bypass", result=filled.result, refused="off" if reads.off else filled.refused)
 
 
 def _answer(entry: Entry, reads: Reads, *, waited: bool = False) -> Outcome:

@@ -3,6 +3,7 @@
 import secrets
 import time
 
+from .brake import Brake
 from .leases import free, new_token, release_foreign
 from .reads import Reads
 from .stores import Store, StoreError, is_reading
@@ -15,21 +16,36 @@ class Generations:
     """The clock and the generation of one application; each method may raise StoreError.
 
     :param prefix: the application's part of every key.
+    :param brake: learns with each reading whether the cache is switched off.
     """
 
-    def __init__(self, store: Store, prefix: str) -> None:
+    def __init__(self, store: Store, prefix: str, brake: Brake) -> None:
         self._store = store
+        self._brake = brake
         self._starting = f"{prefix}:starting"
         self.clock = f"{prefix}:clock"
         self.generation = f"{prefix}:generation"
+        self._state = [self.clock, self.generation]
         #: The keys whose values :meth:`take_reading` needs, in its order.
-        self.keys = [self.clock, self.generation]
+        self.keys = [*self._state, brake.key]
 
-    def take_reading(self, reads: Reads, clock: bytes | None, generation: bytes | None) -> str:
+    def take_reading(
+        self,
+        reads: Reads,
+        asked_at: float,
+        clock: bytes | None,
+        generation: bytes | None,
+        off: bytes | None,
+    ) -> str:
         """Return the generation's name, and give a context its first reading.
 
-        Where clock or generation are gone, or of another server, new ones are started.
+        Where clock or generation are gone, or of another server, new ones are started. Where the
+        cache is switched off, the context goes past it from now on.
+
+        :param asked_at: before the store was asked, by the monotonic clock.
         """
+        if self._brake.learn(off, asked_at):
+            reads.switch_off()
         if not self.stands(clock, generation):
             clock, generation = self.start()
         name = (generation or b"").decode("latin-1")
@@ -52,7 +68,7 @@ class Generations:
         deadline = time.monotonic() + 2 * _STARTING_SECONDS
         while True:
             leading = self._store.add(self._starting, token, _STARTING_SECONDS)
-            holder, clock, generation = self._store.get_many([self._starting, *self.keys])
+            holder, clock, generation = self._store.get_many([self._starting, *self._state])
             if not leading:
                 release_foreign(self._store, self._starting, holder)
             if leading and not self.stands(clock, generation):
@@ -60,7 +76,7 @@ class Generations:
                 if not is_reading(clock):
                     self._store.delete([self.clock])
                 self._store.add(self.clock, b"%d" % (time.time() * 1_000_000), None)
-                clock, generation = self._store.get_many(self.keys)
+                clock, generation = self._store.get_many(self._state)
             if leading:
                 self._store.release(self._starting, token)
             if self.stands(clock, generation):

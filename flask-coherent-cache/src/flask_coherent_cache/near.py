@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from .brake import Brake
 from .entries import Entry
 from .keys import encodable
 from .reads import Reads
@@ -70,6 +71,7 @@ class NearCache:
     :param max_bytes: the most that all copies may take, in bytes.
     :param max_entries: the most copies.
     :param standby: gets the copies when the server is lost.
+    :param brake: learns from the server whether the cache is switched off.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class NearCache:
         max_bytes: int,
         max_entries: int,
         standby: Standby,
+        brake: Brake,
     ) -> None:
         self._max_bytes = max_bytes
         self._max_entries = max_entries
@@ -89,7 +92,10 @@ class NearCache:
         self.bytes = 0
         self.evictions = 0
         self._standby = standby
-        self._tracker = Tracker(store, prefix, self._remove_all, self._written, self._hand_over)
+        self._brake = brake
+        self._tracker = Tracker(
+            store, prefix, self._remove_all, self._written, self._hand_over, brake
+        )
 
     def __len__(self) -> int:
         """Return the number of copies."""
@@ -122,8 +128,11 @@ class NearCache:
             return copy
 
     def find_alias(self, alias: Alias) -> Copy | None:
-        """Return the copy that answers a request, for somebody who builds nothing of it."""
-        if alias not in self._aliases:
+        """Return the copy that answers a request, for somebody who builds nothing of it.
+
+        While the cache is switched off, nothing does.
+        """
+        if self._brake.is_off or alias not in self._aliases:
             return None
         with self._tracker.lock:
             if not self._tracker.is_current():

@@ -44,6 +44,8 @@ class Reads:
     :param uncommitted: whether it wrote what is not committed yet.
     :param bypass: whether it looks nothing up and stores nothing any more: it saw data that is
         not committed.
+    :param off: whether it met a cache that is switched off: it bypasses to its end, for what it
+        read meanwhile has no reading.
     :param lost: whether the store failed it, so that a reading would come too late: it asks the
         store nothing any more.
     :param entities: the mapped classes whose objects were got from a session.
@@ -61,6 +63,7 @@ class Reads:
     expected: dict[tuple[str, tuple[str, ...], tuple[Any, ...]], None] = field(default_factory=dict)
     uncommitted: bool = False
     bypass: bool = False
+    off: bool = False
     lost: bool = False
     entities: set[Any] = field(default_factory=set)
     tally: Tally = field(default_factory=Tally)
@@ -95,10 +98,15 @@ class Reads:
         self.fresh_until, self.entities = before.fresh_until, before.entities
         self.inherit(own)
 
+    def switch_off(self) -> None:
+        """Have it look nothing up and store nothing any more, because the cache is off."""
+        self.off = self.bypass = True
+
     def follow(self, earlier: "Reads") -> None:
         """Take over what an earlier context read, and its beginning."""
         self.tags |= earlier.collected()
         self.bypass = self.bypass or earlier.bypass
+        self.off = self.off or earlier.off
         self.lost = self.lost or earlier.lost
         self.began = min(self.began, earlier.began)
         self.uncommitted = self.uncommitted or earlier.uncommitted

@@ -1,9 +1,10 @@
 """What the server tells a process: which tags were written, and that nothing of it is missing.
 
-One connection of each process is told of each write to the keys of tags, clock and generation
-(``CLIENT TRACKING`` in broadcasting mode). A lookup first applies what lies in it, without waiting;
-a thread does when no lookup does. Without a sign of life from the server for ``TRUST_SECONDS``, or
-while the connection is being made anew, nothing that was learned before counts.
+One connection of each process is told of each write to the keys of tags, clock, generation and
+brake (``CLIENT TRACKING`` in broadcasting mode). A lookup first applies what lies in it, without
+waiting; a thread does when no lookup does. Without a sign of life from the server for
+``TRUST_SECONDS``, or while the connection is being made anew, nothing that was learned before
+counts.
 """
 
 import logging
@@ -18,6 +19,7 @@ from weakref import WeakSet
 
 from hiredis import PushNotification
 
+from .brake import Brake
 from .reads import Reads
 from .stores import StoreError, is_reading
 
@@ -48,6 +50,7 @@ class Tracker:
     :param written: called, with the lock, with the kind and the name of what was written.
     :param lost: called, with the lock, when the server is lost, before all is forgotten; with when
         it was last known to answer, or up to a ping later, by the monotonic clock.
+    :param brake: learns whether the cache is switched off.
     """
 
     def __init__(
@@ -57,10 +60,12 @@ class Tracker:
         forget: Callable[[], None],
         written: Callable[[str, str], None],
         lost: Callable[[float], None],
+        brake: Brake,
     ) -> None:
         self._store = store
         self._prefix = prefix
-        self._state_keys = (f"{prefix}:clock", f"{prefix}:generation")
+        self._state_keys = (f"{prefix}:clock", f"{prefix}:generation", brake.key)
+        self._brake = brake
         self._forget, self._written, self._lost = forget, written, lost
         self.begin()
         _trackers.add(self)
@@ -156,18 +161,20 @@ class Tracker:
             self._ask()
 
     def _ask(self) -> None:
-        """Ask for clock and generation, and for a sign that the messages before came through.
+        """Ask for the present state, and for a sign that the messages before came through.
 
         What the server tells of writes before its answer can follow that, but not the reply to a
         command that was sent after it.
         """
         self._asking, self._outdated = True, False
+        asked_at = time.monotonic()
 
         def answered(state: Any) -> None:
             self._send(lambda _: told(*state), "PING")
 
-        def told(clock: bytes | None, generation: bytes | None) -> None:
+        def told(clock: bytes | None, generation: bytes | None, off: bytes | None) -> None:
             self._asking = False
+            self._brake.learn(off, asked_at)
             if is_reading(clock) and generation is not None:
                 self._applied = int(clock or 0)
                 if not self._outdated:
@@ -225,7 +232,7 @@ class Tracker:
             self._lose(error)
 
     def _connect(self) -> None:
-        kinds = ("clock", "generation", "tag:", "renewed:")
+        kinds = ("clock", "generation", "off", "tag:", "renewed:")
         prefixes = [f"{self._prefix}:{kind}" for kind in kinds]
         try:
             connection = self._store.track(f"{self._prefix}-near", prefixes)

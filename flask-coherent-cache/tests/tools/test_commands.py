@@ -55,6 +55,8 @@ def state(app: Flask, key: str) -> str:
         ("tags",),
         ("invalidate", "x"),
         ("clear", "--yes"),
+        ("off",),
+        ("on",),
         ("warm", "--base-url", "http://shop.test"),
     ],
     ids=lambda arguments: arguments[0],
@@ -333,3 +335,44 @@ def test_the_help_tells_the_exit_codes(app: Flask, command: str) -> None:
     result = invoke(app, command, "--help")
     assert result.exit_code == 0
     assert "Exit codes: 0" in result.output
+
+
+# -- off and on --------------------------------------------------------------------------
+
+
+def test_it_switches_the_cache_of_running_processes(
+    make: MakeApp, cache: Any, make_numbers: Callable[[int], int]
+) -> None:
+    server, command = make(), make()
+
+    def is_past() -> bool:
+        with server.app_context():
+            make_numbers(1)
+            (lookups,) = cache.entries.statistics.all_lookups()
+            before = lookups.results["bypass"]
+            make_numbers(1)
+            return bool(lookups.results["bypass"] > before)
+
+    assert not is_past()
+    for _ in range(2):
+        result = invoke(command, "off")
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert "The cache is off" in result.stdout
+    wait_until(is_past)
+    # Also for a process that is started meanwhile.
+    server = make()
+    assert is_past()
+    for _ in range(2):
+        result = invoke(command, "on")
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert "The cache is on" in result.stdout
+    wait_until(lambda: not is_past())
+    assert invoke_json(command, "off") == (0, {"off": True})
+    assert invoke_json(command, "on") == (0, {"off": False})
+
+
+def test_what_to_do_where_no_command_can_switch_it(make_app: MakeApp) -> None:
+    for command in ("off", "on"):
+        result = invoke(make_app(CACHE_TYPE="SimpleCache"), command)
+        assert result.exit_code == 3
+        assert "Set CACHE_TYPE=NullCache and restart the server" in result.stderr

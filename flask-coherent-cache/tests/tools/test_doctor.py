@@ -97,6 +97,22 @@ def proxy(
 # -- all well ----------------------------------------------------------------------------
 
 
+def test_it_says_that_the_cache_is_switched_off(make: MakeApp) -> None:
+    app = make()
+    assert invoke(app, "off").exit_code == 0
+    try:
+        _, told = invoke_json(app, "doctor", "--wait", "0")
+    finally:
+        assert invoke(app, "on").exit_code == 0
+    (found,) = (each for each in told["findings"] if each["check"] == "switch")
+    assert found["severity"] == "advice"
+    assert re.match(r"The cache is switched off since 20\d\d-\d\d-\d\d ", found["what"])
+    assert "flask cache on" in found["remedy"]
+    # Its key is no stranger's.
+    strays = [each for each in told["findings"] if each["check"] == "releases"]
+    assert [each["severity"] for each in strays] == ["ok"]
+
+
 def test_where_all_is_well_it_says_so(make: MakeApp) -> None:
     tell(make, report(1, lookups=[lookups("home", fills=100, fill_seconds=1.0)]))
     app = make()
@@ -107,8 +123,8 @@ def test_where_all_is_well_it_says_so(make: MakeApp) -> None:
     assert (code, told["problems"]) == (0, 0)
     checks = [each["check"] for each in told["findings"]]
     assert checks == [
-        "backend", "secret-key", "pool", "waiting", "server", "timeouts", "writes",
-        "tracking", "eviction", "memory", "clock", "releases", "processes", "lease",
+        "backend", "secret-key", "pool", "waiting", "server", "switch", "timeouts",
+        "writes", "tracking", "eviction", "memory", "clock", "releases", "processes", "lease",
     ]  # fmt: skip
     assert {each["severity"] for each in told["findings"]} == {"ok"}
     with app.app_context():

@@ -185,6 +185,16 @@ def test_without_a_cache_it_says_so(make_app: MakeApp) -> None:
     assert client.get("/_cache/figures.json", headers=BEARER).status_code == 404
 
 
+def test_it_says_that_the_cache_is_switched_off(client: FlaskClient, cache: Any) -> None:
+    with client.application.app_context():
+        brake = cache.entries.brake
+    assert "the store answers" in client.get("/_cache/").text
+    brake.switch_off()
+    assert "the cache is switched off" in client.get("/_cache/").text
+    brake.switch_on()
+    assert "the cache is switched off" not in client.get("/_cache/").text
+
+
 def test_without_a_store_it_shows_this_process(make_app: MakeApp, cache: Any) -> None:
     away = {"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": "redis://127.0.0.1:1/0"}
     client = make_app(**away, CACHE_DEGRADED_SECONDS=60, OPS_TOKEN=TOKEN).test_client()

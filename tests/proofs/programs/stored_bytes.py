@@ -5,25 +5,28 @@ key: by chance, by taking it from elsewhere, or by making one. Then it is read, 
 and compared with what the same shop says without a cache.
 
 Usage: stored_bytes.py BACKEND VALUES [--near] [--sabotage]
---near has the process keep copies, which are dropped with each change; --sabotage has everything
-pass for authentic, until code was run.
+--near has the process keep copies, which are dropped with each change; --sabotage has every secret
+pass for the right one, until code was run.
 """
 
+import json
 import pickle
 import resource
 import sys
 import tempfile
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import redis
 from flask import Flask, render_template
-from flask_coherent_cache import entries, generations
+from flask_coherent_cache import encryption, generations
+from flask_coherent_cache.encryption import EncryptingSealer
+from flask_coherent_cache.entries import framed
 from flask_coherent_cache.stores import connect
 from harness import PATIENT, chance, finish, server
 from package import load
@@ -41,6 +44,8 @@ PATHS = (
     *("/products/thing-1", "/products/thing-2", "/products/nothing"),
     *("/api/products", "/api/products?sort=price"),
 )
+#: Where an entry's nonce and salt end.
+NONCE_END, SALT_END = 14, 30
 #: What has the form of nothing that lies beside entries.
 FOREIGN = (b"", b" ", b"7", b"-1", b"1e16", b"nan", b"1700000000000000 ", b"x" * 1000, b"9" * 5000)
 
@@ -301,9 +306,10 @@ class Proof:
         return self.stored(thing) + more
 
     def spliced(self, thing: Thing) -> bytes:
-        """Take the head, or the authentication alone, from one and the rest from another."""
+        """Take nonce and salt, or any beginning, from one and the rest from another."""
         value, other = self.stored(thing), self.another(thing)
-        place = self.chance.choice([32, self.chance.randrange(1, min(len(value), len(other)))])
+        anywhere = self.chance.randrange(1, min(len(value), len(other)))
+        place = self.chance.choice([NONCE_END, SALT_END, anywhere])
         return value[:place] + other[place:]
 
     def of_another_key(self, thing: Thing) -> bytes:
@@ -321,7 +327,7 @@ class Proof:
         return thing.former
 
     def at_random(self, thing: Thing) -> bytes:
-        return self.chance.randbytes(self.chance.choice([0, 1, 31, 32, 35, 36, 37, 100, 5000]))
+        return self.chance.randbytes(self.chance.choice([0, 1, 2, 29, 30, 45, 46, 47, 100, 5000]))
 
     def a_pickle(self, thing: Thing) -> bytes:
         """Write what would run when it is loaded, as other caches store it."""
@@ -329,20 +335,26 @@ class Proof:
         return self.chance.choice([value, b"!" + value, value + b"\0" * 40, b"\0" * 36 + value])
 
     def a_forgery(self, thing: Thing) -> bytes:
-        """Give an entry with the right head another value, and all but the secret."""
-        body = thing.former[32:]
-        end = 4 + int.from_bytes(body[:4], "big")
-        return self.forged(body[4:end], pickle.dumps(Writing(self.canary)))
+        """Make an entry of another value that lacks nothing but the secret."""
+        return self.forged(thing, self.head(), pickle.dumps(Writing(self.canary)))
 
     def a_bomb(self, thing: Thing) -> bytes:
-        body = thing.former[32:]
-        head = body[4 : 4 + int.from_bytes(body[:4], "big")]
-        head = head[: head.rindex(b",")] + b",%d]" % BOMB_BYTES
-        return self.forged(head, self.bomb)
+        return self.forged(thing, self.head(BOMB_BYTES), self.bomb)
 
-    def forged(self, head: bytes, value: bytes) -> bytes:
-        body = len(head).to_bytes(4, "big") + head + value
-        return self.chance.choice([b"\0" * 32, self.chance.randbytes(32)]) + body
+    def head(self, size: int | None = None) -> bytes:
+        """Write the head of an entry that depends on nothing, and may become so large."""
+        generation = self.store.get_many([self.entries._generations.generation])[0] or b""
+        now = time.time()
+        return json.dumps([generation.decode(), None, [], now, now + 60, now + 60, size]).encode()
+
+    def forged(self, thing: Thing, head: bytes, value: bytes) -> bytes:
+        """Seal it under a guessed secret, perhaps with the salt of an entry that is right."""
+        scope = f"{self.app.config['CACHE_KEY_PREFIX']}:{self.app.config['RELEASE']}"
+        sealer = EncryptingSealer(["a guess"], scope=scope)
+        key = thing.key.partition(":entry:")[2]
+        forged = sealer._sealed(key, framed(head) + value)
+        salt = self.chance.choice([thing.former, forged])[NONCE_END:SALT_END]
+        return forged[:NONCE_END] + salt + forged[SALT_END:]
 
     def far_too_long(self, thing: Thing) -> bytes:
         return self.chance.randbytes(MOST_BYTES[self.backend] - 1000)
@@ -385,9 +397,12 @@ def entries_of(app: Flask) -> Any:
     return entries
 
 
-def sabotage() -> None:
-    """Have every entry pass for authentic."""
-    entries.hmac = SimpleNamespace(compare_digest=lambda *_: True)
+def sabotage(app: Flask) -> None:
+    """Have every secret lead to the same key, so that whoever guesses one is right."""
+    encryption.derived_key = lambda *_: bytes(32)
+    sealer = entries_of(app).sealer
+    sealer._cipher.cache_clear()
+    sealer._own = None
 
 
 def peak_bytes() -> int:
@@ -402,7 +417,7 @@ def main(backend: str, values: str, *options: str) -> None:
         proof = Proof(backend, settings, Path(folder), "--near" in options)
         proof.prepare()
         if sabotaged:
-            sabotage()
+            sabotage(proof.app)
         before = peak_bytes()
         for number in range(int(values)):
             if number % BETWEEN_COMMITS == 0 and not sabotaged:

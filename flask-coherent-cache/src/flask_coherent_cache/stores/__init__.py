@@ -11,7 +11,9 @@ from typing import Any
 from .base import Facts, Store, StoreError
 from .tagstate import is_overdue, is_reading
 
-__all__ = ["Facts", "Store", "StoreError", "connect", "is_overdue", "is_reading"]
+__all__ = [
+    "Facts", "Store", "StoreError", "connect", "is_overdue", "is_reading", "missing_extra",
+]  # fmt: skip
 
 #: Module, class and extra. A store's client library is imported only where the store is used.
 _STORES = {
@@ -31,13 +33,23 @@ def connect(config: Mapping[str, Any]) -> Store | None:
         return None
     if kind not in _STORES:
         raise ValueError(f"CACHE_TYPE is {kind!r}: use {', '.join(_STORES)} or NullCache.")
-    module, name, extra = _STORES[kind]
+    module, name, _ = _STORES[kind]
     try:
         store: Store = getattr(import_module(module, __name__), name)(config)
     except ModuleNotFoundError as error:
-        raise ValueError(
-            f"CACHE_TYPE is {kind}, which needs the library's extra [{extra}] ({error.name} is not"
-            f" installed). Install the wheel again, as in:"
-            f" pip install 'PATH/flask_coherent_cache-VERSION-py3-none-any.whl[{extra}]'."
-        ) from error
+        raise missing_extra(kind, error) from error
     return store
+
+
+def missing_extra(kind: str, error: ModuleNotFoundError) -> ValueError:
+    """Say what to install for a store whose module is missing.
+
+    :param kind: the store, as ``CACHE_TYPE`` names it.
+    """
+    extra = _STORES[kind][2]
+    missing = (error.name or "").partition(".")[0]
+    return ValueError(
+        f"CACHE_TYPE is {kind}, which needs the library's extra [{extra}] ({missing} is not"
+        f" installed). Install the wheel again, as in:"
+        f" pip install 'PATH/flask_coherent_cache-VERSION-py3-none-any.whl[{extra}]'."
+    )

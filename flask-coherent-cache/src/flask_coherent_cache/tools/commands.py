@@ -53,6 +53,13 @@ IN_THE_PROCESS = (
 )
 
 
+SWITCHED_IN_THE_PROCESS = (
+    "CACHE_TYPE is SimpleCache: the cache lives inside the server's process, and a command cannot"
+    " switch it. Set CACHE_TYPE=NullCache and restart the server; set it back, and restart it once"
+    " more, to switch the cache on."
+)
+
+
 class Away(click.ClickException):
     """The cache cannot be asked."""
 
@@ -84,9 +91,12 @@ def codes(nothing: str) -> str:
 
 
 def asks_the_cache(
-    command: Callable[Concatenate[Entries, P], None],
+    command: Callable[Concatenate[Entries, P], None], in_the_process: str = IN_THE_PROCESS
 ) -> Callable[P, None]:
-    """Hand a command the entries; say in words, and by the exit code, that there are none."""
+    """Hand a command the entries; say in words, and by the exit code, that there are none.
+
+    :param in_the_process: what is said where the cache lives inside the server's process.
+    """
 
     @functools.wraps(command)
     def checked(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -94,7 +104,7 @@ def asks_the_cache(
         if entries is None:
             raise Away("CACHE_TYPE is NullCache: there is no cache.")
         if not entries.store.shared:
-            raise Away(IN_THE_PROCESS)
+            raise Away(in_the_process)
         try:
             with hushed():
                 command(entries, *args, **kwargs)
@@ -102,6 +112,11 @@ def asks_the_cache(
             raise Away(f"The cache server does not do what it is asked: {error}") from error
 
     return checked
+
+
+def switches_the_cache(command: Callable[Concatenate[Entries, P], None]) -> Callable[P, None]:
+    """Hand a command that switches the cache the entries, as :func:`asks_the_cache` does."""
+    return asks_the_cache(command, SWITCHED_IN_THE_PROCESS)
 
 
 @contextmanager
@@ -424,6 +439,51 @@ def clear(entries: Entries, yes: bool, as_json: bool) -> None:
         write_json({"cleared": True})
     else:
         click.echo("Every entry is invalid; the next lookups compute anew.")
+
+
+_SWITCH_CODES = (
+    "Exit codes: 0 done, also where it was so before, 2 wrong usage, 3 the cache is away, or out of"
+    " a command's reach."
+)
+
+
+@group.command("off", epilog=_SWITCH_CODES)
+@as_json
+@switches_the_cache
+def off(entries: Entries, as_json: bool) -> None:
+    """Switch the cache off, in all processes within a second.
+
+    Every lookup then goes past the cache, and nothing is stored: pages and functions are computed
+    each time. `Cache-Status` says detail=off.
+
+    It lasts until `flask cache on`, also when processes are restarted or deployed; a cache server
+    that loses its data forgets it. A process that cannot reach the server goes on as it last knew.
+
+    Invalidations are still carried out, so that what is in the cache stays right.
+    """
+    entries.brake.switch_off()
+    if as_json:
+        write_json({"off": True})
+    else:
+        click.echo("The cache is off: every lookup goes past it, within a second in all processes.")
+        click.echo("`flask cache on` switches it on again.")
+
+
+@group.command("on", epilog=_SWITCH_CODES)
+@as_json
+@switches_the_cache
+def on(entries: Entries, as_json: bool) -> None:
+    """Switch the cache on again, in all processes within a second.
+
+    What was in it before is used again. That is right: what was written while it was off has
+    invalidated its entries as ever. Where the entries themselves are in doubt, run `flask cache
+    clear` first.
+    """
+    entries.brake.switch_on()
+    if as_json:
+        write_json({"off": False})
+    else:
+        click.echo("The cache is on, within a second in all processes.")
 
 
 def _delivered(entries: Entries) -> Invalidation:

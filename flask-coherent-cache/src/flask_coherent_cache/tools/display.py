@@ -466,14 +466,18 @@ def _moment(at: float | None, now: float) -> str:
 # -- the store ---------------------------------------------------------------------------
 
 
-def health(overview: Overview, facts: Facts | None, failure: str | None) -> Shown:
-    """Show the state of the store, the near caches and the breakers."""
+def health(overview: Overview, facts: Facts | None, failure: str | None, *, off: bool) -> Shown:
+    """Show the state of the store, the near caches and the breakers.
+
+    :param off: whether the cache is switched off.
+    """
     open_breakers = sum(breaker["open"] for breaker in overview.breakers)
     nears = overview.nears
     away = open_breakers or failure is not None
+    state = "the store does not answer" if away else "the store answers"
     return {
-        "state": "the store does not answer" if away else "the store answers",
-        "tone": "bad" if away else "good",
+        "state": "the cache is switched off" if off else state,
+        "tone": "bad" if away or off else "good",
         "facts": [{"id": name, "name": name, "text": text} for name, text in _facts(facts)]
         + [
             {"id": name, "name": name, "text": text}

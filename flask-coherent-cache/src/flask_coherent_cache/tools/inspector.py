@@ -326,7 +326,7 @@ def _shown(entries: "Entries") -> display.Shown:
         "processes": display.processes(overview, now, alone),
         "columns": display.columns(sort),
         "rows": display.rows(overview, sort),
-        "health": display.health(overview, facts, failure),
+        "health": display.health(overview, facts, failure, off=entries.brake.ask_again()),
         "entries": _entry_rows(entries, overview, found, now),
         "found": _found(len(found)),
     }

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from ..brake import Brake
 from ..stores import Facts, StoreError, connect
+from . import tables
 from .findings import Finding
 
 Config = Mapping[str, Any]
@@ -27,7 +29,7 @@ _PROBE_SECONDS = 10
 _IN_A_SCRIPT = "executing the script can't run"
 _DENIED_COMMAND = re.compile(r"'([\w|-]+)' command")
 #: What a key is, behind the application's prefix, where no release is in it.
-_OF_ALL_RELEASES = re.compile(r"(clock|generation|starting|probe)$|(tag|board|renewed|doctor):")
+_OF_ALL_RELEASES = re.compile(r"(clock|generation|off|starting|probe)$|(tag|board|renewed|doctor):")
 _OF_A_RELEASE = re.compile(r"([A-Za-z0-9._-]+):(entry|lease):")
 _SHOWN = 3
 
@@ -84,11 +86,30 @@ def _check(server: Server) -> Iterator[Finding]:
             "Let the application's user ask: +info.",
         )  # fmt: skip
     checks: tuple[Callable[[Server], Iterator[Finding]], ...] = (
-        _timeouts, _writes, _tracking, _eviction, _memory, _clock, _clients, _persistence,
+        _switch, _timeouts, _writes, _tracking, _eviction, _memory, _clock, _clients, _persistence,
         _releases,
     )  # fmt: skip
     for check in checks:
         yield from check(server)
+
+
+def _switch(server: Server) -> Iterator[Finding]:
+    """Say whether the cache is switched off."""
+    brake = Brake(server.store, server.config["CACHE_KEY_PREFIX"])
+    try:
+        since = brake.since()
+    except StoreError as error:
+        yield Finding("switch", "unknown", f"Whether the cache is switched off: {error}.")
+        return
+    if since is None:
+        yield Finding("switch", "ok", "The cache is switched on.")
+        return
+    when = f" since {tables.moment(since)}" if since else ""
+    yield Finding(
+        "switch", "advice",
+        f"The cache is switched off{when}: every lookup goes past it, and nothing is stored.",
+        "`flask cache on` when what it was switched off for is over.",
+    )  # fmt: skip
 
 
 def address(config: Config) -> str:
