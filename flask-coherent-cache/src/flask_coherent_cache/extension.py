@@ -186,15 +186,11 @@ class Cache(flask_caching.Cache):
         """
         self.declarations.add(hook, g, reason)
 
-    def _own(self, key: str, *, mounted: bool = False) -> str:
+    def _own(self, key: str, mount: str = "") -> str:
         tenant = self._name_tenant()
-        if (
-            mounted
-            and has_request_context()
-            and (root := request_ctx.request.__dict__["root_path"])
-        ):
+        if mount:
             # A URL that was built for one mount is wrong at another.
-            key = f"{key} at {root}"
+            key = f"{key} at {mount}"
         return f"{tenant}|{key}" if tenant else key
 
     def init_app(self, app: Flask, config: dict[str, Any] | None = None) -> None:
@@ -596,13 +592,15 @@ class Cache(flask_caching.Cache):
     def fragment(self, key: str, name: str, timeout: Any, caller: Callable[[], str]) -> Any:
         """Cache a part of a template, as ``{% cache %}`` does; its key holds its name."""
         options = Options(f"The fragment {name}", None, None, None, None, (), None, 0.0)
-        entries, own_key = self.entries, self._own(key, mounted=True)
+        entries, reads = self.entries, current_reads()
         if entries is None:
             return caller()
+        own_key = self._own(key, reads.mount)
         lookups = entries.statistics.lookups("fragment", name)
-        for value in copied_value(entries, own_key, lookups):
+        for value in copied_value(entries, own_key, lookups, reads):
             return value
-        policy = options.policy(normalize_timeout(timeout), self._app().config)
+        tags = [key_tag(self._own(key))] if reads.mount else []
+        policy = options.policy(normalize_timeout(timeout), self._app().config, *tags)
         fetched = fetch_value(
             entries, own_key, caller, policy, options, lookups, in_background=False
         )
@@ -693,12 +691,16 @@ class Cache(flask_caching.Cache):
         kwargs: Any,
         signals: Any,
     ) -> Any:
-        own_key, config = self._own(key, mounted=True), self._app().config
+        reads, config = current_reads(), self._app().config
+        own_key = self._own(key, reads.mount)
         lookups = entries.statistics.lookups("function", options.name)
         if options.is_plain and not config["CACHE_ENABLE_SIGNALS"]:
-            for value in copied_value(entries, own_key, lookups):
+            for value in copied_value(entries, own_key, lookups, reads):
                 return value
         tags = tags_of(*args, **kwargs) if tags_of is not None else []
+        if reads.mount:
+            # To delete the key drops its entries at every mount.
+            tags.append(key_tag(self._own(key)))
         fetch = functools.partial(
             fetch_value,
             entries,

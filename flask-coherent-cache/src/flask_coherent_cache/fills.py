@@ -204,12 +204,14 @@ class Entries:
 
     # -- fetching ------------------------------------------------------------------------
 
-    def fetch_copy(self, key: str, lookups: Lookups) -> "Copy | None":
-        """Answer from a fresh copy in this process, if there is one; the context depends on it."""
+    def fetch_copy(self, key: str, lookups: Lookups, reads: Reads) -> "Copy | None":
+        """Answer from a fresh copy in this process, if there is one; the context depends on it.
+
+        :param reads: of the context.
+        """
         if self.near is None:
             return None
         began = time.perf_counter() if self.statistics.traces else 0
-        reads = current_reads()
         if reads.lost or not self._may_look(key, reads):
             return None
         copy = self._copy(key, reads)
@@ -248,7 +250,8 @@ class Entries:
     def _may_look(self, key: str, reads: Reads) -> bool:
         """Tell whether a context may look anything up, or must go past the cache."""
         self.before_fetch(reads)
-        if self._is_off(reads):
+        # Not asked by a call on each hit.
+        if (reads.off or self.brake.is_off) and self._is_off(reads):
             return False
         return not (reads.bypass or reads.uncommitted or key in reads.filling)
 

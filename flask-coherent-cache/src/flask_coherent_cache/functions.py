@@ -11,7 +11,7 @@ from .fills import Entries, Filled, Policy
 from .inputs import FUNCTION_PARTS, Declared, UndeclaredInput, report_once
 from .noticed import Filling, Noticed
 from .options import Options
-from .reads import current_reads
+from .reads import Reads, current_reads
 from .statistics import Lookups
 from .values import decode, encode, shared_bytes
 
@@ -23,12 +23,16 @@ _HELD = Declared(parts=FUNCTION_PARTS)
 _NOT_SHARED: tuple[Any, ...] = ()
 
 
-def copied_value(entries: Entries, key: str, lookups: Lookups) -> tuple[Any, ...]:
+def copied_value(
+    entries: Entries, key: str, lookups: Lookups, reads: Reads
+) -> tuple[Any, ...]:
     """Return the value of a fresh copy in this process, in a tuple that is empty without one.
 
     A value that cannot be changed is decoded once, and shared.
+
+    :param reads: of the context.
     """
-    copy = entries.fetch_copy(key, lookups)
+    copy = entries.fetch_copy(key, lookups, reads)
     if copy is None:
         return ()
     if copy.decoded:

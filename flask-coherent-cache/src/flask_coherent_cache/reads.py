@@ -51,6 +51,7 @@ class Reads:
     :param entities: the mapped classes whose objects were got from a session.
     :param tally: what its lookups came to.
     :param noticed: what was read of the request itself.
+    :param mount: below which path the application is mounted, which is in URLs that are built.
     :param began: when the first that it read was read at the earliest, by the monotonic clock.
     """
 
@@ -68,6 +69,7 @@ class Reads:
     entities: set[Any] = field(default_factory=set)
     tally: Tally = field(default_factory=Tally)
     noticed: Noticed = field(default_factory=Noticed)
+    mount: str = ""
     began: float = field(default_factory=time.monotonic)
 
     def read_row(self, table: str, identity: str) -> None:
@@ -141,6 +143,7 @@ def tally_of(environ: dict[str, Any]) -> Tally | None:
 
 def begin_reads(request: Any, environ: dict[str, Any], reads: Reads) -> None:
     """Give a request its collector, which WSGI middleware finds in the environment."""
+    reads.mount = request.__dict__["root_path"]
     request.__dict__[READS] = environ[READS] = reads
 
 

@@ -7,6 +7,15 @@ from flask import Flask, Request, signals
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.routing import converters
 
+#: Of the signals of every request: dictionaries that are empty where nobody listens.
+_RECEIVERS = (
+    signals.request_started.receivers,
+    signals.request_finished.receivers,
+    signals.request_tearing_down.receivers,
+    signals.appcontext_pushed.receivers,
+    signals.appcontext_popped.receivers,
+    signals.appcontext_tearing_down.receivers,
+)
 #: Extensions whose teardowns let go of what a request took, which a hit takes nothing of.
 _HARMLESS_TEARDOWNS = frozenset({"flask_sqlalchemy"})
 
@@ -23,15 +32,7 @@ class Surroundings:
 
     def have_listeners(self) -> bool:
         """Tell whether a signal of a request has receivers, which may come at any time."""
-        # On every hit: a generator would cost more than the look.
-        return bool(
-            signals.request_started.receivers
-            or signals.request_finished.receivers
-            or signals.request_tearing_down.receivers
-            or signals.appcontext_pushed.receivers
-            or signals.appcontext_popped.receivers
-            or signals.appcontext_tearing_down.receivers
-        )
+        return any(_RECEIVERS)
 
     def are_quiet_for(self, request: Request, view: Callable[..., Any]) -> bool:
         """Tell whether nothing but Flask's own dispatch runs around a view."""

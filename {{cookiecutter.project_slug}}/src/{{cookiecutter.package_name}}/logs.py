@@ -27,6 +27,9 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+cache.influences_only_through(
+    _request_id, reason="log lines and errors of the server show it, and neither is ever cached"
+)
 log = logging.getLogger(__name__)
 
 
