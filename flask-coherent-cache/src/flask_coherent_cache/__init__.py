@@ -4,10 +4,12 @@
 
 - ``extension``: the Flask extension, with Flask-Caching's names and ours
 - ``views``, ``functions``, ``fragments``: what is cached, and how it is looked up
-- ``pages``, ``inputs``, ``keys``, ``values``: what may be stored, under which key, in which form
+- ``watching``, ``noticed``, ``inputs``, ``declarations``: what is read of a request, and by whom
+- ``pages``, ``http``, ``keys``, ``values``: what may be stored, under which key, in which form
 - ``fills``, ``reads``, ``entries``: lookups, fills, tags and validity
 - ``generations``, ``leases``, ``deliveries``: clock, one fill at a time, nothing forgotten
 - ``statistics``, ``board``, ``peeks``: what the cache does, and what lies in it
+- ``surroundings``, ``middleware``: pages that are served before Flask
 - ``negotiation``: what the application and the page cache must answer alike
 - ``stores``: SimpleCache, Redis and Valkey, Memcached
 """
@@ -25,4 +27,4 @@ __all__ = [
     "UnstableArgument",
 ]
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

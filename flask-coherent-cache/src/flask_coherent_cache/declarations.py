@@ -82,6 +82,11 @@ class Declarations:
                 f"influences_only_through: {subject!r} is neither a hook nor a context variable."
             )
 
+    def take_over(self, other: "Declarations") -> None:
+        """Add the declarations of another cache of the same application."""
+        self.of_hooks |= other.of_hooks
+        self.variables |= other.variables
+
     def of(self, hook: Any) -> Declaration | None:
         """Return the declaration of a hook, if there is one."""
         if not self.of_hooks:

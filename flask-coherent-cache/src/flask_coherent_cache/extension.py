@@ -25,16 +25,14 @@ from flask_caching.signals import (
     cache_view_miss,
 )
 from flask_caching.utils import normalize_timeout
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import BuildError
 
 from .brake import Brake
 from .declarations import Declarations
 from .entries import Sealer
 from .fills import Entries, key_tag
-from .fragments import FragmentExtension
+from .fragments import Fill, FragmentExtension
 from .functions import copied_value, fetch_value
-from .inputs import PAGE_PARTS, SESSION, Declared, Input, report_once
+from .inputs import PAGE_PARTS, PATH, SESSION, Declared, Input, report_once
 from .keys import CallKey, bounded, refuse_nameless
 from .options import (
     Options,
@@ -60,6 +58,7 @@ from .views import (
     path_key,
     serve_page,
     view_tag,
+    view_tags,
 )
 from .watching import encode_queries, routed_arguments, watch
 
@@ -219,6 +218,15 @@ class Cache(flask_caching.Cache):
 
     def _watch(self, app: Flask) -> None:
         """Notice what is read of each request, and look at each response last."""
+        watched = app.extensions.get(_WATCHED)
+        if watched is not None:
+            # Another cache of the same application does: both have the same hooks around them.
+            declarations, skipped = watched
+            declarations.take_over(self.declarations)
+            skipped |= self._skipped_hooks
+            self.declarations, self._skipped_hooks = watched
+            return
+        app.extensions[_WATCHED] = (self.declarations, self._skipped_hooks)
         watch(app, self.declarations, self._skipped_hooks)
         app.jinja_env.context_class = context_class(app.jinja_env.context_class)
         process_response = app.process_response
@@ -346,8 +354,13 @@ class Cache(flask_caching.Cache):
                 f"invalidate_view: {endpoint!r} takes {takes}, not {sorted(values)}: "
                 "give all its arguments, or none for all its pages."
             )
+        if not values:
+            return self.invalidate(view_tag(endpoint))
         routed = _as_routed(self._app(), endpoint, values)
-        self.invalidate(view_tag(endpoint, values), view_tag(endpoint, routed))
+        tags = view_tags(rules, endpoint, values) | view_tags(rules, endpoint, routed)
+        if not tags:
+            raise ValueError(f"invalidate_view: {endpoint!r} has no URL with these arguments.")
+        return self.invalidate(*tags)
 
     def refresh(self, function: Any, *args: Any, **kwargs: Any) -> None:
         """Drop a memoized call, or a key, softly: stale from now on, served so within its grace.
@@ -589,9 +602,18 @@ class Cache(flask_caching.Cache):
 
         return decorate
 
-    def fragment(self, key: str, name: str, timeout: Any, caller: Callable[[], str]) -> Any:
-        """Cache a part of a template, as ``{% cache %}`` does; its key holds its name."""
-        options = Options(f"The fragment {name}", None, None, None, None, (), None, 0.0)
+    def fragment(
+        self,
+        key: str,
+        name: str,
+        timeout: Any,
+        caller: Callable[[], str],
+        fill: Fill | None = None,
+    ) -> Any:
+        """Cache a part of a template, as ``{% cache %}`` does; its key holds its name.
+
+        :param fill: calls ``caller``, and tells whether the key holds all that it used.
+        """
         entries, reads = self.entries, current_reads()
         if entries is None:
             return caller()
@@ -599,10 +621,26 @@ class Cache(flask_caching.Cache):
         lookups = entries.statistics.lookups("fragment", name)
         for value in copied_value(entries, own_key, lookups, reads):
             return value
+
+        def filled() -> str:
+            if fill is None:
+                return caller()
+            current_reads().tags.update(key_tag(self._own(each)) for each in fill.dropped_by())
+            return fill()
+
+        passes = fill.is_complete if fill is not None else None
+        options = Options(f"The fragment {name}", None, None, None, passes, (), None, 0.0)
         tags = [key_tag(self._own(key))] if reads.mount else []
         policy = options.policy(normalize_timeout(timeout), self._app().config, *tags)
         fetched = fetch_value(
-            entries, own_key, caller, policy, options, lookups, in_background=False
+            entries,
+            own_key,
+            filled,
+            policy,
+            options,
+            lookups,
+            in_background=False,
+            alone=fill is not None and fill.stands_alone,
         )
         return fetched[0]
 
@@ -618,7 +656,8 @@ class Cache(flask_caching.Cache):
         values = routed_arguments(request_ctx.request)
         endpoint = request_ctx.request.endpoint or ""
         tags = [view_tag(endpoint), key_tag(self._own(decorated.make_cache_key()))]
-        tags += [view_tag(endpoint, values)] if values else []
+        if values:
+            tags += view_tags(self._app().url_map.iter_rules(endpoint), endpoint, values)
         if page_options.custom_key is not None:
             tags.append(key_tag(self._own(page_options.custom_key)))
         response = serve_page(
@@ -712,6 +751,8 @@ class Cache(flask_caching.Cache):
             # In the background nobody names the tenant any more.
             in_background=not self._name_tenant(),
             alone=tags_of is not None and decorated.call_key.holds_all(args, kwargs),
+            # Without a key of its own, a function under ``cached`` has an entry for each path.
+            held=frozenset() if tags_of is not None else _OF_PATH,
         )
         result, hit = fetch(renew=self._forced_update(options.forced_update, *args, **kwargs))
         if hit and self._is_stale(options.is_stale, result, *args, **kwargs):
@@ -853,6 +894,9 @@ class Cache(flask_caching.Cache):
         return default if seconds is None else seconds
 
 
+#: Where ``app.extensions`` holds the declarations and the skipped hooks.
+_WATCHED = "coherent_cache_watched"
+_OF_PATH = frozenset({PATH})
 _AUTHORIZATION = Input("header", "authorization")
 #: The signals of Flask-Caching for a miss and for a hit.
 cache_view_signals = (cache_view_miss, cache_view_hit)
@@ -908,7 +952,7 @@ def _as_routed(app: Flask, endpoint: str, values: dict[str, Any]) -> dict[str, A
     try:
         path = adapter.build(endpoint, values, append_unknown=False)
         _, routed = adapter.match(unquote(path))
-    except (BuildError, HTTPException):
+    except Exception:  # Also of the application's converters.
         return values
     return dict(routed)
 

@@ -8,7 +8,7 @@ from flask import current_app, has_request_context
 from flask_caching.utils import join_generator
 
 from .fills import Entries, Filled, Policy
-from .inputs import FUNCTION_PARTS, Declared, UndeclaredInput, report_once
+from .inputs import FUNCTION_PARTS, Declared, Input, UndeclaredInput, report_once
 from .noticed import Filling, Noticed
 from .options import Options
 from .reads import Reads, current_reads
@@ -23,9 +23,7 @@ _HELD = Declared(parts=FUNCTION_PARTS)
 _NOT_SHARED: tuple[Any, ...] = ()
 
 
-def copied_value(
-    entries: Entries, key: str, lookups: Lookups, reads: Reads
-) -> tuple[Any, ...]:
+def copied_value(entries: Entries, key: str, lookups: Lookups, reads: Reads) -> tuple[Any, ...]:
     """Return the value of a fresh copy in this process, in a tuple that is empty without one.
 
     A value that cannot be changed is decoded once, and shared.
@@ -61,16 +59,18 @@ def fetch_value(
     renew: bool = False,
     in_background: bool = True,
     alone: bool = False,
+    held: frozenset[Input] = frozenset(),
 ) -> tuple[Any, bool]:
     """Return a function's value, of the caller's own, and whether it came from an entry.
 
     :param lookups: where it is counted.
     :param alone: whether the key holds all that the call is given.
+    :param held: the inputs that it holds.
     """
 
     def fill() -> Filled:
         noticed = current_reads().noticed
-        filling = Filling(options.name, _HELD, _REMEDY, looked_back=not alone)
+        filling = Filling(options.name, _HELD, _REMEDY, held, looked_back=not alone)
         with noticed.filling(filling):
             result = call()
             if inspect.isgenerator(result):

@@ -127,6 +127,8 @@ class Declared:
             return name in self.cookies
         if kind == "environment value":
             return name in self.environ
+        if kind == "session":
+            return SESSION in self.parts
         return what in self.parts
 
     def query_string(self, raw: bytes) -> str:

@@ -19,6 +19,7 @@ from .inputs import (
     COOKIES,
     ENVIRONMENT,
     HEADERS,
+    PATH,
     Declared,
     Input,
     find_reader,
@@ -28,8 +29,17 @@ from .inputs import (
 #: What the request keeps that was hung on it, see watching.py.
 FOREIGN = "_caching_foreign"
 _BUILT_IN_NAMES = frozenset(name for known in BUILT_IN.values() for name in known.g)
+
+
+class Missing:
+    """Stands in the place of a value that was not there."""
+
+
+MISSING = Missing()
+#: Values that a page can show as they are.
+_DATA = (str, bytes, int, float, type(None), tuple, list, dict, set, frozenset)
 #: Values of these types cannot be changed by who takes them.
-_PLAIN = (str, bytes, int, float, bool, type(None))
+_PLAIN = (str, bytes, int, float, bool, type(None), Missing)
 
 
 @dataclass(slots=True, eq=False)
@@ -41,6 +51,7 @@ class Filling:
     :param held: inputs that its key holds beside the declared ones.
     :param inputs: what it read, and where.
     :param looked_back: whether it took something that can hold what was read before it began.
+    :param taken: what it took, by name, and where.
     :param wrote_session: whether it changed the session.
     :param added_hooks: whether it used ``after_this_request``.
     """
@@ -51,6 +62,7 @@ class Filling:
     held: frozenset[Input] = frozenset()
     inputs: dict[Input, str] = field(default_factory=dict)
     looked_back: bool = False
+    taken: dict[str, tuple[Any, str]] = field(default_factory=dict)
     wrote_session: bool = False
     added_hooks: bool = False
 
@@ -183,16 +195,23 @@ class Noticed:
         """
         if self.quiet:
             return
-        for filling in self.fills:
-            filling.looked_back = True
-        if self.owners:
-            self.owners[-1].taken.setdefault(name, value)
+        self._look_back(name, value)
         if "nonce" in name:
             self.note(Input("nonce", name))
         for declaration, inputs in list(self.aside.items()):
             if not name or name in declaration.g:
                 for what, place in list(inputs.items()):
                     self._route(what, place)
+
+    def _look_back(self, name: str, value: Any = None) -> None:
+        if self.owners:
+            self.owners[-1].taken.setdefault(name, value)
+            return
+        if self.fills:
+            place = find_reader(BUILT_IN, _LAST).place
+            for filling in self.fills:
+                filling.looked_back = True
+                filling.taken.setdefault(name, (value, place))
 
     def _route(self, what: Input, place: str) -> None:
         if self.owners:
@@ -223,7 +242,7 @@ class Noticed:
         try:
             yield
         finally:
-            self.fills.pop()
+            self.fills.remove(filling)
             if session is not None:
                 filling.wrote_session = session.modified
                 session.modified = modified or session.modified
@@ -249,7 +268,7 @@ class Noticed:
         try:
             returned = function(*args)
         finally:
-            self.owners.pop()
+            self.owners.remove(owner)
             self.in_processors = in_processors
             self._settle(owner, before)
         if in_processors and owner.declaration is None and not owner.naming:
@@ -284,7 +303,7 @@ class Noticed:
 
     def _returned(self, owner: Owner, names: dict[str, Any]) -> None:
         """Note the names that a context processor returned."""
-        if owner.inputs:
+        if owner.inputs or owner.taken:
             self.processors.append(owner)
             for name, value in names.items():
                 self.named.setdefault(name, []).append((value, owner))
@@ -301,6 +320,8 @@ class Noticed:
             self._use(owner)
 
     def _use(self, owner: Owner) -> None:
+        for name, value in owner.taken.items():
+            self._look_back(name, value)
         for what, place in owner.inputs.items():
             self._route(what, place)
 
@@ -308,8 +329,22 @@ class Noticed:
 
     def undeclared(self, filling: Filling, *, page: bool = False) -> dict[Input, str]:
         """Return what a fill depends on and its key does not hold, and where that was read."""
+        if filling.taken and has_request_context():
+            self._count_routing(filling)
         inputs = self.counted if page or filling.looked_back else filling.inputs
         return {what: place for what, place in inputs.items() if not filling.holds(what)}
+
+    def _count_routing(self, filling: Filling) -> None:
+        """Count the path where a fill took data from ``g``: each view leaves there what it likes.
+
+        A thing that is no data, such as a connection, is the same for every view; also one that the
+        fill put there because it was missing.
+        """
+        now = _g_state()
+        for name, (value, place) in filling.taken.items():
+            found = now.get(name, MISSING) if value is MISSING else value
+            if found is MISSING or isinstance(found, _DATA):
+                self.count(PATH, place)
 
 
 _LAST = Noticed.run.__code__

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from flask import Response, current_app, request
 from flask.globals import request_ctx
@@ -15,13 +15,14 @@ from flask.sessions import session_json_serializer
 from flask_caching import CachedResponse
 from flask_caching.utils import normalize_timeout
 from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.routing import Rule
 from werkzeug.test import run_wsgi_app
 
 from .fills import Entries, Filled, Outcome, Policy
 from .functions import refuse_undeclared
 from .http import add_vary, conditional, withdraw_public
 from .inputs import Declared, Input, report_once
-from .keys import bounded
+from .keys import UnstableArgument, bounded, stable_text
 from .negotiation import accepts_gzip
 from .noticed import Filling, Noticed, Owner
 from .options import Options
@@ -104,12 +105,41 @@ def _layers(view: Any, method: str) -> Iterator[Any]:
             layer = getattr(layer, "__wrapped__", None)
 
 
-def view_tag(endpoint: str, values: dict[str, Any] | None = None) -> str:
-    """The tag of all pages of an endpoint, or of those with these arguments."""
-    if not values:
-        return f"view:{endpoint}"
-    arguments = urlencode(sorted((k, str(v)) for k, v in values.items()))
-    return bounded(f"view:{endpoint}?{arguments}")
+def view_tag(endpoint: str) -> str:
+    """The tag of all pages of an endpoint."""
+    return f"view:{endpoint.replace('%', '%25').replace('?', '%3F')}"
+
+
+def view_tags(rules: Iterable[Rule], endpoint: str, values: Mapping[str, Any]) -> set[str]:
+    """The tags of an endpoint's pages with these arguments, in the form that their URL has.
+
+    :param rules: those of the endpoint; each one that takes these arguments gives a tag.
+    """
+    tags = set()
+    for rule in rules:
+        if rule.arguments == set(values):
+            try:
+                pairs = sorted((name, _url_text(rule, name, values[name])) for name in values)
+            except UnstableArgument:
+                continue
+            tags.add(bounded(f"{view_tag(endpoint)}?{urlencode(pairs)}"))
+    return tags
+
+
+def _url_text(rule: Rule, name: str, value: Any) -> str:
+    """Write an argument as a rule's converter does; what the rule sets by itself has none.
+
+    :raises UnstableArgument: for what no converter takes.
+    """
+    converter = rule._converters.get(name)
+    if converter is None:
+        return f"={stable_text(value)}"
+    try:
+        return unquote(converter.to_url(value))
+    except Exception as error:  # It is the application's code.
+        if isinstance(value, str):
+            return value  # As it stands in the URL.
+        raise UnstableArgument(f"is no value of the URL's argument {name!r}") from error
 
 
 def path_key(prefix: str, path: str) -> str:

@@ -38,7 +38,7 @@ from .inputs import (
     header_input,
     report_once,
 )
-from .noticed import FOREIGN, Noticed, Owner, unknown_variables
+from .noticed import FOREIGN, MISSING, Noticed, Owner, unknown_variables
 from .reads import READS, Reads, begin_reads, current_reads
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -138,6 +138,11 @@ def _watch_request(app: Flask, context: Any, declarations: Declarations) -> None
         noticed.count(Input("context variable", variable.name), "")
 
 
+def _end_collecting(noticed: Noticed, collected: list[Input]) -> None:
+    # By identity: two empty lists are equal.
+    noticed.collecting = [each for each in noticed.collecting if each is not collected]
+
+
 def _run_skipped(
     skipped: set[Callable[..., Any]], hook: Callable[..., Any], run: Callable[..., Any], *args: Any
 ) -> Any:
@@ -147,7 +152,7 @@ def _run_skipped(
     try:
         return run(*args)
     finally:
-        noticed.collecting.remove(collected)
+        _end_collecting(noticed, collected)
         for what in collected:
             if what not in PAGE_PARTS and hook in skipped:
                 skipped.discard(hook)
@@ -473,7 +478,7 @@ class _Kept:
         try:
             value = self._compute(request)
         finally:
-            noticed.collecting.pop()
+            _end_collecting(noticed, collected)
         state[self._name] = value
         if self._name not in _OF_THE_BODY:
             state[_READS_OF + self._name] = tuple(dict.fromkeys(collected))
@@ -532,7 +537,7 @@ def _foreign_members(base: Any) -> dict[str, Any]:
         if name.startswith("__"):
             raise AttributeError(name)
         foreign = self.__dict__.get(FOREIGN, {})
-        self.__dict__[READS].noticed.take(name, foreign.get(name))
+        self.__dict__[READS].noticed.take(name, foreign.get(name, MISSING))
         if name in foreign:
             return foreign[name]
         if get_missing is not None:
@@ -609,10 +614,13 @@ def _context_class(base: Any) -> type:
     """Make a subclass of a request context's class that notes a look at the session."""
 
     def session(self: Any) -> Any:
-        noticed = current_reads().noticed if self._session is not None else None
-        if noticed is not None:
-            noticed.note(SESSION)
-        return base.session.fget(self)
+        opened = base.session.fget(self)
+        if isinstance(opened, dict):
+            if not hasattr(type(opened), _IS_NAMED):
+                _set_class(opened, _session_class(type(opened)))
+        else:
+            current_reads().noticed.note(SESSION)
+        return opened
 
     def match_request(self: Any) -> None:
         base.match_request(self)
@@ -625,13 +633,32 @@ def _context_class(base: Any) -> type:
 
 
 @made_once
+def _session_class(base: Any) -> type:
+    """Make a subclass of a session's class that notes each name, such as ``user_id``."""
+    named = _named_class(base, "session", SESSION)
+
+    def get_attribute(self: Any, name: str) -> Any:
+        # What a server-side session has beside its values, such as its id.
+        if name not in _OF_EVERY_SESSION and name in object.__getattribute__(self, "__dict__"):
+            current_reads().noticed.note(Input("session", name))
+        return object.__getattribute__(self, name)
+
+    members = {"__getattribute__": get_attribute, "__module__": base.__module__, _IS_NAMED: True}
+    return type(base.__name__, (named,), members)
+
+
+_IS_NAMED = "_caching_is_named"
+_OF_EVERY_SESSION = frozenset({"modified", "accessed", "on_update", "new"})
+
+
+@made_once
 def _globals_class(base: Any) -> type:
     """Make a subclass of the class of ``g`` that notes each name that is taken."""
 
     def take(self: Any, name: str) -> None:
         if app_ctx and app_ctx.g is self:
             state = object.__getattribute__(self, "__dict__")
-            current_reads().noticed.take(name, state.get(name))
+            current_reads().noticed.take(name, state.get(name, MISSING))
 
     def get_attribute(self: Any, name: str) -> Any:
         if name == "__dict__":

@@ -116,21 +116,23 @@ def test_delete_many_asks_once(on_redis: Subject, server: Any) -> None:
     on_redis.judge(asked <= 2)
 
 
-def test_nothing_is_left_without_an_expiry(on_redis: Subject, server: Any) -> None:
+class Thing:
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __caching_id__(self) -> str:
+        return f"Thing({self.number})"
+
+    def method(self) -> int:
+        return self.number
+
+
+def test_nothing_is_left_without_an_expiry(
+    on_redis: Subject, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Only clock and generation live on; a thousand objects that come and go leave nothing."""
-
-    class Thing:
-        def __init__(self, number: int) -> None:
-            self.number = number
-
-        def __repr__(self) -> str:
-            return f"Thing({self.number})"
-
-        def method(self) -> int:
-            return self.number
-
-    Thing.__qualname__ = "Thing"
-    Thing.method = on_redis.cache.memoize(60, make_name=lambda name: "method")(Thing.method)  # type: ignore[method-assign]
+    memoized = on_redis.cache.memoize(60, make_name=lambda name: "method")(Thing.method)
+    monkeypatch.setattr(Thing, "method", memoized)
     with on_redis.app.app_context():
         for number in range(100):
             thing = Thing(number)
