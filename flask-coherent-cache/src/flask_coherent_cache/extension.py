@@ -27,13 +27,14 @@ from flask_caching.signals import (
 from flask_caching.utils import normalize_timeout
 
 from .brake import Brake
-from .declarations import Declarations
+from .declarations import Declaration, Declarations
 from .entries import Sealer
 from .fills import Entries, key_tag
 from .fragments import Fill, FragmentExtension
 from .functions import copied_value, fetch_value
 from .inputs import PAGE_PARTS, PATH, SESSION, Declared, Input, report_once
 from .keys import CallKey, bounded, refuse_nameless
+from .noticed import Owner
 from .options import (
     Options,
     Timeout,
@@ -482,19 +483,25 @@ class Cache(flask_caching.Cache):
                     entries, decorated, options, key, None, args, kwargs, cache_view_signals
                 )
 
-            def page_options(args: Any, kwargs: Any) -> PageOptions:
-                custom: str | None = None
+            def custom_key(args: Any, kwargs: Any) -> str | None:
                 if make_cache_key is not None:
-                    custom = str(make_cache_key(*args, **kwargs))
-                elif callable(key_prefix):
-                    custom = key_prefix()
-                elif "%s" not in key_prefix:
-                    custom = key_prefix
+                    return str(make_cache_key(*args, **kwargs))
+                if callable(key_prefix):
+                    return key_prefix()
+                return key_prefix if "%s" not in key_prefix else None
+
+            def page_options(args: Any, kwargs: Any) -> PageOptions:
+                owner = Owner("making the key", naming=True)
+                if own_key:
+                    custom = current_reads().noticed.run(owner, custom_key, args, kwargs)
+                else:
+                    custom = custom_key(args, kwargs)
                 return PageOptions(
                     declared,
                     private,
                     not_found_timeout,
                     custom,
+                    key_inputs=frozenset(w for w in owner.inputs if not declared.holds(w)),
                     whole_key=own_key,
                     hit_indication=bool(response_hit_indication),
                     cache_control=cache_control,
@@ -655,7 +662,8 @@ class Cache(flask_caching.Cache):
     ) -> Response:
         values = routed_arguments(request_ctx.request)
         endpoint = request_ctx.request.endpoint or ""
-        tags = [view_tag(endpoint), key_tag(self._own(decorated.make_cache_key()))]
+        with current_reads().noticed.unnoticed():
+            tags = [view_tag(endpoint), key_tag(self._own(decorated.make_cache_key()))]
         if values:
             tags += view_tags(self._app().url_map.iter_rules(endpoint), endpoint, values)
         if page_options.custom_key is not None:
@@ -673,6 +681,18 @@ class Cache(flask_caching.Cache):
         path = request_ctx.request.__dict__["path"]
         self._signal(cache_view_signals, hit, path, decorated.uncached, args, kwargs)
         return response
+
+    def _bypass_cache(
+        self, unless: Callable[..., Any] | None, f: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> bool:
+        ask = functools.partial(super()._bypass_cache, unless, f, *args, **kwargs)
+        return unless is not None and _asked(_UNLESS, ask)
+
+    def _forced_update(
+        self, forced_update: Callable[..., Any] | None, *args: Any, **kwargs: Any
+    ) -> bool:
+        ask = functools.partial(super()._forced_update, forced_update, *args, **kwargs)
+        return forced_update is not None and _asked(_FORCED_UPDATE, ask)
 
     def skip_on_hit(self, hook: F) -> F:
         """Say that a ``before_request``, ``after_request`` or like function does nothing for a
@@ -898,6 +918,9 @@ class Cache(flask_caching.Cache):
 _WATCHED = "coherent_cache_watched"
 _OF_PATH = frozenset({PATH})
 _AUTHORIZATION = Input("header", "authorization")
+_ANSWERS = "it answers whether to use the cache"
+_UNLESS = Declaration("of unless=…", frozenset(), _ANSWERS)
+_FORCED_UPDATE = Declaration("of forced_update=…", frozenset(), _ANSWERS)
 #: The signals of Flask-Caching for a miss and for a hit.
 cache_view_signals = (cache_view_miss, cache_view_hit)
 cache_memoize_signals = (cache_memoize_miss, cache_memoize_hit)
@@ -924,6 +947,13 @@ def _sealer(store: Store, settings: dict[str, Any]) -> Sealer:
         scope=f"{settings['CACHE_KEY_PREFIX']}:{settings['RELEASE']}",
         compress_min_bytes=settings["CACHE_COMPRESS_MIN_BYTES"] or 0,
     )
+
+
+def _asked(declaration: Declaration, ask: Callable[[], bool]) -> bool:
+    """Ask an option's function, whose reads have no way into what is cached."""
+    owner = Owner(declaration.subject, declaration, asking=True)
+    answer: bool = current_reads().noticed.run(owner, ask)
+    return answer
 
 
 def _near_cache(store: Any, settings: dict[str, Any], standby: Standby, brake: Brake) -> Any:

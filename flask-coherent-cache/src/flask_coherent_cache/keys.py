@@ -374,7 +374,8 @@ class CallKey:
 
     def holds_all(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Tell whether a call's key holds all that the function is given."""
-        return self._stands_alone and all(map(tells_all, (*args, *kwargs.values())))
+        given = (*args, *kwargs.values(), *self._defaults.values())
+        return self._stands_alone and all(map(tells_all, given))
 
     def __call__(self, *args: Any, **kwargs: Any) -> str:
         """Write the call.

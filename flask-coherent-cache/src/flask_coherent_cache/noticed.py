@@ -117,7 +117,8 @@ class Owner:
 
     :param declaration: of a hook; ``None`` for a context processor.
     :param subject: what it is, in words.
-    :param naming: whether it names the user for a key, so that the key holds what it reads.
+    :param naming: whether it names the user or the page for a key, which holds what it reads.
+    :param asking: whether it only answers a question of the cache's.
     :param inputs: what it read, and where.
     :param taken: the names that it took from ``g``.
     """
@@ -125,6 +126,7 @@ class Owner:
     subject: str
     declaration: Declaration | None = None
     naming: bool = False
+    asking: bool = False
     inputs: dict[Input, str] = field(default_factory=dict)
     taken: dict[str, Any] = field(default_factory=dict)
 
@@ -284,7 +286,8 @@ class Noticed:
         written += [
             f"g.{name}, which it could change"
             for name, value in owner.taken.items()
-            if name not in names and not isinstance(value, _PLAIN) and declaration is not None
+            if name not in names and not isinstance(value, _PLAIN) and not owner.asking
+            if declaration is not None
         ]
         if written:
             if declaration is not None:
@@ -366,6 +369,9 @@ class _State:
             state = request_ctx.request.__dict__
             self.environ = dict.copy(state["environ"])
             self.foreign = dict(state.get(FOREIGN, ()))
+            contexts: tuple[Any, ...] = (app_ctx, request_ctx)
+            for context in contexts:
+                self.foreign.update(vars(context._get_current_object()).get(FOREIGN, ()))
             self.view_args = dict(state.get("view_args") or {})
             session = request_ctx._session
             self.modified = bool(session is not None and session.modified)
@@ -410,6 +416,6 @@ def unknown_variables(declarations: Declarations | None) -> list[ContextVar[Any]
         for variable, value in copy_context().items()
         if value is not None
         and variable.name not in KNOWN_VARIABLES
-        and not variable.name.startswith("structlog_")
+        and not variable.name.startswith(("caching_", "structlog_"))
         and variable not in declared
     ]

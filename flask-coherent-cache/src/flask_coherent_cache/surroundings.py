@@ -7,6 +7,8 @@ from flask import Flask, Request, signals
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.routing import converters
 
+from .watching import HOOK
+
 #: Of the signals of every request: dictionaries that are empty where nobody listens.
 _RECEIVERS = (
     signals.request_started.receivers,
@@ -65,7 +67,12 @@ class Surroundings:
             app.teardown_request_funcs,
         )
         scopes = (None, *request.blueprints)
-        hooks = {hook for kind in kinds for scope in scopes for hook in kind.get(scope, ())}
+        hooks = {
+            getattr(hook, HOOK, hook)
+            for kind in kinds
+            for scope in scopes
+            for hook in kind.get(scope, ())
+        }
         teardowns = {
             hook
             for hook in app.teardown_appcontext_funcs

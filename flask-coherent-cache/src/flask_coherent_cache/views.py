@@ -20,7 +20,7 @@ from werkzeug.test import run_wsgi_app
 
 from .fills import Entries, Filled, Outcome, Policy
 from .functions import refuse_undeclared
-from .http import add_vary, conditional, withdraw_public
+from .http import add_vary, cache_directives, conditional, withdraw_public
 from .inputs import Declared, Input, report_once
 from .keys import UnstableArgument, bounded, stable_text
 from .negotiation import accepts_gzip
@@ -48,6 +48,7 @@ _ANSWERED = "caching.answered_with"
 #: The share of the new pages of a route that may be a 404.
 _FEWER_NOT_FOUND = 10
 _NO_BODY = frozenset({None, "", "0"})
+_PLAIN_VALUES = frozenset({str, bytes, int, bool, float, type(None)})
 _AUTHORIZATION = Input("header", "authorization")
 
 
@@ -60,6 +61,7 @@ class PageOptions:
         names the user.
     :param not_found_timeout: seconds for which a 404 is stored; ``None`` is not at all.
     :param custom_key: replaces the path in the key, and with ``whole_key`` the query, too.
+    :param key_inputs: what it was made from, which it holds.
     :param cache_control: what caches outside may do, where the view does not say it.
     :param stands_alone: whether the key is all that such a page depends on, and nothing of the
         application runs around its view.
@@ -69,6 +71,7 @@ class PageOptions:
     private: bool | Callable[[], object]
     not_found_timeout: int | None
     custom_key: str | None
+    key_inputs: frozenset[Input]
     whole_key: bool
     hit_indication: bool
     cache_control: str
@@ -77,7 +80,8 @@ class PageOptions:
     @property
     def knows_visitor(self) -> bool:
         """Tell whether the key holds what only the visitor's own request can say."""
-        return bool(self.private or self.declared.cookies or self.declared.environ)
+        named = self.private or self.key_inputs
+        return bool(named or self.declared.cookies or self.declared.environ)
 
 
 def is_current_view(function: Callable[..., Any]) -> bool:
@@ -151,7 +155,6 @@ def path_key(prefix: str, path: str) -> str:
 class Answer:
     """How a request was answered by a cached view, for the last look at the response.
 
-    :param held: what the key held beside the declared inputs.
     :param page: the response that was made from an entry, whose conditions are still to be
         evaluated; ``None`` where the view answered.
     :param body: its bytes, before any hook.
@@ -160,7 +163,6 @@ class Answer:
     """
 
     declared: Declared
-    held: frozenset[Input]
     page: Response | None = None
     body: bytes = b""
     asked_public: bool = False
@@ -185,7 +187,8 @@ def serve_page(
     noticed = current_reads().noticed
     user, held, refusal = _identity(entries, page_options, noticed)
     declared, environ = page_options.declared, raw_environ(request_ctx.request)
-    noticed.answer = Answer(declared, held)
+    refusal = refusal or _unreadable(declared, environ)
+    noticed.answer = Answer(declared)
     with noticed.unnoticed():
         text = page_key(
             request_ctx.request,
@@ -254,15 +257,25 @@ def finish(response: Response) -> Response:
     """
     noticed = current_reads().noticed
     answer: Answer | None = noticed.answer
-    if answer is None or noticed.quiet:
+    noticed.answer = None
+    if answer is None:
         return response
-    noticed.quiet = True
+    # What runs later is noticed again: a stream, or a function that it calls and that is cached.
+    with noticed.unnoticed():
+        return _finished(response, answer, noticed)
+
+
+def _finished(response: Response, answer: Answer, noticed: Noticed) -> Response:
     if answer.complete is not None:
         response = answer.complete(response)
-    unheld = any(
-        not answer.declared.holds(what) and what not in answer.held for what in noticed.seen
-    )
-    if "Set-Cookie" in response.headers or (unheld and not answer.asked_public):
+    # What no Vary can name is in no key but ours, also on a hit, which reads nothing of it.
+    unheld = bool(answer.declared.environ) or not all(map(answer.declared.holds, noticed.seen))
+    if (
+        "Set-Cookie" in response.headers
+        or (unheld and not answer.asked_public)
+        # A hook forbade what the page allows.
+        or not {"private", "no-store"}.isdisjoint(cache_directives(response.headers))
+    ):
         withdraw_public(response.headers)
     page = answer.page
     if page is not None and response.status_code == page.status_code:
@@ -283,11 +296,19 @@ def _go_past(
     lookups: Lookups,
 ) -> Response:
     """Answer by the view alone, and nothing is looked up or stored."""
-    with entries.going_past(lookups):
-        response = current_app.make_response(call())
-    if raw_environ(request_ctx.request)["REQUEST_METHOD"] in ("GET", "HEAD"):
-        _keep_from_guessing(_varied(response, page_options))
-    return _with_status(response, Outcome("bypass", refused=refusal))
+
+    def complete(response: Response) -> Response:
+        if raw_environ(request_ctx.request)["REQUEST_METHOD"] in ("GET", "HEAD"):
+            _keep_from_guessing(_varied(response, page_options))
+        return _with_status(response, Outcome("bypass", refused=refusal))
+
+    try:
+        with entries.going_past(lookups):
+            return complete(current_app.make_response(call()))
+    except HTTPException:
+        # An error handler makes the response.
+        current_reads().noticed.answer.complete = complete
+        raise
 
 
 def _may_add(entries: Entries, key: str, status: int) -> bool:
@@ -324,13 +345,13 @@ def _identity(
         return "", frozenset(), "method"
     if environ.get("CONTENT_LENGTH") not in _NO_BODY or "HTTP_TRANSFER_ENCODING" in environ:
         return "", frozenset(), "body"
-    user, held = "", frozenset[Input]()
+    user, held = "", page_options.key_inputs
     if page_options.private:
         owner = Owner("naming the user", naming=True)
         name = noticed.run(
             owner, page_options.private if callable(page_options.private) else _visitor
         )
-        held = frozenset(owner.inputs)
+        held |= frozenset(owner.inputs)
         if name is None:
             return "", held, "anonymous"
         user = entries.sealer.digest(
@@ -340,6 +361,19 @@ def _identity(
         return "", held, "authorization"
     filling = Filling(_view_name(), page_options.declared, "", held)
     return user, held, refuse_undeclared(entries, filling, noticed, page=True)
+
+
+def _unreadable(declared: Declared, environ: Mapping[str, Any]) -> str | None:
+    """Say which declared environment value has a text that does not tell it from others."""
+    for name in declared.environ:
+        value = environ.get(name)
+        if type(value) not in _PLAIN_VALUES:
+            report_once(
+                f"{_view_name()} has {name} in vary_environ, which is a {type(value).__name__} "
+                "and not text, so its page is not cached: have the middleware put text there."
+            )
+            return f"undeclared: environment value {name}"
+    return None
 
 
 def _visitor() -> str:

@@ -43,6 +43,8 @@ from .reads import READS, Reads, begin_reads, current_reads
 
 F = TypeVar("F", bound=Callable[..., Any])
 _READS_OF = "_caching_reads_of_"
+#: Where a hook of ours keeps the one that it stands for.
+HOOK = "_caching_hook"
 _ARGUMENTS = "_caching_arguments"
 _CONTENT_TYPE = Input("header", "content-type")
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
@@ -76,6 +78,7 @@ def watch(app: Flask, declarations: Declarations, skipped: set[Callable[..., Any
     """
     make_request_context, make_app_context = app.request_context, app.app_context
     ensure_sync, update_template_context = app.ensure_sync, app.update_template_context
+    preprocess_request = app.preprocess_request
 
     @functools.wraps(make_request_context)
     def request_context(environ: dict[str, Any]) -> Any:
@@ -87,6 +90,7 @@ def watch(app: Flask, declarations: Declarations, skipped: set[Callable[..., Any
     def app_context() -> Any:
         context = make_app_context()
         _set_class(context.g, _globals_class(type(context.g)))
+        _set_class(context, _app_context_class(type(context)))
         return context
 
     @functools.wraps(ensure_sync)
@@ -109,7 +113,14 @@ def watch(app: Flask, declarations: Declarations, skipped: set[Callable[..., Any
         finally:
             noticed.in_processors = before
 
+    @functools.wraps(preprocess_request)
+    def preprocess() -> Any:
+        for functions in app.url_value_preprocessors.values():
+            _run_each_apart(functions, run_apart, declarations, skipped)
+        return preprocess_request()
+
     app.request_context = request_context  # type: ignore[method-assign]
+    app.preprocess_request = preprocess  # type: ignore[method-assign]
     app.app_context = app_context  # type: ignore[method-assign]
     app.ensure_sync = run_apart  # type: ignore[method-assign, assignment]
     app.update_template_context = note_names  # type: ignore[method-assign]
@@ -136,6 +147,27 @@ def _watch_request(app: Flask, context: Any, declarations: Declarations) -> None
     for variable in unknown_variables(declarations):
         # Whoever set it around Flask may have it from the request, and nobody sees who reads it.
         noticed.count(Input("context variable", variable.name), "")
+
+
+def _run_each_apart(
+    functions: list[Any],
+    run_apart: Callable[..., Any],
+    declarations: Declarations,
+    skipped: set[Callable[..., Any]],
+) -> None:
+    """Have declared preprocessors of URL values run apart, which Flask does not ask about."""
+    for place, function in enumerate(functions):
+        if declarations.of(function) is not None or function in skipped:
+            functions[place] = _run_as(function, run_apart)
+
+
+def _run_as(function: Callable[..., Any], run_apart: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def preprocessor(*args: Any) -> Any:
+        return run_apart(function)(*args)
+
+    setattr(preprocessor, HOOK, function)
+    return preprocessor
 
 
 def _end_collecting(noticed: Noticed, collected: list[Input]) -> None:
@@ -523,12 +555,17 @@ class _Named:
         del request.__dict__[self._name]
 
 
-def _foreign_members(base: Any) -> dict[str, Any]:
-    """Make methods that keep by itself what others hang on a request, and note that it is taken."""
+def _foreign_members(
+    base: Any, own: frozenset[str], noticed_of: Callable[[Any], Noticed]
+) -> dict[str, Any]:
+    """Make methods that keep by itself what others hang on an object, and note that it is taken.
+
+    :param own: names of attributes that are its own.
+    """
     get_missing = getattr(base, "__getattr__", None)
 
     def set_attribute(self: Any, name: str, value: Any) -> None:
-        if name in _OWN_ATTRIBUTES or hasattr(type(self), name):
+        if name in own or hasattr(type(self), name):
             base.__setattr__(self, name, value)
         else:
             self.__dict__.setdefault(FOREIGN, {})[name] = value
@@ -537,7 +574,7 @@ def _foreign_members(base: Any) -> dict[str, Any]:
         if name.startswith("__"):
             raise AttributeError(name)
         foreign = self.__dict__.get(FOREIGN, {})
-        self.__dict__[READS].noticed.take(name, foreign.get(name, MISSING))
+        noticed_of(self).take(name, foreign.get(name, MISSING))
         if name in foreign:
             return foreign[name]
         if get_missing is not None:
@@ -557,10 +594,45 @@ def _foreign_members(base: Any) -> dict[str, Any]:
     }
 
 
+class _Hung:
+    """An attribute that an owner's class of requests has a value for, and hooks set another."""
+
+    def __init__(self, name: str, default: Any) -> None:
+        self._name = name
+        self._default = default
+
+    def __get__(self, request: Any, owner: Any = None) -> Any:
+        if request is None:
+            return self._default
+        state = request.__dict__
+        value = state.get(FOREIGN, {}).get(self._name, self._default)
+        state[READS].noticed.take(self._name, value)
+        return value
+
+    def __set__(self, request: Any, value: Any) -> None:
+        request.__dict__.setdefault(FOREIGN, {})[self._name] = value
+
+    def __delete__(self, request: Any) -> None:
+        del request.__dict__[FOREIGN][self._name]
+
+
+def _hung_members(base: Any) -> dict[str, Any]:
+    """Make descriptors of the plain attributes that an owner's classes of requests have."""
+    owners = base.__mro__[: base.__mro__.index(Request)] if issubclass(base, Request) else ()
+    return {
+        name: _Hung(name, member)
+        for kind in reversed(owners)
+        for name, member in vars(kind).items()
+        if not name.startswith("__")
+        and not hasattr(member, "__get__")
+        and name not in vars(Request)
+    }
+
+
 @made_once
 def _request_class(base: Any) -> type[Request]:
     """Make a subclass of an application's request class that notes what is read of it."""
-    members: dict[str, Any] = {
+    members: dict[str, Any] = _hung_members(base) | {
         name: _Attribute(name, what, getattr(base, name, None))
         for name, what in _ATTRIBUTES.items()
     }
@@ -583,8 +655,8 @@ def _request_class(base: Any) -> type[Request]:
     }
     for name, inputs in noting.items():
         members[name] = _noting(getattr(base, name), inputs)
-    members |= {**_foreign_members(base), "__module__": base.__module__}
-    return type(base.__name__, (base,), members)
+    members |= _foreign_members(base, _OWN_ATTRIBUTES, lambda self: self.__dict__[READS].noticed)
+    return type(base.__name__, (base,), {**members, "__module__": base.__module__})
 
 
 @made_once
@@ -609,6 +681,19 @@ def _noting(method: Any, inputs: tuple[Input, ...]) -> Any:
 # -- contexts, g and URLs ------------------------------------------------------------------------
 
 
+def _context_members(base: Any) -> dict[str, Any]:
+    """Make methods that note that something is taken which hangs on a context."""
+    makers = [vars(kind)["__init__"] for kind in base.__mro__[:-1] if "__init__" in vars(kind)]
+    own = frozenset(name for make in makers for name in make.__code__.co_names)
+    return _foreign_members(base, own, lambda _: current_reads().noticed)
+
+
+@made_once
+def _app_context_class(base: Any) -> type:
+    """Make a subclass of an application context's class that notes what is taken from it."""
+    return type(base.__name__, (base,), {**_context_members(base), "__module__": base.__module__})
+
+
 @made_once
 def _context_class(base: Any) -> type:
     """Make a subclass of a request context's class that notes a look at the session."""
@@ -628,7 +713,8 @@ def _context_class(base: Any) -> type:
         # A hook may take arguments away, as a language is that stands in every URL.
         state[_ARGUMENTS] = dict(state.get("view_args") or {})
 
-    members = {"session": property(session), "match_request": match_request}
+    members = _context_members(base)
+    members |= {"session": property(session), "match_request": match_request}
     return type(base.__name__, (base,), {**members, "__module__": base.__module__})
 
 
