@@ -54,7 +54,7 @@ test: $(VENV)/.dev ## Run the library's tests and the template's, the long ones 
 	$(BIN)/python -m pytest -m 'not long and not docker' $(ARGS) $(OR_NONE)
 
 test-all: test ## Run the long tests, too: proofs at length, Docker, projects of many answers
-	$(library) coverage proofs
+	$(library) coverage extensions proofs
 	$(BIN)/python -m pytest -m 'long or docker' $(ARGS) $(OR_NONE)
 	$(AT_LENGTH) $(BIN)/python -m pytest tests/proofs $(ARGS) $(OR_NONE)
 
@@ -95,7 +95,7 @@ check-release: $(VENV)/.dev ## Check that the shipped wheel is that of flask-coh
 	$(BIN)/python tools/vendoring.py released
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) build $(LIBRARY)/$(VENV) $(LIBRARY)/build
+	rm -rf $(VENV) build $(addprefix $(LIBRARY)/,$(VENV) .venv-extensions build)
 
 $(VENV)/bin/python:
 	@test -n '$(PYTHON)' || { \

@@ -29,7 +29,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 import flask_coherent_cache as caching
-from flask_coherent_cache import pages
+from flask_coherent_cache import negotiation, pages
 from flask_coherent_cache.testing import wait_until
 from noise import noise
 
@@ -423,7 +423,7 @@ def test_a_class_based_view(app: Flask, cache: Any, client: FlaskClient) -> None
 
 
 def test_what_a_client_would_rather_have() -> None:
-    prefers_json = pages.prefers_json
+    prefers_json = negotiation.prefers_json
     assert prefers_json("application/json")
     assert prefers_json("application/problem+json, text/html;q=0.5")
     assert not prefers_json("")

@@ -11,17 +11,28 @@ class Declaration:
     """What a hook, or an extension's function, can influence of a page.
 
     :param subject: what it is about, in words.
-    :param g: the names on ``g`` by which it reaches pages.
+    :param g: the names on ``g`` by which it reaches pages; an extension's can be on the request
+        or its context, too.
     :param reason: why that is so.
+    :param counts: whether its reads count all the same, and are held by a key that is made from
+        one of the names.
+    :param resources: names on ``g`` of what holds no data of the request, such as a connection.
+    :param refuses: whether it can refuse a request, so that a fill that calls it depends on what
+        it read.
     """
 
     subject: str
     g: frozenset[str]
     reason: str
+    counts: bool = False
+    refuses: bool = False
+    resources: frozenset[str] = frozenset()
 
 
-def _known(subject: str, reason: str, *g: str) -> Declaration:
-    return Declaration(subject, frozenset(g), reason)
+def _known(
+    subject: str, reason: str, *g: str, counts: bool = False, refuses: bool = False
+) -> Declaration:
+    return Declaration(subject, frozenset(g), reason, counts, refuses)
 
 
 _SESSION_OPENING = _known(
@@ -35,6 +46,13 @@ _CONDITIONS = _known(
 
 _FORM = _known("parsing a form", "without a body the form is empty, whatever its type")
 
+_CREDENTIALS = _known(
+    "Flask-HTTPAuth's look for credentials",
+    "who was let in is on g; its callbacks are the owner's, so that it counts for all",
+    "flask_httpauth_user",
+    counts=True,
+)
+
 #: Functions of Flask, Werkzeug and of extensions, by module and qualified name.
 BUILT_IN: dict[tuple[str, str], Declaration] = {
     ("flask.sessions", "SecureCookieSessionInterface.open_session"): _SESSION_OPENING,
@@ -44,11 +62,54 @@ BUILT_IN: dict[tuple[str, str], Declaration] = {
     ("flask_login.login_manager", "LoginManager._load_user"): _known(
         "Flask-Login's look for the user", "it leaves the user on g and nothing else", "_login_user"
     ),
+    ("flask_httpauth", "HTTPAuth.get_auth"): _CREDENTIALS,
+    ("flask_httpauth", "HTTPBasicAuth.get_auth"): _CREDENTIALS,
+    ("flask_jwt_extended.view_decorators", "_decode_jwt_from_request"): _known(
+        "Flask-JWT-Extended's look for a token",
+        "what it found is on g; its callbacks are the owner's, so that it counts for all",
+        "_jwt_extended_jwt",
+        "_jwt_extended_jwt_user",
+        counts=True,
+    ),
+    ("flask_limiter._extension", "Limiter._check_request_limit"): _known(
+        "Flask-Limiter's check",
+        "it refuses a request or leaves the limits on the context",
+        "_limiter_request_context",
+        refuses=True,
+    ),
+    ("flask_talisman.talisman", "Talisman._set_hsts_headers"): _known(
+        "Flask-Talisman's header for HTTPS", "browsers ignore it over HTTP (RFC 6797, 8.1)"
+    ),
 }
+
+#: Hooks of extensions, by module and qualified name. They run apart, as declared ones do, so that
+#: what an owner's callback writes elsewhere is found out.
+BUILT_IN_HOOKS: dict[tuple[str, str], Declaration] = {
+    ("flask_debugtoolbar", "DebugToolbarExtension.process_request"): _known(
+        "Flask-DebugToolbar's start", "it changes bodies after they were stored", "debug_toolbar"
+    ),
+    ("flask_limiter._extension", "Limiter._check_request_limit"): BUILT_IN[
+        ("flask_limiter._extension", "Limiter._check_request_limit")
+    ],
+    ("flask_principal", "Principal._on_before_request"): _known(
+        "Flask-Principal's identity", "it leaves the identity on g and nothing else", "identity"
+    ),
+    ("flask_talisman.talisman", "Talisman._force_https"): _known(
+        "Flask-Talisman's redirect to HTTPS", "it answers by itself or does nothing"
+    ),
+    ("flask_talisman.talisman", "Talisman._make_nonce"): _known(
+        "Flask-Talisman's nonce", "it leaves the nonce on the request", "csp_nonce"
+    ),
+}
+
+#: Context processors that return the same names for every visitor, so that a name which a template
+#: looks up in vain is none of theirs.
+FIXED_PROCESSORS = frozenset({"flask_login.utils._user_context_processor"})
 
 #: Context variables that say nothing of a visitor: Flask's, this package's, and those of tracing.
 KNOWN_VARIABLES = frozenset(
     {"flask.app_ctx", "flask.request_ctx", "caching_flushing", "decimal_context"}
+    | {"debug_toolbars"}  # Flask-DebugToolbar changes bodies after all that is stored.
     | {"current_context", "current_span", "current_scope", "isolation_scope", "global_scope"}
 )
 
@@ -60,23 +121,32 @@ class Declarations:
         self.of_hooks: dict[Callable[..., Any], Declaration] = {}
         self.variables: dict[ContextVar[Any], str] = {}
 
-    def add(self, subject: Any, g: str | Iterable[str], reason: str) -> None:
+    def add(
+        self,
+        subject: Any,
+        g: str | Iterable[str],
+        reason: str,
+        resources: str | Iterable[str] = (),
+    ) -> None:
         """Declare a hook or a context variable.
 
         :raises ValueError: without a reason, and for names with a context variable.
         :raises TypeError: for what is neither a hook nor a context variable.
         """
         names = frozenset((g,) if isinstance(g, str) else g)
+        opened = frozenset((resources,) if isinstance(resources, str) else resources)
         if not reason.strip():
             raise ValueError("influences_only_through: say why, with reason='…'.")
         if isinstance(subject, ContextVar):
-            if names:
+            if names or opened:
                 raise ValueError("influences_only_through: a context variable takes no g=….")
             self.variables[subject] = reason
         elif callable(subject):
             name = getattr(subject, "__qualname__", repr(subject))
             module = getattr(subject, "__module__", "")
-            self.of_hooks[subject] = Declaration(f"{module}.{name}".lstrip("."), names, reason)
+            self.of_hooks[subject] = Declaration(
+                f"{module}.{name}".lstrip("."), names, reason, resources=opened
+            )
         else:
             raise TypeError(
                 f"influences_only_through: {subject!r} is neither a hook nor a context variable."
@@ -89,16 +159,18 @@ class Declarations:
 
     def of(self, hook: Any) -> Declaration | None:
         """Return the declaration of a hook, if there is one."""
-        if not self.of_hooks:
-            return None
         try:
-            return self.of_hooks.get(hook)
+            found = self.of_hooks.get(hook)
         except TypeError:
-            return None  # A callable object without a hash.
+            found = None  # A callable object without a hash.
+        if found is None and (qualified := getattr(hook, "__qualname__", None)):
+            found = BUILT_IN_HOOKS.get((getattr(hook, "__module__", ""), qualified))
+        return found
 
     def rows(self) -> list[tuple[str, str, str]]:
         """List all declarations: the subject, what it reaches pages through, the reason."""
-        known = [*dict.fromkeys(BUILT_IN.values()), *self.of_hooks.values()]
+        built_in = dict.fromkeys([*BUILT_IN.values(), *BUILT_IN_HOOKS.values()])
+        known = [*built_in, *self.of_hooks.values()]
         listed = [(d.subject, ", ".join(f"g.{n}" for n in sorted(d.g)), d.reason) for d in known]
         variables = self.variables.items()
         return listed + [(f"context variable {v.name}", "", reason) for v, reason in variables]

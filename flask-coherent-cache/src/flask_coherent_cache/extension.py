@@ -166,7 +166,12 @@ class Cache(flask_caching.Cache):
         return function
 
     def influences_only_through(
-        self, hook: Any, *, g: str | Iterable[str] = (), reason: str
+        self,
+        hook: Any,
+        *,
+        g: str | Iterable[str] = (),
+        resources: str | Iterable[str] = (),
+        reason: str,
     ) -> None:
         """Declare that a hook reaches pages only through names on ``g``, or not at all.
 
@@ -180,11 +185,13 @@ class Cache(flask_caching.Cache):
         :param hook: a function that is registered as ``before_request`` or the like; or a
             ``ContextVar`` that holds nothing that pages show.
         :param g: the name, or the names, that it leaves on ``g``.
+        :param resources: names on ``g`` of what it opens and that holds no data of the request,
+            such as a connection to the database.
         :param reason: why that is so, for the next reader.
         :raises ValueError: without a reason.
         :raises TypeError: for what is neither a function nor a context variable.
         """
-        self.declarations.add(hook, g, reason)
+        self.declarations.add(hook, g, reason, resources)
 
     def _own(self, key: str, mount: str = "") -> str:
         tenant = self._name_tenant()
@@ -211,6 +218,8 @@ class Cache(flask_caching.Cache):
         setattr(app.jinja_env, JINJA_CACHE_ATTR_NAME, self)
         app.jinja_env.add_extension(FragmentExtension)
         entries = self._connected(settings)
+        if entries is not None:
+            entries.config = app.config
         app.extensions.setdefault("cache", {})[self] = entries
         if entries is None:
             encode_queries(app)
@@ -750,7 +759,7 @@ class Cache(flask_caching.Cache):
         kwargs: Any,
         signals: Any,
     ) -> Any:
-        reads, config = current_reads(), self._app().config
+        reads, config = current_reads(), entries.config
         own_key = self._own(key, reads.mount)
         lookups = entries.statistics.lookups("function", options.name)
         if options.is_plain and not config["CACHE_ENABLE_SIGNALS"]:

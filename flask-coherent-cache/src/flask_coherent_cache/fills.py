@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -193,6 +193,8 @@ class Entries:
         self._new_keys = NewKeys()
         #: What went wrong and was healed, by name, since the process began.
         self.counts: Counter[str] = Counter()
+        #: The application's settings.
+        self.config: Mapping[str, Any] = {}
         #: Called after each invalidation with its tags, and by ``clear`` with ``None``.
         self.listeners: list[Callable[[frozenset[str] | None], object]] = []
         #: Tells which mapped classes have objects in the session, and whether a fill that got

@@ -53,6 +53,13 @@ def _directives(fields: Iterable[str]) -> Iterable[tuple[str, str | None]]:
             yield match[1].lower(), match[2] or match[3] or None
 
 
+def contradicts_public(headers: Headers) -> bool:
+    """Tell whether a response says ``public`` beside ``private`` or ``no-store``."""
+    directives = cache_directives(headers)
+    forbids = "private" in directives or "no-store" in directives
+    return forbids and ("public" in directives or "s-maxage" in directives)
+
+
 def withdraw_public(headers: Headers) -> None:
     """Make a response one visitor's, so that no shared cache stores it (RFC 9111, 5.2.2.7).
 

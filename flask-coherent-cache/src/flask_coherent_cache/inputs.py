@@ -4,7 +4,6 @@ import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
@@ -204,8 +203,8 @@ def _place(frame: FrameType, template: Any) -> str:
         return (
             f"{template.name or 'a template'}:{template.get_corresponding_lineno(frame.f_lineno)}"
         )
-    parts = PurePath(frame.f_code.co_filename).parts
-    return f"{'/'.join(parts[-2:])}:{frame.f_lineno} ({frame.f_code.co_name})"
+    name = "/".join(frame.f_code.co_filename.replace("\\", "/").rsplit("/", 2)[-2:])
+    return f"{name}:{frame.f_lineno} ({frame.f_code.co_name})"
 
 
 #: What is outside of these is WSGI middleware, or the server.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from .entries import Entry
-from .negotiation import accepts_gzip, prefers_json
+from .negotiation import accepts_gzip, is_json_preferred
 from .pages import Page, per_response_headers
 from .reads import SERVED
 from .statistics import Lookups
@@ -204,6 +204,6 @@ def _alias(environ: "WSGIEnvironment", names: tuple[str, ...]) -> tuple[object, 
         get("SCRIPT_NAME"),
         get("PATH_INFO"),
         get("QUERY_STRING"),
-        prefers_json(get("HTTP_ACCEPT", "")),
+        is_json_preferred(get("HTTP_ACCEPT", "")),
     )
     return (*alias, names, *map(get, names)) if names else alias

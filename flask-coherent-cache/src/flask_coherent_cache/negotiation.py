@@ -29,11 +29,12 @@ def prefers_json(accept: str | None = None) -> bool:
     if accept is None:
         current_reads().noticed.note(PREFERENCE)
         accept = raw_environ(request_ctx.request).get("HTTP_ACCEPT", "")
-    return _prefers_json(accept)
+    return is_json_preferred(accept)
 
 
 @lru_cache(maxsize=256)
-def _prefers_json(accept: str) -> bool:
+def is_json_preferred(accept: str) -> bool:
+    """Tell the same by the value of an ``Accept`` header."""
     if "json" not in accept:
         return False
     best = Request({"HTTP_ACCEPT": accept}).accept_mimetypes.best_match(

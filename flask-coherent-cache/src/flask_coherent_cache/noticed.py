@@ -14,21 +14,33 @@ from typing import Any
 from flask import has_app_context, has_request_context
 from flask.globals import app_ctx, request_ctx
 
-from .declarations import BUILT_IN, KNOWN_VARIABLES, Declaration, Declarations
+from .declarations import (
+    BUILT_IN,
+    BUILT_IN_HOOKS,
+    FIXED_PROCESSORS,
+    KNOWN_VARIABLES,
+    Declaration,
+    Declarations,
+)
 from .inputs import (
     COOKIES,
     ENVIRONMENT,
     HEADERS,
+    PAGE_PARTS,
     PATH,
+    SESSION,
     Declared,
     Input,
+    Reader,
     find_reader,
     report_once,
 )
 
 #: What the request keeps that was hung on it, see watching.py.
 FOREIGN = "_caching_foreign"
-_BUILT_IN_NAMES = frozenset(name for known in BUILT_IN.values() for name in known.g)
+_BUILT_IN_NAMES = frozenset(
+    name for known in (*BUILT_IN.values(), *BUILT_IN_HOOKS.values()) for name in known.g
+)
 
 
 class Missing:
@@ -139,7 +151,7 @@ class Noticed:
 
     __slots__ = (
         "answer", "aside", "collecting", "counted", "declarations", "fills", "in_processors",
-        "named", "owners", "processors", "quiet", "seen", "session_is_known",
+        "named", "on_page", "owners", "processors", "quiet", "seen", "session_is_known",
     )  # fmt: skip
 
     def __init__(self, declarations: Declarations | None = None) -> None:
@@ -160,6 +172,8 @@ class Noticed:
         #: Whether context processors are being called.
         self.in_processors = False
         self.session_is_known = True
+        #: Called where a cached view answered.
+        self.on_page: list[Callable[[], object]] = []
         #: How the request was answered from a page, for the last look at the response.
         self.answer: Any = None
 
@@ -174,21 +188,30 @@ class Noticed:
         fills = self.fills
         if not self.owners and what in self.counted and (not fills or what in fills[-1].inputs):
             return
+        if what in PAGE_PARTS and not self.owners and not fills:
+            # The key of every page holds it: who reads it is of no interest.
+            self.count(what, "")
+            return
         reader = find_reader(BUILT_IN, _LAST)
-        if reader.boundary is not None and not reader.is_foreign:
-            known = BUILT_IN[reader.boundary]
-            if known.g:
-                self.seen.setdefault(what, reader.place)
-                self.aside.setdefault(known, {}).setdefault(what, reader.place)
-                return
-            if self.session_is_known or not reader.boundary[1].endswith("open_session"):
-                return
-        if reader.boundary is not None:
-            # An owner's function that an extension called back.
-            self.count(what, reader.place)
-        elif reader.place or self.owners:
+        if reader.boundary is not None and self._is_set_aside(what, reader):
+            return
+        if reader.place or self.owners or reader.boundary is not None:
             self._route(what, reader.place)
         # Else Flask looked by itself, to find the hooks and the view.
+
+    def _is_set_aside(self, what: Input, reader: Reader) -> bool:
+        """Tell whether a read in a known function does not count, and keep it for its names."""
+        known = BUILT_IN[reader.boundary]  # type: ignore[index]
+        if not known.g:
+            opens = reader.boundary[1].endswith("open_session")  # type: ignore[index]
+            return not reader.is_foreign and (self.session_is_known or not opens)
+        if reader.is_foreign and (not self.owners or self.owners[-1].naming):
+            # An owner's function that an extension called back, which may write anywhere.
+            self.count(what, reader.place)
+            return True
+        self.seen.setdefault(what, reader.place)
+        self.aside.setdefault(known, {}).setdefault(what, reader.place)
+        return not (reader.is_foreign or known.counts or (known.refuses and self.fills))
 
     def take(self, name: str, value: Any) -> None:
         """Note that something is taken which may hold what was read before.
@@ -201,7 +224,7 @@ class Noticed:
         if "nonce" in name:
             self.note(Input("nonce", name))
         for declaration, inputs in list(self.aside.items()):
-            if not name or name in declaration.g:
+            if (not name or name in declaration.g) and not _is_inside(declaration):
                 for what, place in list(inputs.items()):
                     self._route(what, place)
 
@@ -281,7 +304,9 @@ class Noticed:
         if owner.naming or not owner.inputs:
             return
         declaration = owner.declaration
-        names = _BUILT_IN_NAMES | (declaration.g if declaration is not None else frozenset())
+        names = _BUILT_IN_NAMES
+        if declaration is not None:
+            names = names | declaration.g | declaration.resources
         written = before.written(names, self.declarations)
         written += [
             f"g.{name}, which it could change"
@@ -320,6 +345,12 @@ class Noticed:
     def used_unknown(self) -> None:
         """Note that a template looked for a name that some context processor may return."""
         for owner in self.processors:
+            if owner.subject not in FIXED_PROCESSORS:
+                self._use(owner)
+
+    def used_all(self) -> None:
+        """Note that all names of a template are handed on."""
+        for owner in self.processors:
             self._use(owner)
 
     def _use(self, owner: Owner) -> None:
@@ -332,16 +363,19 @@ class Noticed:
 
     def undeclared(self, filling: Filling, *, page: bool = False) -> dict[Input, str]:
         """Return what a fill depends on and its key does not hold, and where that was read."""
-        if filling.taken and has_request_context():
+        if filling.taken:
             self._count_routing(filling)
         inputs = self.counted if page or filling.looked_back else filling.inputs
-        return {what: place for what, place in inputs.items() if not filling.holds(what)}
+        found = {what: place for what, place in inputs.items() if not filling.holds(what)}
+        # Who looks up a session looks at more to protect it, and private=True is what helps.
+        return {SESSION: found[SESSION], **found} if SESSION in found else found
 
     def _count_routing(self, filling: Filling) -> None:
         """Count the path where a fill took data from ``g``: each view leaves there what it likes.
 
-        A thing that is no data, such as a connection, is the same for every view; also one that the
-        fill put there because it was missing.
+        A command leaves nothing there, and what it fills is for requests, too. A thing that is no
+        data, such as a connection, is the same for every view; also one that the fill put there
+        because it was missing.
         """
         now = _g_state()
         for name, (value, place) in filling.taken.items():
@@ -353,10 +387,17 @@ class Noticed:
 _LAST = Noticed.run.__code__
 
 
+def _is_inside(declaration: Declaration) -> bool:
+    """Tell whether an extension takes what it has left itself, in its own known function."""
+    reader = find_reader(BUILT_IN, _LAST)
+    boundary = reader.boundary
+    return boundary is not None and not reader.is_foreign and BUILT_IN[boundary] is declaration
+
+
 class _State:
     """What code can write to, as it was before a hook ran."""
 
-    __slots__ = ("environ", "foreign", "g", "modified", "variables", "view_args")
+    __slots__ = ("environ", "foreign", "g", "modified", "session", "variables", "view_args")
 
     def __init__(self) -> None:
         self.g = dict(_g_state())
@@ -365,30 +406,41 @@ class _State:
         self.foreign: dict[str, Any] = {}
         self.view_args: dict[str, Any] = {}
         self.modified = False
+        self.session: dict[str, Any] = {}
         if has_request_context():
             state = request_ctx.request.__dict__
-            self.environ = dict.copy(state["environ"])
+            # Copying what is watched would note all of it.
+            self.environ = dict(getattr(state["environ"], "raw", state["environ"]))
             self.foreign = dict(state.get(FOREIGN, ()))
             contexts: tuple[Any, ...] = (app_ctx, request_ctx)
             for context in contexts:
                 self.foreign.update(vars(context._get_current_object()).get(FOREIGN, ()))
             self.view_args = dict(state.get("view_args") or {})
             session = request_ctx._session
-            self.modified = bool(session is not None and session.modified)
+            if session is not None:
+                self.modified = bool(session.modified)
+                # Not by its own methods, which would note a look at all of it.
+                self.session = dict.copy(session) if isinstance(session, dict) else dict(session)
 
     def written(self, names: frozenset[str], declarations: Declarations | None) -> list[str]:
         """Name what was written since, beside some names on ``g``."""
         now = _State()
         changed = [f"g.{name}" for name in _changed(self.g, now.g) if name not in names]
-        changed += [f"request.{name}" for name in _changed(self.foreign, now.foreign)]
+        foreign = _changed(self.foreign, now.foreign)
+        changed += [f"request.{name}" for name in foreign if name not in names]
         changed += [f"environ[{name!r}]" for name in _changed(self.environ, now.environ)]
         changed += [f"view_args[{name!r}]" for name in _changed(self.view_args, now.view_args)]
-        if now.modified and not self.modified:
+        if now.modified and not self.modified and not self._is_same_session(now):
             changed.append("the session")
         for variable in unknown_variables(declarations):
             if self.variables.get(variable) is not now.variables[variable]:
                 changed.append(f"the context variable {variable.name}")
         return changed
+
+    def _is_same_session(self, now: "_State") -> bool:
+        """Tell whether the session was only written again, as it was."""
+        plain = all(isinstance(value, _PLAIN) for value in self.session.values())
+        return plain and self.session == now.session
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """What a decorator was told, checked once."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -38,7 +38,7 @@ class Options:
         """Tell whether nothing of a call can ask for more than the entry that there is."""
         return self.forced_update is None and self.is_stale is None
 
-    def policy(self, timeout: Timeout, config: dict[str, Any], *tags: str) -> Policy:
+    def policy(self, timeout: Timeout, config: Mapping[str, Any], *tags: str) -> Policy:
         """Resolve the defaults of the application."""
         seconds = normalize_timeout(timeout)
         return Policy(

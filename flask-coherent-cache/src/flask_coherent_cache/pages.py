@@ -15,7 +15,7 @@ from .entries import Entry
 from .http import add_vary, cache_directives, vary_names
 from .inputs import Declared
 from .keys import encodable
-from .negotiation import gzipped_smaller, prefers_json
+from .negotiation import gzipped_smaller, is_json_preferred
 
 #: Statuses that are heuristically cacheable and say the same to everybody (RFC 9110, 15.1);
 #: 404 only by choice, and no 206, which is part of a page.
@@ -140,7 +140,7 @@ def page_key(
     if query and with_query:
         parts.append("?" + quote(query, "=&%+"))
     environ = request.environ
-    if prefers_json(environ.get("HTTP_ACCEPT", "")):
+    if is_json_preferred(environ.get("HTTP_ACCEPT", "")):
         parts.append(" json")
     given = [(name, environ.get(environ_name(name))) for name in sorted(declared.headers)]
     given += [(f"cookie:{name}", _cookie(request, name)) for name in sorted(declared.cookies)]

@@ -129,7 +129,7 @@ class Reads:
         return tags
 
 
-#: Where a request, its environment, and ``g`` keep the collector.
+#: Where a request, its environment, and an application context keep the collector.
 READS = "caching.reads"
 #: Where the environment of a request holds the endpoint whose page was served before Flask.
 SERVED = "caching.served"
@@ -161,7 +161,8 @@ def current_reads() -> Reads:
             begin_reads(request, request.__dict__["environ"], reads)
         return reads
     if has_app_context():
-        kept: dict[str, Any] = object.__getattribute__(app_ctx.g, "__dict__")
+        # Not on ``g``, whose every look is noticed.
+        kept: dict[str, Any] = app_ctx._get_current_object().__dict__  # type: ignore[attr-defined]
         collected: Reads | None = kept.get(READS)
         if collected is None:
             collected = kept[READS] = Reads()

@@ -31,7 +31,7 @@ def context_class(base: Any) -> type[Context]:
         def get_all(self) -> dict[str, Any]:
             # A template hands all names on to one that it includes, whose own look-ups count.
             if "__jinja_template__" not in sys._getframe(1).f_globals:
-                self._noticed.used_unknown()
+                self._noticed.used_all()
             names: dict[str, Any] = super().get_all()
             return names
 

@@ -20,7 +20,7 @@ from werkzeug.test import run_wsgi_app
 
 from .fills import Entries, Filled, Outcome, Policy
 from .functions import refuse_undeclared
-from .http import add_vary, cache_directives, conditional, withdraw_public
+from .http import add_vary, conditional, contradicts_public, withdraw_public
 from .inputs import Declared, Input, report_once
 from .keys import UnstableArgument, bounded, stable_text
 from .negotiation import accepts_gzip
@@ -159,6 +159,7 @@ class Answer:
         evaluated; ``None`` where the view answered.
     :param body: its bytes, before any hook.
     :param asked_public: whether the view itself said ``public``.
+    :param adds_etag: whether a response that is not stored gets an ETag of its last bytes.
     :param complete: completes what an error handler made of the view's exception.
     """
 
@@ -166,6 +167,7 @@ class Answer:
     page: Response | None = None
     body: bytes = b""
     asked_public: bool = False
+    adds_etag: bool = False
     complete: Callable[[Response], Response] | None = None
 
 
@@ -257,15 +259,18 @@ def finish(response: Response) -> Response:
     """
     noticed = current_reads().noticed
     answer: Answer | None = noticed.answer
-    noticed.answer = None
     if answer is None:
         return response
     # What runs later is noticed again: a stream, or a function that it calls and that is cached.
     with noticed.unnoticed():
-        return _finished(response, answer, noticed)
+        response = _finished(response, answer, noticed)
+    noticed.answer = None
+    return response
 
 
 def _finished(response: Response, answer: Answer, noticed: Noticed) -> Response:
+    for follow in noticed.on_page:
+        follow()
     if answer.complete is not None:
         response = answer.complete(response)
     # What no Vary can name is in no key but ours, also on a hit, which reads nothing of it.
@@ -273,10 +278,11 @@ def _finished(response: Response, answer: Answer, noticed: Noticed) -> Response:
     if (
         "Set-Cookie" in response.headers
         or (unheld and not answer.asked_public)
-        # A hook forbade what the page allows.
-        or not {"private", "no-store"}.isdisjoint(cache_directives(response.headers))
+        or contradicts_public(response.headers)  # A hook forbade what the page allows.
     ):
         withdraw_public(response.headers)
+    if answer.adds_etag and response.status_code == 200 and not response.is_streamed:
+        response.add_etag()
     page = answer.page
     if page is not None and response.status_code == page.status_code:
         if "ETag" in response.headers and response.get_data() != answer.body:
@@ -496,8 +502,8 @@ def _keep_from_guessing(response: Response) -> None:
     """Say of what is not for all that it is not, where the view says nothing (RFC 9111, 4.2.2)."""
     if "Cache-Control" not in response.headers:
         response.headers["Cache-Control"] = "private, no-cache"
-        if response.status_code == 200 and not response.is_streamed:
-            response.add_etag()
+        # After the hooks, which may change the body.
+        current_reads().noticed.answer.adds_etag = True
 
 
 def _decoded(outcome: Outcome) -> Page | None:

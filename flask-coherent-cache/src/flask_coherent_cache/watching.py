@@ -185,14 +185,19 @@ def _run_skipped(
         return run(*args)
     finally:
         _end_collecting(noticed, collected)
-        for what in collected:
-            if what not in PAGE_PARTS and hook in skipped:
-                skipped.discard(hook)
-                report_once(
-                    f"cache.skip_on_hit: {_subject(hook)} read the {what}, so it is not skipped, "
-                    "and pages are not served before Flask. Do not read request data in it, or "
-                    "declare it with cache.influences_only_through(…)."
-                )
+        read = next((what for what in collected if what not in PAGE_PARTS), None)
+        if read is not None:
+            # Of other views it may do what it likes: it was said of cached pages.
+            noticed.on_page.append(functools.partial(_skip_no_more, skipped, hook, read))
+
+
+def _skip_no_more(skipped: set[Callable[..., Any]], hook: Callable[..., Any], what: Input) -> None:
+    skipped.discard(hook)
+    report_once(
+        f"cache.skip_on_hit: {_subject(hook)} read the {what}, so it is not skipped, and pages are "
+        "not served before Flask. Do not read request data in it for a GET, or declare it with "
+        "cache.influences_only_through(…)."
+    )
 
 
 def encode_queries(app: Flask) -> None:
@@ -458,18 +463,26 @@ class _Attribute:
 class _Derived:
     """A property of a request that says no more than what another input does."""
 
-    def __init__(self, member: property, what: Input) -> None:
+    def __init__(self, name: str, member: property, what: Input) -> None:
+        self._kept = f"_caching_{name}"
         self._get = member.fget
         self._what = what
 
     def __get__(self, request: Any, owner: Any = None) -> Any:
         if request is None:
             return self
-        noticed = request.__dict__[READS].noticed
+        state = request.__dict__
+        noticed = state[READS].noticed
         if not _is_dispatch(sys._getframe(1)):
             noticed.note(self._what)
+        if self._kept in state:
+            return state[self._kept]
         with noticed.unnoticed():
-            return self._get(request)  # type: ignore[misc]
+            value = self._get(request)  # type: ignore[misc]
+        if state.get("url_rule") is not None:
+            # Flask asks for it a dozen times.
+            state[self._kept] = value
+        return value
 
     def __set__(self, request: Any, value: Any) -> None:
         raise AttributeError("It is computed from the URL.")
@@ -483,7 +496,11 @@ def _is_dispatch(frame: FrameType) -> bool:
     return frame.f_code.co_name != "url_for" or frame.f_locals.get("endpoint", ".")[:1] != "."
 
 
-_DISPATCH = frozenset({"flask.app", "flask.ctx", "flask.sansio.app"})
+#: Modules that ask for the view; the cache's own asks for nobody.
+_DISPATCH = frozenset(
+    {"flask.app", "flask.ctx", "flask.sansio.app", "flask.views"}
+    | {f"{__package__}.{name}" for name in ("extension", "views", "statistics", "surroundings")}
+)
 
 
 class _Kept:
@@ -637,7 +654,7 @@ def _request_class(base: Any) -> type[Request]:
         for name, what in _ATTRIBUTES.items()
     }
     for name in ("endpoint", "blueprint", "blueprints"):
-        members[name] = _Derived(getattr(base, name), PATH)
+        members[name] = _Derived(name, getattr(base, name), PATH)
     for name in dir(base):
         member = _static(base, name)
         if isinstance(member, cached_property | functools.cached_property):

@@ -57,7 +57,7 @@ DECLARABLE = frozenset({"url_value_preprocessor", "before_request", "before_app_
 PUT = frozenset({"g", "contextvar"})
 RESPONSE_HOOKS = frozenset({"after_request", "after_this_request"})
 #: Of so many cells on a server, the short run has one.
-_SAMPLE = 11
+_SAMPLE = 13
 
 
 @dataclass(frozen=True, slots=True)

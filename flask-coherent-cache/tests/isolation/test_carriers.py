@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from flask import (
+    Blueprint,
     Flask,
     Request,
     copy_current_request_context,
@@ -301,6 +302,52 @@ def test_a_closure_that_a_hook_filled(app: Flask, cache: Any) -> None:
     app.before_request(lambda: setattr(basket, "tenant", who()))
     app.add_url_rule("/page", "page", label)
     assert texts(come(app, ANN, BOB)) == ["label of ann", "label of bob"] * 2
+
+
+def by_get_or_nobody() -> str:
+    return str(g.get("who", "nobody"))
+
+
+def test_what_a_command_filled_is_no_visitors(app: Flask, cache: Any) -> None:
+    remembered = cache.memoize(60)(by_get_or_nobody)
+    with app.app_context():
+        assert remembered() == "nobody"
+    app.before_request(_put_on_g)
+    app.add_url_rule("/page", "page", remembered)
+    assert texts(come(app, ANN, BOB)) == ["ann", "bob"] * 2
+
+
+def test_what_one_blueprint_leaves_is_not_what_another_does(app: Flask, cache: Any) -> None:
+    """Nothing is read of the request: the path alone says which hook runs."""
+    remembered = cache.memoize(60)(by_get_or_nobody)
+    for name in ("ann", "bob"):
+        part = Blueprint(name, __name__)
+        part.before_request(lambda name=name: setattr(g, "who", name))
+        part.add_url_rule(f"/{name}", "page", remembered)
+        app.register_blueprint(part)
+    for _ in range(2):
+        for name in ("ann", "bob"):
+            assert texts(come(app, {}, path=f"/{name}")) == [name] * 2
+
+
+def test_a_connection_on_g_is_no_visitors(app: Flask, cache: Any) -> None:
+    """Flask's own pattern for a database; two visitors share what was read by it."""
+    remembered = cache.memoize(60)(by_connection)
+    app.add_url_rule("/page", "page", remembered)
+    calls.clear()
+    assert texts(come(app, ANN, BOB)) == ["connected"] * 4
+    assert len(calls) == 1
+
+
+#: The fills of ``by_connection``.
+calls: list[str] = []
+
+
+def by_connection() -> str:
+    calls.append("")
+    if "connection" not in g:
+        g.connection = Basket()
+    return "connected" if g.connection else ""
 
 
 def test_a_helper_cached_under_a_key(app: Flask, cache: Any) -> None:

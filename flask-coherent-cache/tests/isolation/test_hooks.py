@@ -8,6 +8,7 @@ from flask import Flask, Response, abort, after_this_request, g, request, sessio
 from werkzeug.exceptions import NotFound
 
 from isolation.alternating import ANN, BOB, Visit, come, details, hits, texts
+from shared_cache import SharedCache
 
 
 def same() -> str:
@@ -181,7 +182,6 @@ def _each_is_changed(change: Callable[[Response], Response], answers: list[Any])
 def test_the_effect_of_a_hook_is_ones_own_behind_a_shared_cache(
     app: Flask, cache: Any, change: Callable[[Response], Response], registers: str
 ) -> None:
-    shared_cache = pytest.importorskip("shared_cache")
     if registers == "after_request":
         app.after_request(change)
 
@@ -192,7 +192,7 @@ def test_the_effect_of_a_hook_is_ones_own_behind_a_shared_cache(
             after_this_request(change)
         return same()
 
-    _each_is_changed(change, come(shared_cache.SharedCache(app.wsgi_app), ANN, BOB))
+    _each_is_changed(change, come(SharedCache(app.wsgi_app), ANN, BOB))
 
 
 @pytest.mark.parametrize("change", CHANGES)

@@ -40,10 +40,13 @@ class SecureResponse(Response):
     def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
         """Return the headers as they are sent."""
         headers = super().get_wsgi_headers(environ)
-        for name, value in HEADERS.items():
-            headers.setdefault(name, value)
+        wanted = list(HEADERS.items())
         if self.hsts_seconds and environ["wsgi.url_scheme"] == "https":
-            headers.setdefault(HSTS, f"max-age={self.hsts_seconds}")
+            wanted.append((HSTS, f"max-age={self.hsts_seconds}"))
+        present = {name.lower() for name, _ in headers}
+        for name, value in wanted:
+            if name.lower() not in present:
+                headers.add(name, value)
         return headers
 
 

@@ -1,4 +1,8 @@
-"""Who is signed in: one number in Flask's signed cookie."""
+"""Who is signed in: one number in Flask's signed cookie.
+
+No hook loads the user before every view: it would read the session for every page, and no public
+page could be shared. A page that needs the user asks `current_user()`, and says `private=True`.
+"""
 
 import functools
 import re
