@@ -46,14 +46,24 @@ def blank_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_app(tmp_path: Path, blank_database: Path) -> Iterator[MakeApp]:
-    """Make applications with settings of one's own."""
+def make_app(
+    tmp_path: Path, blank_database: Path, request: pytest.FixtureRequest
+) -> Iterator[MakeApp]:
+    """Make applications with settings of one's own.
+
+    Every hit is computed again and compared, but where a test counts what a hit asks for.
+    """
     apps: list[Flask] = []
+    verify = 0 if "count_queries" in request.fixturenames else 1
 
     def make(**settings: Any) -> Flask:
         path = tmp_path / f"app{len(apps)}.db"
         shutil.copy(blank_database, path)
-        defaults = {"APP_ENV": "testing", "DATABASE_URL": f"sqlite:///{path}"}
+        defaults = {
+            "APP_ENV": "testing",
+            "DATABASE_URL": f"sqlite:///{path}",
+            "CACHE_VERIFY": verify,
+        }
         app = load().create_app(defaults | settings)
         app.test_client_class = Client
         apps.append(app)
@@ -62,6 +72,8 @@ def make_app(tmp_path: Path, blank_database: Path) -> Iterator[MakeApp]:
     yield make
     for app in apps:
         with app.app_context():
+            entries = load("extensions").cache.entries
+            assert entries is None or not entries.statistics.differences
             load("extensions").db.engine.dispose()
 
 

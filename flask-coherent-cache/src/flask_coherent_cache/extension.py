@@ -36,6 +36,7 @@ from .inputs import PAGE_PARTS, PATH, SESSION, Declared, Input, report_once
 from .keys import CallKey, bounded, refuse_nameless
 from .noticed import Owner
 from .options import (
+    MayDiffer,
     Options,
     Timeout,
     cache_control_of,
@@ -51,6 +52,7 @@ from .stores import Store, connect, missing_extra
 from .surroundings import Surroundings
 from .templates import context_class
 from .values import decode, encode
+from .verification import Verifier
 from .views import (
     PAGE_MIDDLEWARE,
     PageOptions,
@@ -109,6 +111,7 @@ _DEFAULTS: dict[str, Any] = {
     "CACHE_NEW_VALUES_PER_MINUTE": 10_000,
     "CACHE_SOURCE_CHECK": False,
     "CACHE_SURROGATE_KEYS": False,
+    "CACHE_VERIFY": 0,
     "CACHE_ENABLE_SIGNALS": False,
 }
 
@@ -211,6 +214,9 @@ class Cache(flask_caching.Cache):
         prefix = settings["CACHE_KEY_PREFIX"]
         if ":" in prefix or not prefix:
             raise ValueError(f"CACHE_KEY_PREFIX is {prefix!r}: use a name without a colon.")
+        share = settings["CACHE_VERIFY"]
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ValueError(f"CACHE_VERIFY is {share!r}: use the share of hits, from 0 to 1.")
         for name in _DEFAULTS:
             app.config.setdefault(name, settings[name])
         self.app = app
@@ -275,6 +281,8 @@ class Cache(flask_caching.Cache):
             brake=brake,
         )
         entries.listeners = self._listeners
+        if share := settings["CACHE_VERIFY"]:
+            entries.verifier = Verifier(entries, share)
         return entries
 
     @property
@@ -413,6 +421,7 @@ class Cache(flask_caching.Cache):
         stale_while_revalidate: int | None = None,
         stale_if_error: int | None = None,
         warm: bool | Callable[[], Iterable[Mapping[str, Any]]] = False,
+        may_differ: MayDiffer = False,
     ) -> "Callable[[Callable[P, R]], _CachedFunction[P, R]]":
         """Cache a view's pages, or what a function without arguments returns.
 
@@ -436,6 +445,9 @@ class Cache(flask_caching.Cache):
         :param warm: which pages ``flask cache warm`` asks for: ``True`` is the one of a rule
             without arguments; a callable returns the values of each page, as ``url_for`` takes
             them: the rule's arguments, and what is left over becomes the query.
+        :param may_differ: what may differ where ``CACHE_VERIFY`` computes a hit again: ``True`` is
+            all; a function gets the body's bytes, or the value of a function that is no view, and
+            returns what has to be equal, such as ``lambda body: TIME.sub(b"", body)``.
         :raises TypeError: for an ``async def``.
         :raises ValueError: for a time or a share out of range, for ``vary`` with ``Cookie`` or
             ``Authorization``, and for a private page to warm.
@@ -466,7 +478,7 @@ class Cache(flask_caching.Cache):
                 function,
                 Options(
                     _name(function), unless, forced_update, is_stale, response_filter,
-                    tuple(tags), grace, jitter,
+                    tuple(tags), grace, jitter, may_differ,
                 ),
                 timeout,
             )  # fmt: skip
@@ -482,7 +494,9 @@ class Cache(flask_caching.Cache):
                 if self._bypass_cache(unless, function, *args, **kwargs):
                     name = (request_ctx.request.endpoint or "") if is_view else options.name
                     level: Level = "page" if is_view else "function"
-                    with entries.going_past(entries.statistics.lookups(level, name)):
+                    lookups = entries.statistics.lookups(level, name)
+                    entries.refuse(lookups, "unless")
+                    with entries.going_past(lookups):
                         return function(*args, **kwargs)
                 if is_view:
                     chosen = page_options(args, kwargs)
@@ -558,6 +572,7 @@ class Cache(flask_caching.Cache):
         tags: Iterable[str] = (),
         grace: float | None = None,
         jitter: float = 0.0,
+        may_differ: MayDiffer = False,
     ) -> "Callable[[Callable[P, R]], _MemoizedFunction[P, R]]":
         """Cache what a function returns, an entry for each set of arguments.
 
@@ -568,6 +583,8 @@ class Cache(flask_caching.Cache):
         :param tags: names that the entry carries beside those that its fill reads.
         :param grace: seconds past the timeout in which it may be served stale.
         :param jitter: the share of the timeout, 0 to 1, by which it is shortened at random.
+        :param may_differ: what may differ where ``CACHE_VERIFY`` computes a hit again: ``True`` is
+            all; a function gets the value and returns what has to be equal.
         :raises TypeError: for an ``async def``, and for a closure or lambda without ``make_name``;
             at a call for an argument whose text is not stable.
         :raises ValueError: for a time or a share out of range.
@@ -580,7 +597,7 @@ class Cache(flask_caching.Cache):
                 function,
                 Options(
                     _name(function), unless, forced_update, is_stale, response_filter,
-                    tuple(tags), grace, jitter,
+                    tuple(tags), grace, jitter, may_differ,
                 ),
                 timeout,
             )  # fmt: skip
@@ -593,7 +610,9 @@ class Cache(flask_caching.Cache):
                 if entries is None:
                     return function(*args, **kwargs)
                 if unless is not None and self._bypass_cache(unless, function, *args, **kwargs):
-                    with entries.going_past(entries.statistics.lookups("function", options.name)):
+                    lookups = entries.statistics.lookups("function", options.name)
+                    entries.refuse(lookups, "unless")
+                    with entries.going_past(lookups):
                         return function(*args, **kwargs)
                 key = make_cache_key(function, *args, **kwargs)
                 return self._value(
@@ -635,8 +654,10 @@ class Cache(flask_caching.Cache):
             return caller()
         own_key = self._own(key, reads.mount)
         lookups = entries.statistics.lookups("fragment", name)
-        for value in copied_value(entries, own_key, lookups, reads):
-            return value
+        verify = entries.verifier is not None and entries.verifier.chooses()
+        if not verify:
+            for value in copied_value(entries, own_key, lookups, reads):
+                return value
 
         def filled() -> str:
             if fill is None:
@@ -657,6 +678,7 @@ class Cache(flask_caching.Cache):
             lookups,
             in_background=False,
             alone=fill is not None and fill.stands_alone,
+            verify=verify,
         )
         return fetched[0]
 
@@ -733,7 +755,7 @@ class Cache(flask_caching.Cache):
         from .middleware import PageMiddleware  # noqa: PLC0415 - only where it is used
 
         surroundings = Surroundings(app, self._skipped_hooks)
-        middleware = PageMiddleware(app, entries.near, surroundings)
+        middleware = PageMiddleware(app, entries.near, surroundings, entries.verifier)
         app.wsgi_app = middleware  # type: ignore[method-assign]
         app.extensions[PAGE_MIDDLEWARE] = middleware
         self._surroundings[app] = surroundings
@@ -762,7 +784,8 @@ class Cache(flask_caching.Cache):
         reads, config = current_reads(), entries.config
         own_key = self._own(key, reads.mount)
         lookups = entries.statistics.lookups("function", options.name)
-        if options.is_plain and not config["CACHE_ENABLE_SIGNALS"]:
+        verify = entries.verifier is not None and entries.verifier.chooses()
+        if options.is_plain and not verify and not config["CACHE_ENABLE_SIGNALS"]:
             for value in copied_value(entries, own_key, lookups, reads):
                 return value
         tags = tags_of(*args, **kwargs) if tags_of is not None else []
@@ -780,6 +803,7 @@ class Cache(flask_caching.Cache):
             # In the background nobody names the tenant any more.
             in_background=not self._name_tenant(),
             alone=tags_of is not None and decorated.call_key.holds_all(args, kwargs),
+            verify=verify,
             # Without a key of its own, a function under ``cached`` has an entry for each path.
             held=frozenset() if tags_of is not None else _OF_PATH,
         )

@@ -29,6 +29,7 @@ from .stores import Store, StoreError, is_overdue
 
 if TYPE_CHECKING:
     from .near import Copy, NearCache
+    from .verification import Verifier
 
 logger = logging.getLogger(__name__)
 
@@ -170,6 +171,8 @@ class Entries:
         self.store = store
         self.near = near
         self.standby = standby
+        #: Computes hits again; ``None`` where none is to be.
+        self.verifier: Verifier | None = None
         self.sealer = sealer
         self.statistics = Statistics()
         self.board = Board(store, sealer, prefix)
@@ -246,7 +249,8 @@ class Entries:
         try:
             yield
         finally:
-            lookups.count("bypass")
+            if not reads.verifying:
+                lookups.count("bypass")
             self._tally(reads, lookups, "", "bypass", None, began)
 
     def _may_look(self, key: str, reads: Reads) -> bool:
@@ -255,7 +259,8 @@ class Entries:
         # Not asked by a call on each hit.
         if (reads.off or self.brake.is_off) and self._is_off(reads):
             return False
-        return not (reads.bypass or reads.uncommitted or key in reads.filling)
+        past = reads.bypass or reads.uncommitted or reads.verifying
+        return not (past or key in reads.filling)
 
     def _is_off(self, reads: Reads) -> bool:
         """Tell whether a context goes past the cache because that is switched off."""
@@ -305,7 +310,9 @@ class Entries:
                 result = "wait"
             elif reads.lost and result == "bypass" and not reads.off:
                 result = "error"
-            if not is_refill:
+            elif result == "bypass" and reads.bypass | reads.uncommitted and not reads.off:
+                self.refuse(lookups, "uncommitted changes")
+            if not (is_refill or reads.verifying):
                 lookups.count(result, near=outcome.near)
             self._tally(reads, lookups, key, result, outcome.entry, began)
         return outcome
@@ -645,6 +652,16 @@ class Entries:
             for key, value, entry in zip(keys, sealed, opened, strict=True)
         ]
 
+    def still_holds(self, key: str, entry: Entry) -> bool:
+        """Tell whether an entry that was served is still what the store has, fresh and valid."""
+        try:
+            found = self._find(key, Reads())
+        except StoreError as error:
+            self._failed(error)
+            return False
+        now = found.usable(0)
+        return now is not None and (now.stored_at, now.value) == (entry.stored_at, entry.value)
+
     def observe(self) -> Reads:
         """Take the context's first reading, before it reads anything."""
         reads = current_reads()
@@ -926,6 +943,19 @@ class Entries:
         """Count something that went wrong."""
         with self._lock:
             self.counts[name] += 1
+
+    def refuse(self, lookups: Lookups, reason: str, message: str = "", place: str = "") -> None:
+        """Note that something is not cached, and why.
+
+        :param reason: its kind in a word, and after a colon what it is about.
+        :param message: for the log, which has it once for each name and reason; empty where the
+            owner of what is not cached asked for that.
+        :param place: who read what it is about.
+        """
+        if current_reads().verifying:
+            return
+        if self.statistics.refuse(lookups, reason, place) and message:
+            logger.warning(message)
 
     def _failed(self, error: StoreError) -> None:
         """Count it; the log has one line a minute, and the circuit breaker's own."""

@@ -29,6 +29,7 @@ _REMEDY = (
     "It is not cached: pass plain data, or a row's primary key; give what it shows a name before "
     "it, {% set … %}; make a function a template global."
 )
+_LONGEST_REASON = 200
 #: Marks the contexts that a fragment's body hands on; no template can look it up.
 _MARK = "\0fragment"
 _NO_VALUES: Mapping[str, Any] = MappingProxyType({})
@@ -109,7 +110,7 @@ class FragmentExtension(CacheExtension):
         if not context.eval_ctx.autoescape:
             key += ",unescaped"
 
-        fill = Fill(name, vary_on, used, context, caller)
+        fill = Fill(name, vary_on, used, context, caller, entries)
         return cache.fragment(bounded(f"{key}{used}"), f"{name}", timeout, caller, fill)
 
 
@@ -123,6 +124,10 @@ def _is_strict() -> bool:
     return bool(strict)
 
 
+def _reason(why: str) -> str:
+    return f"unstable: {why}"[:_LONGEST_REASON]
+
+
 def _refused(entries: Any, name: Any, why: str, caller: Callable[[], str]) -> str:
     """Render what cannot be cached.
 
@@ -131,8 +136,9 @@ def _refused(entries: Any, name: Any, why: str, caller: Callable[[], str]) -> st
     message = f"The fragment {_short(name)}: {why}. {_REMEDY}"
     if _is_strict():
         raise UnstableArgument(message)
-    report_once(message)
-    with entries.going_past(entries.statistics.lookups("fragment", f"{name}")):
+    lookups = entries.statistics.lookups("fragment", f"{name}")
+    entries.refuse(lookups, _reason(why.partition(",")[0]), message)
+    with entries.going_past(lookups):
         return caller()
 
 
@@ -435,7 +441,9 @@ class Fill:
         used: Used,
         context: Any,
         caller: Callable[[], str],
+        entries: Any,
     ) -> None:
+        self._entries = entries
         self._name = name
         self._vary_on = vary_on
         self._used = used
@@ -469,7 +477,8 @@ class Fill:
             )
             if _is_strict():
                 raise UnstableArgument(f"{message} {_REMEDY}")
-            report_once(f"{message} {_REMEDY}")
+            lookups = self._entries.statistics.lookups("fragment", f"{self._name}")
+            self._entries.refuse(lookups, _reason(names), f"{message} {_REMEDY}")
         return text
 
     def is_complete(self, _: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flask import current_app, has_request_context
@@ -9,7 +10,7 @@ from flask_caching.utils import join_generator
 
 from .fills import Entries, Filled, Policy
 from .inputs import FUNCTION_PARTS, Declared, Input, UndeclaredInput, report_once
-from .noticed import Filling, Noticed
+from .noticed import Filling, Kind, Noticed
 from .options import Options
 from .reads import Reads, current_reads
 from .statistics import Lookups
@@ -17,7 +18,6 @@ from .values import decode, encode, shared_bytes
 
 #: Of what a fill depends on, so much is named.
 _MOST_NAMED = 3
-_REMEDY = "pass it as an argument."
 _HELD = Declared(parts=FUNCTION_PARTS)
 #: What a copy's ``decoded`` is where each caller must get a value of its own.
 _NOT_SHARED: tuple[Any, ...] = ()
@@ -60,31 +60,37 @@ def fetch_value(
     in_background: bool = True,
     alone: bool = False,
     held: frozenset[Input] = frozenset(),
+    verify: bool = False,
 ) -> tuple[Any, bool]:
     """Return a function's value, of the caller's own, and whether it came from an entry.
 
     :param lookups: where it is counted.
     :param alone: whether the key holds all that the call is given.
     :param held: the inputs that it holds.
+    :param verify: compute a hit again, and compare.
     """
 
     def fill() -> Filled:
         noticed = current_reads().noticed
-        filling = Filling(options.name, _HELD, _REMEDY, held, looked_back=not alone)
+        kind: Kind = "fragment" if lookups.level == "fragment" else "function"
+        filling = Filling(options.name, _HELD, kind, held, looked_back=not alone)
         with noticed.filling(filling):
-            result = call()
-            if inspect.isgenerator(result):
-                result = join_generator(result)
-        refused = _refusal(entries, filling, noticed)
-        if refused or not _passes(options.response_filter, result):
+            result = _computed(call)
+        refused = _refusal(entries, filling, noticed, lookups)
+        if refused is None and not passes(options.response_filter, result):
+            refused = "filtered"
+            if lookups.level != "fragment":  # Its fill says more.
+                entries.refuse(lookups, refused)
+        if refused:
             return Filled(result, None, refused=refused, looked_back=filling.looked_back)
         # Outside a request nobody makes up arguments: a command may compute as many as it likes.
         most = current_app.config["CACHE_NEW_VALUES_PER_MINUTE"]
         # A template can name a fragment by what a visitor sent.
-        kind = "fragments" if lookups.level == "fragment" else options.name
-        if has_request_context() and not entries.may_add(key, kind, most):
+        of = "fragments" if lookups.level == "fragment" else options.name
+        if has_request_context() and not entries.may_add(key, of, most):
+            entries.refuse(lookups, "limit: new keys")
             return Filled(result, None, looked_back=filling.looked_back)
-        value = _encoded(options.name, result)
+        value = _encoded(entries, options.name, result, lookups)
         return Filled(result, value, looked_back=filling.looked_back)
 
     app = current_app._get_current_object()  # type: ignore[attr-defined]
@@ -95,10 +101,11 @@ def fetch_value(
 
     later = refill if in_background else None
     outcome = entries.fetch(key, fill, policy, lookups, renew=renew, refill=later, alone=alone)
-    if outcome.status in ("miss", "bypass") or outcome.entry is None:
+    entry = outcome.entry
+    if outcome.status in ("miss", "bypass") or entry is None:
         return outcome.result, False
     try:
-        return decode(outcome.entry.value), True
+        value = decode(entry.value)
     except Exception as error:
         # Its class was renamed, or changed.
         entries.count("undecodable value")
@@ -107,40 +114,48 @@ def fetch_value(
         if outcome.entry is not None and not outcome.stored:
             raise  # The fill failed, and what would stand in for it is what cannot be decoded.
         return outcome.result, False
+    if verify and outcome.status == "hit" and entries.verifier is not None:
+        compute = partial(_computed_again, call, options)
+        entries.verifier.check_value(key, entry, compute, lookups, options.may_differ)
+    return value, True
 
 
-def _refusal(entries: Entries, filling: Filling, noticed: Noticed) -> str | None:
+def _refusal(entries: Entries, filling: Filling, noticed: Noticed, lookups: Lookups) -> str | None:
     """Say why a value must not be stored, or return ``None``."""
-    undeclared = refuse_undeclared(entries, filling, noticed)
+    undeclared = refuse_undeclared(entries, filling, noticed, lookups)
     if undeclared is not None:
         return undeclared
     if filling.wrote_session or filling.added_hooks:
         did = "wrote to the session" if filling.wrote_session else "used after_this_request"
-        report_once(f"{filling.name} {did}, so it is not cached: do that in the view.")
+        entries.refuse(
+            lookups,
+            f"effects: {did}",
+            f"{filling.name} {did}, so it is not cached: do that in the view.",
+        )
         return "effects"
     return None
 
 
 def refuse_undeclared(
-    entries: Entries, filling: Filling, noticed: Noticed, *, page: bool = False
+    entries: Entries, filling: Filling, noticed: Noticed, lookups: Lookups
 ) -> str | None:
     """Name what a fill depends on and its key does not hold, log it once, and count it.
 
     :raises UndeclaredInput: in development, where the fill itself read it.
     """
-    undeclared = noticed.undeclared(filling, page=page)
+    undeclared = noticed.undeclared(filling, page=lookups.level == "page")
     if not undeclared:
         return None
     what, place = next(iter(undeclared.items()))
     # What a hook or a decorator read may be an extension's doing, which its user cannot change.
     if filling.inputs.keys() & undeclared.keys() and is_strict():
         what = next(what for what in undeclared if what in filling.inputs)
-        raise UndeclaredInput(filling.complaint(what, undeclared[what]))
-    report_once(filling.complaint(what, place) + " It is not cached.")
+        raise UndeclaredInput(filling.complaint(what, undeclared[what], by_hook=False))
     names = [str(each) for each in undeclared]
     more = [f"and {len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
     reason = "undeclared: " + ", ".join(names[:_MOST_NAMED] + more)
-    entries.statistics.refuse(filling.name, reason, place)
+    complaint = filling.complaint(what, place, by_hook=noticed.may_declare(filling, what))
+    entries.refuse(lookups, reason, f"{complaint} It is not cached.", place)
     return reason
 
 
@@ -149,15 +164,37 @@ def is_strict() -> bool:
     return bool(current_app.config.get("CACHE_STRICT", current_app.debug or current_app.testing))
 
 
-def _passes(response_filter: Callable[..., Any] | None, result: Any) -> bool:
+def _computed(call: Callable[[], Any]) -> Any:
+    """Call a function; of a generator return what it yields, joined."""
+    result = call()
+    return join_generator(result) if inspect.isgenerator(result) else result
+
+
+def _computed_again(call: Callable[[], Any], options: Options) -> Any:
+    """Call a function for a comparison.
+
+    :raises ValueError: where what it returns would not be stored.
+    """
+    result = _computed(call)
+    if not passes(options.response_filter, result):
+        raise ValueError(f"{options.name} returned what its response_filter refuses.")
+    return result
+
+
+def passes(response_filter: Callable[..., Any] | None, result: Any) -> bool:
+    """Tell whether what a function returned may be stored as far as its owner says."""
     return response_filter is None or bool(response_filter(result))
 
 
-def _encoded(name: str, result: Any) -> bytes | None:
+def _encoded(entries: Entries, name: str, result: Any, lookups: Lookups) -> bytes | None:
     try:
         return encode(result)
     except Exception as error:
-        if current_app.config.get("CACHE_STRICT", current_app.debug or current_app.testing):
+        if is_strict():
             raise
-        report_once(f"{name} returned what cannot be stored, so it is not cached: {error}")
+        entries.refuse(
+            lookups,
+            f"no encoding: {type(result).__name__}",
+            f"{name} returned what cannot be stored, so it is not cached: {error}",
+        )
         return None

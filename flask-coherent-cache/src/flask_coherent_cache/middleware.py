@@ -19,9 +19,10 @@ from flask import Flask
 from .entries import Entry
 from .negotiation import accepts_gzip, is_json_preferred
 from .pages import Page, per_response_headers
-from .reads import SERVED
+from .reads import CHOSEN, SERVED
 from .statistics import Lookups
 from .surroundings import Surroundings
+from .verification import Verifier
 from .views import answered_with
 
 if TYPE_CHECKING:
@@ -65,13 +66,21 @@ class PageMiddleware:
     """Serves pages from the near cache, as the innermost of an application's WSGI middleware.
 
     :param surroundings: tells whether anything would have run around the view.
+    :param verifier: chooses hits that Flask answers, to compute them again.
     """
 
-    def __init__(self, app: Flask, near: "NearCache", surroundings: Surroundings) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        near: "NearCache",
+        surroundings: Surroundings,
+        verifier: Verifier | None = None,
+    ) -> None:
         self.wsgi_app: WSGIApplication = app.wsgi_app
         self._app = app
         self._near = near
         self._surroundings = surroundings
+        self._verifier = verifier
         #: Headers that are in the key of any page that was seen, as the environment spells them.
         self._names: tuple[str, ...] = ()
         self._lock = threading.Lock()
@@ -100,6 +109,9 @@ class PageMiddleware:
             return None
         entry, now = copy.entry, time.time()
         if now >= entry.fresh_until:
+            return None
+        if self._verifier is not None and self._verifier.chooses():
+            environ[CHOSEN] = True
             return None
         try:
             page = self._prepared(copy, environ)

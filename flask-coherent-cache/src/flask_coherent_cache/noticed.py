@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from flask import has_app_context, has_request_context
 from flask.globals import app_ctx, request_ctx
@@ -36,6 +36,11 @@ from .inputs import (
     report_once,
 )
 
+T = TypeVar("T")
+
+#: What is filled, for what can be done about an input: a user is named by a callable.
+Kind = Literal["page", "page of a user", "function", "fragment"]
+
 #: What the request keeps that was hung on it, see watching.py.
 FOREIGN = "_caching_foreign"
 _BUILT_IN_NAMES = frozenset(
@@ -59,7 +64,7 @@ class Filling:
     """What one running fill has read.
 
     :param name: the function or view that is filling, in words.
-    :param remedy: what its owner can do about an undeclared input.
+    :param kind: what it is: its owner can do about an undeclared input what that allows.
     :param held: inputs that its key holds beside the declared ones.
     :param inputs: what it read, and where.
     :param looked_back: whether it took something that can hold what was read before it began.
@@ -70,7 +75,7 @@ class Filling:
 
     name: str
     declared: Declared
-    remedy: str
+    kind: Kind
     held: frozenset[Input] = frozenset()
     inputs: dict[Input, str] = field(default_factory=dict)
     looked_back: bool = False
@@ -82,23 +87,41 @@ class Filling:
         """Tell whether its key tells two values of an input apart."""
         return self.declared.holds(what) or what in self.held
 
-    def complaint(self, what: Input, place: str) -> str:
-        """Say in words what its key lacks, and what can be done."""
+    def complaint(self, what: Input, place: str, *, by_hook: bool) -> str:
+        """Say in words what its key lacks, and what can be done.
+
+        :param by_hook: whether a hook may have read it that is not declared yet.
+        """
         read = f", read at {place}," if place else ","
         words = (
             f"{self.name} depends on the {what}{read} which its key does not hold: "
-            f"{self.remedy or page_remedy(what)}"
+            f"{remedy(what, self.kind)}"
         )
-        if what not in self.inputs:
+        if by_hook and what.kind != "context variable":
             words += (
-                " If what reads it reaches pages only through names on g, declare that with "
+                " If a hook reads it that reaches pages only through names on g, declare that with "
                 "cache.influences_only_through(…)."
             )
         return words
 
 
-def page_remedy(what: Input) -> str:
-    """Say how a page's key can hold an input."""
+def remedy(what: Input, kind: Kind) -> str:
+    """Say what can be done about an input that a key does not hold."""
+    if what.kind == "nonce":
+        return "a nonce is for one response, so leave what shows it uncached."
+    if what.kind == "context variable":
+        return (
+            "if nothing cached shows what it holds, declare that with "
+            "cache.influences_only_through(variable, reason='…')."
+        )
+    if kind == "function":
+        return "pass it as an argument, or what is needed of it."
+    if kind == "fragment":
+        return "name what it needs of it in the tag, after the fragment's name."
+    return _page_remedy(what, names_user=kind == "page of a user")
+
+
+def _page_remedy(what: Input, *, names_user: bool) -> str:
     option = {
         "header": f"vary=({what.name.title()!r},)",
         "cookie": f"vary_cookies=({what.name!r},)",
@@ -111,13 +134,8 @@ def page_remedy(what: Input) -> str:
         option = "private=True"
     if what in (HEADERS, COOKIES, ENVIRONMENT):
         return "read by its name the one that is needed, and declare that."
-    if what.kind == "context variable":
-        return (
-            "if no page shows what it holds, declare that with "
-            "cache.influences_only_through(variable, reason='…')."
-        )
-    if what.kind == "nonce":
-        return "a nonce is for one response, so leave this page uncached."
+    if names_user and option in (None, "private=True"):
+        return "have the function of private=… tell its values apart, or do not read it."
     if option is None:
         return "name the user with private=function, or do not read it."
     return f"declare it, {option}, or do not read it."
@@ -150,8 +168,9 @@ class Noticed:
     """
 
     __slots__ = (
-        "answer", "aside", "collecting", "counted", "declarations", "fills", "in_processors",
-        "named", "on_page", "owners", "processors", "quiet", "seen", "session_is_known",
+        "answer", "aside", "by_declared", "collecting", "counted", "declarations", "fills",
+        "in_processors", "named", "on_page", "owners", "processors", "quiet", "seen",
+        "session_is_known",
     )  # fmt: skip
 
     def __init__(self, declarations: Declarations | None = None) -> None:
@@ -161,6 +180,8 @@ class Noticed:
         #: All that was read, also what does not count.
         self.seen: dict[Input, str] = {}
         self.aside: dict[Declaration, dict[Input, str]] = {}
+        #: What a declared hook read that counts whole, because of what it wrote.
+        self.by_declared: set[Input] = set()
         self.fills: list[Filling] = []
         self.owners: list[Owner] = []
         self.processors: list[Owner] = []
@@ -300,6 +321,33 @@ class Noticed:
             self._returned(owner, returned)
         return returned
 
+    def run_apart(self, function: Callable[[], T], inputs: dict[Input, str]) -> T:
+        """Call a function whose reads count for nobody, unless it leaves something behind.
+
+        What it writes where others find it can hold what it read: then the reads count.
+
+        :param inputs: gets what it reads.
+        """
+        with self.unnoticed():
+            before = _State()
+        owner = Owner("what is computed again", inputs=inputs)
+        fills, in_processors, seen = self.fills, self.in_processors, dict(self.seen)
+        aside = {declaration: dict(kept) for declaration, kept in self.aside.items()}
+        processors = list(self.processors)
+        named = {name: list(values) for name, values in self.named.items()}
+        self.fills, self.in_processors = [], False
+        self.owners.append(owner)
+        on_page = list(self.on_page)
+        try:
+            return function()
+        finally:
+            self.owners.remove(owner)
+            self.on_page = on_page
+            self.fills, self.in_processors = fills, in_processors
+            self.aside, self.processors, self.named, self.seen = aside, processors, named, seen
+            with self.unnoticed():
+                self._settle(owner, before)
+
     def _settle(self, owner: Owner, before: "_State") -> None:
         if owner.naming or not owner.inputs:
             return
@@ -321,6 +369,7 @@ class Noticed:
                     f"{', '.join(sorted(f'g.{n}' for n in declaration.g)) or 'nothing'}, and also "
                     f"wrote {', '.join(sorted(written))}: all that it read counts for every page."
                 )
+                self.by_declared.update(owner.inputs)
             inputs, owner.inputs = owner.inputs, {}
             for what, place in inputs.items():
                 self._route(what, place)
@@ -360,6 +409,11 @@ class Noticed:
             self._route(what, place)
 
     # -- what counts ---------------------------------------------------------------------
+
+    def may_declare(self, filling: Filling, what: Input) -> bool:
+        """Tell whether a hook that is not declared can have read an input, and not the fill."""
+        declared = self.by_declared.union(*self.aside.values())
+        return what not in filling.inputs and what not in declared
 
     def undeclared(self, filling: Filling, *, page: bool = False) -> dict[Input, str]:
         """Return what a fill depends on and its key does not hold, and where that was read."""

@@ -11,6 +11,8 @@ from flask_caching.utils import normalize_timeout
 from .fills import Policy
 
 Timeout = int | timedelta | None
+#: What may differ: ``True`` is all, a function returns what has to be equal.
+MayDiffer = bool | Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,9 @@ class Options:
         ``CACHE_GRACE``.
     :param jitter: the share of the timeout, 0 to 1, by which it is shortened at random.
     :param tags: names that each entry carries beside those that its fill reads.
+    :param may_differ: what may differ where a hit is computed again, see
+        :class:`~flask_coherent_cache.verification.Verifier`: ``True`` is all; a function returns
+        what has to be equal.
     """
 
     name: str
@@ -32,6 +37,7 @@ class Options:
     tags: tuple[str, ...]
     grace: float | None
     jitter: float
+    may_differ: MayDiffer = False
 
     @property
     def is_plain(self) -> bool:
@@ -70,6 +76,11 @@ def checked(
         raise ValueError(f"{name}: grace is {options.grace!r}; it must be 0 seconds or more.")
     if not 0 <= options.jitter <= 1:
         raise ValueError(f"{name}: jitter is {options.jitter!r}; it must be from 0 to 1.")
+    if not isinstance(options.may_differ, bool) and not callable(options.may_differ):
+        raise ValueError(
+            f"{name}: may_differ is {options.may_differ!r}; it must be True, or a function that "
+            "returns what has to be equal."
+        )
     return options
 
 

@@ -4,7 +4,7 @@ import gzip
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -25,12 +25,16 @@ _OF_ONE_RESPONSE = frozenset(
     {"age", "cache-status", "connection", "content-length", "date", "keep-alive", "server"}
     | {"transfer-encoding", "upgrade", "x-request-id"}
 )
+#: What a page that is computed again need not say alike: it follows from what is compared, or says
+#: what caches may do.
+NOT_COMPARED = _OF_ONE_RESPONSE | {"cache-control", "etag", "expires", "set-cookie", "vary"}
 #: Types beside ``text/…`` that become smaller by compression.
 _COMPRESSIBLE = frozenset({"application/javascript", "application/json", "application/xml"})
 _COMPRESSIBLE_SUFFIXES = ("+json", "+xml")
 _LEAST_COMPRESSED_BYTES = 1000
 #: Headers that say what a client can do, and not who it is; a key shows their values.
 _IMPERSONAL = frozenset({"accept", "accept-charset", "accept-encoding", "accept-language"})
+_LONGEST_SHOWN = 200
 #: What needs no quotes in structured fields (RFC 9651, 3.3.4).
 _TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+.^_`|~\w:/-]*", re.ASCII)
 #: What every page's key holds, so that it need not be declared.
@@ -200,6 +204,47 @@ def unstorable(
     if "*" in vary or vary - declared.headers - _ALWAYS_IN_KEY - cookies:
         return "vary"
     return None
+
+
+def what_forbids(
+    reason: str, response: Response, declared: Declared, *, private: bool
+) -> tuple[str, str]:
+    """Say what of a response is meant by a reason of :func:`unstorable`, and what can be done.
+
+    :return: both in words; without an advice where the view is right as it is.
+    """
+    if reason == "status":
+        return str(response.status_code), ""
+    if reason == "set-cookie":
+        cookies = [value.partition("=")[0] for value in response.headers.getlist("Set-Cookie")]
+        return _listed(cookies), "A cookie is for one visitor: set it in a view that is not cached."
+    if reason == "cache-control":
+        directives = cache_directives(response.headers)
+        if "no-store" in directives:
+            return "no-store", "The view itself forbids it."
+        return "private", "Declare private=True to store a page for each session."
+    if reason == "stream":
+        return "", "A stream or a file cannot be stored: return the body whole."
+    names = vary_names(response.headers)
+    by_cookie = {"cookie"} if private or declared.cookies else set()
+    unknown = names - declared.headers - _ALWAYS_IN_KEY - by_cookie
+    return _listed(sorted(name.title() for name in unknown)), _vary_advice(unknown, private)
+
+
+def _vary_advice(unknown: set[str], private: bool) -> str:
+    if "*" in unknown:
+        return "By Vary: * every request differs."
+    if "authorization" in unknown and private:
+        return "The key holds it: do not say it in Vary."
+    if "authorization" in unknown:
+        return "Authorization says who asks: declare private=True."
+    if "cookie" in unknown:
+        return "Name the cookie that the view reads, vary_cookies=('…',), or say private=True."
+    return f"Declare them, vary={tuple(sorted(name.title() for name in unknown))!r}."
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names)[:_LONGEST_SHOWN]
 
 
 def cache_status(

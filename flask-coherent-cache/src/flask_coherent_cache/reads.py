@@ -1,6 +1,8 @@
 """What one context has read so far: the collector of tags."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +50,8 @@ class Reads:
         read meanwhile has no reading.
     :param lost: whether the store failed it, so that a reading would come too late: it asks the
         store nothing any more.
+    :param verifying: whether it computes a hit again, for a comparison: it looks nothing up, stores
+        nothing, and counts nothing.
     :param entities: the mapped classes whose objects were got from a session.
     :param tally: what its lookups came to.
     :param noticed: what was read of the request itself.
@@ -66,6 +70,7 @@ class Reads:
     bypass: bool = False
     off: bool = False
     lost: bool = False
+    verifying: bool = False
     entities: set[Any] = field(default_factory=set)
     tally: Tally = field(default_factory=Tally)
     noticed: Noticed = field(default_factory=Noticed)
@@ -133,6 +138,10 @@ class Reads:
 READS = "caching.reads"
 #: Where the environment of a request holds the endpoint whose page was served before Flask.
 SERVED = "caching.served"
+#: Where the environment of a request holds that its hit, seen before Flask, is to be verified.
+CHOSEN = "caching.chosen_to_verify"
+#: Where the environment of the cache's own request, which computes a page again, holds for whom.
+RECOMPUTATION = "caching.recomputation"
 
 
 def tally_of(environ: dict[str, Any]) -> Tally | None:
@@ -168,3 +177,19 @@ def current_reads() -> Reads:
             collected = kept[READS] = Reads()
         return collected
     return Reads()
+
+
+@contextmanager
+def replaced_reads(reads: Reads) -> Iterator[None]:
+    """Have the current context use another collector for a while."""
+    kept: dict[str, Any]
+    if has_request_context():
+        kept = request_ctx._get_current_object().request.__dict__  # type: ignore[attr-defined]
+    else:
+        kept = object.__getattribute__(app_ctx.g, "__dict__")
+    before = kept.get(READS)
+    kept[READS] = reads
+    try:
+        yield
+    finally:
+        kept[READS] = before

@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import click
 from flask import has_request_context, request
@@ -32,7 +32,8 @@ _MOST_NAMES = 100
 _LONGEST_NAME = 200
 _MOST_FAMILIES = 100
 _MOST_EVENTS = 200
-_MOST_REFUSALS = 500
+#: Of one name so many refusals are told apart: who reads names that a visitor made up has many.
+_MOST_REFUSALS = 20
 _MOST_ENTRIES = 1000
 _MOST_TRACES = 200
 #: Of one event only so many tags are kept by name.
@@ -92,6 +93,19 @@ class Lookups:
             if fill.bytes is not None:
                 self.stored += 1
                 self.stored_bytes += fill.bytes
+
+
+class Refusal(NamedTuple):
+    """Why something is not cached.
+
+    :param reason: its kind, and after a colon what it is about: ``undeclared: header X-Plan``.
+    :param place: file, line and function of who read that; empty where nobody did.
+    """
+
+    level: Level
+    name: str
+    reason: str
+    place: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +240,13 @@ class Statistics:
         #: Raised tags by family: what stands before their colon.
         self.invalidated: Counter[str] = Counter()
         self.clears = 0
-        #: What is not cached, why, and where that was read; and how often.
-        self.refusals: Counter[tuple[str, str, str]] = Counter()
+        #: Hits that were chosen to be computed again: compared, set aside, different.
+        self.verified: Counter[str] = Counter()
+        #: Those that differed, by level and name.
+        self.differences: Counter[tuple[Level, str]] = Counter()
+        #: What is not cached, why, and how often.
+        self.refusals: Counter[Refusal] = Counter()
+        self._refused: dict[tuple[Level, str], set[Refusal]] = {}
         #: The last fills and invalidations, each with a number that only grows.
         self.events: deque[tuple[int, Fill | Invalidation]] = deque(maxlen=_MOST_EVENTS)
         self.entries: OrderedDict[str, Known] = OrderedDict()
@@ -295,12 +314,28 @@ class Statistics:
             self.clears += 1
         self._happened(Invalidation(time.time(), (), None, None, origin))
 
-    def refuse(self, name: str, reason: str, place: str) -> None:
-        """Count that something is not cached, by its reason and where that was read."""
-        refusal = (name, reason, place)
+    def refuse(self, lookups: Lookups, reason: str, place: str) -> bool:
+        """Count that something is not cached; say whether its name had that reason never before.
+
+        Of a name that has too many reasons, those beyond are counted as one.
+        """
+        refusal = Refusal(lookups.level, lookups.name, reason, place)
         with self._lock:
-            if refusal in self.refusals or len(self.refusals) < _MOST_REFUSALS:
-                self.refusals[refusal] += 1
+            known = self._refused.setdefault((lookups.level, lookups.name), set())
+            if refusal not in known and len(known) >= _MOST_REFUSALS:
+                self.refusals[refusal._replace(reason=OTHER, place="")] += 1
+                return False
+            is_new = all(reason != each.reason for each in known)
+            known.add(refusal)
+            self.refusals[refusal] += 1
+            return is_new
+
+    def verified_hit(self, outcome: str, lookups: Lookups) -> None:
+        """Count a hit that was computed again; one that differs was compared, too."""
+        with self._lock:
+            self.verified[outcome] += 1
+            if outcome == "different":
+                self.differences[lookups.level, lookups.name] += 1
 
     def lease(self, outcome: str) -> None:
         """Count what became of a lease."""

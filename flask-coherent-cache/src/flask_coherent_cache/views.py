@@ -19,12 +19,12 @@ from werkzeug.routing import Rule
 from werkzeug.test import run_wsgi_app
 
 from .fills import Entries, Filled, Outcome, Policy
-from .functions import refuse_undeclared
+from .functions import passes, refuse_undeclared
 from .http import add_vary, conditional, contradicts_public, withdraw_public
 from .inputs import Declared, Input, report_once
 from .keys import UnstableArgument, bounded, stable_text
 from .negotiation import accepts_gzip
-from .noticed import Filling, Noticed, Owner
+from .noticed import Filling, Kind, Noticed, Owner
 from .options import Options
 from .pages import (
     Page,
@@ -36,9 +36,11 @@ from .pages import (
     refill_environ,
     surrogate_keys,
     unstorable,
+    what_forbids,
 )
-from .reads import current_reads
+from .reads import CHOSEN, RECOMPUTATION, current_reads
 from .statistics import Lookups
+from .verification import Recomputation
 from .watching import raw_environ
 
 #: Where ``app.extensions`` holds the middleware that serves pages before Flask.
@@ -187,9 +189,9 @@ def serve_page(
     """
     lookups = entries.statistics.lookups("page", request_ctx.request.endpoint or "")
     noticed = current_reads().noticed
-    user, held, refusal = _identity(entries, page_options, noticed)
+    user, held, refusal = _identity(entries, page_options, noticed, lookups)
     declared, environ = page_options.declared, raw_environ(request_ctx.request)
-    refusal = refusal or _unreadable(declared, environ)
+    refusal = refusal or _unreadable(entries, declared, environ, lookups)
     noticed.answer = Answer(declared)
     with noticed.unnoticed():
         text = page_key(
@@ -202,16 +204,23 @@ def serve_page(
         )
     if refusal is None and len(text) > current_app.config["CACHE_MAX_KEY_BYTES"]:
         entries.count("limit: long key")
-        refusal = "long-key"
+        entries.refuse(
+            lookups,
+            refusal := "long-key",
+            f"{_view_name()} was asked for what makes a key of more than CACHE_MAX_KEY_BYTES: "
+            "such requests go past the cache.",
+        )
     if refusal is not None:
         return _go_past(entries, call, page_options, refusal, lookups)
     key = own(bounded(text))
+    if (wanted := environ.get(RECOMPUTATION)) is not None:
+        return _compute_again(wanted, call, options, page_options, held, entries, key, lookups)
     # A refill of its own would know neither the user nor the tenant.
     in_foreground = page_options.knows_visitor or own("") or is_refill(environ)
     fetch = partial(
         entries.fetch,
         key,
-        lambda: _fill(call, options, page_options, held, entries, key),
+        lambda: _fill(call, options, page_options, held, entries, key, lookups),
         policy,
         lookups,
         refill=None if in_foreground else _refill(declared),
@@ -226,6 +235,10 @@ def serve_page(
         report_once(f"A page's entry cannot be decoded, so it is filled anew: {error!r}")
         outcome = fetch(renew=True)
         page = _decoded(outcome)
+    hit = outcome.entry if outcome.status == "hit" else None
+    verifier = entries.verifier
+    if verifier is not None and hit is not None and (CHOSEN in environ or verifier.chooses()):
+        verifier.check_page(key, hit, lookups, options.may_differ)
     if page_options.stands_alone:
         names = frozenset(environ_name(name) for name in declared.headers)
         environ[_ANSWERED] = key, names, lookups
@@ -340,7 +353,7 @@ def answered_with(environ: dict[str, Any]) -> tuple[str, frozenset[str], Lookups
 
 
 def _identity(
-    entries: Entries, page_options: PageOptions, noticed: Noticed
+    entries: Entries, page_options: PageOptions, noticed: Noticed, lookups: Lookups
 ) -> tuple[str, frozenset[Input], str | None]:
     """Name the user of a private page, or say why this request goes past the cache.
 
@@ -359,26 +372,48 @@ def _identity(
         )
         held |= frozenset(owner.inputs)
         if name is None:
+            entries.refuse(lookups, "anonymous", place=_place_of(page_options.private))
             return "", held, "anonymous"
         user = entries.sealer.digest(
             f"{type(name).__name__} {name}".encode("utf-8", "surrogatepass")
         )
     elif "HTTP_AUTHORIZATION" in environ:
+        entries.refuse(
+            lookups,
+            "authorization: header Authorization",
+            f"{_view_name()} was asked for with the header Authorization: such requests go past "
+            "the cache. For pages of one visitor each say private=True, or name the user with "
+            "private=function.",
+        )
         return "", held, "authorization"
-    filling = Filling(_view_name(), page_options.declared, "", held)
-    return user, held, refuse_undeclared(entries, filling, noticed, page=True)
+    filling = _filling(page_options, held)
+    return user, held, refuse_undeclared(entries, filling, noticed, lookups)
 
 
-def _unreadable(declared: Declared, environ: Mapping[str, Any]) -> str | None:
+def _filling(page_options: PageOptions, held: frozenset[Input]) -> Filling:
+    kind: Kind = "page of a user" if callable(page_options.private) else "page"
+    return Filling(_view_name(), page_options.declared, kind, held)
+
+
+def _place_of(function: Any) -> str:
+    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
+
+
+def _unreadable(
+    entries: Entries, declared: Declared, environ: Mapping[str, Any], lookups: Lookups
+) -> str | None:
     """Say which declared environment value has a text that does not tell it from others."""
     for name in declared.environ:
         value = environ.get(name)
         if type(value) not in _PLAIN_VALUES:
-            report_once(
+            reason = f"undeclared: environment value {name}"
+            entries.refuse(
+                lookups,
+                reason,
                 f"{_view_name()} has {name} in vary_environ, which is a {type(value).__name__} "
-                "and not text, so its page is not cached: have the middleware put text there."
+                "and not text, so its page is not cached: have the middleware put text there.",
             )
-            return f"undeclared: environment value {name}"
+            return reason
     return None
 
 
@@ -406,18 +441,45 @@ def _fill(
     held: frozenset[Input],
     entries: Entries,
     key: str,
+    lookups: Lookups,
 ) -> Filled:
     """Call the view, and make a page of what it returns; a client's error is a result, too."""
     try:
-        filled = _fill_page(call, options, page_options, held, entries)
+        filled = _fill_page(call, options, page_options, held, entries, lookups)
     except HTTPException as error:
         # A server's fault is a failure of the fill, for which a stale page can stand in.
         if error.get_response().status_code >= 500:
             raise
+        entries.refuse(lookups, f"status: {error.get_response().status_code}")
         return Filled(error, None, refused="status")
     if filled.value is not None and not _may_add(entries, key, filled.result.status_code):
+        entries.refuse(lookups, "limit: new keys")
         return Filled(filled.result, None, refused="limit")
     return filled
+
+
+def _compute_again(
+    wanted: Recomputation,
+    call: Callable[[], Any],
+    options: Options,
+    page_options: PageOptions,
+    held: frozenset[Input],
+    entries: Entries,
+    key: str,
+    lookups: Lookups,
+) -> Response:
+    """Call the view for a comparison with its entry; the cache alone sees the response."""
+    try:
+        filled = _fill_page(call, options, page_options, held, entries, lookups)
+        status = filled.result.status_code
+        page = None if filled.value is None else Page.decode(filled.value)
+    except HTTPException as error:
+        status, page = error.get_response().status_code, None
+    except Exception:
+        # It is no error of any visitor's request, so the application is not to log it as one.
+        status, page = 500, None
+    wanted.returned(key, status, page, current_reads().noticed.seen)
+    return _with_status(Response(status=204), Outcome("bypass", refused="verification"))
 
 
 def _fill_page(
@@ -426,10 +488,11 @@ def _fill_page(
     page_options: PageOptions,
     held: frozenset[Input],
     entries: Entries,
+    lookups: Lookups,
 ) -> Filled:
     timeout: float | None = None
     noticed = current_reads().noticed
-    filling = Filling(_view_name(), page_options.declared, "", held)
+    filling = _filling(page_options, held)
     with noticed.filling(filling):
         returned, response = _call_view(call, page_options)
     _varied(response, page_options)
@@ -437,9 +500,9 @@ def _fill_page(
         timeout = page_options.not_found_timeout
     if isinstance(returned, CachedResponse) and returned.timeout is not None:
         timeout = normalize_timeout(returned.timeout)
-    refused = _refusal(response, page_options, filling, entries)
-    if refused is None and options.response_filter is not None:
-        refused = None if options.response_filter(returned) else "filtered"
+    refused = _refusal(response, page_options, filling, entries, lookups)
+    if refused is None and not passes(options.response_filter, returned):
+        entries.refuse(lookups, refused := "filtered")
     if refused is not None:
         _keep_from_guessing(response)
         return Filled(response, None, refused=refused)
@@ -466,7 +529,11 @@ def _call_view(call: Callable[[], Any], page_options: PageOptions) -> tuple[Any,
 
 
 def _refusal(
-    response: Response, page_options: PageOptions, filling: Filling, entries: Entries
+    response: Response,
+    page_options: PageOptions,
+    filling: Filling,
+    entries: Entries,
+    lookups: Lookups,
 ) -> str | None:
     """Say why a page must not be stored, or return ``None``."""
     refused = unstorable(
@@ -476,17 +543,29 @@ def _refusal(
         not_found=page_options.not_found_timeout is not None,
     )
     if refused is not None:
+        about, advice = what_forbids(
+            refused, response, page_options.declared, private=bool(page_options.private)
+        )
+        reason = f"{refused}: {about}" if about else refused
+        message = f"{filling.name} is not cached ({reason}). {advice}" if advice else ""
+        entries.refuse(lookups, reason, message)
         return refused
     if filling.wrote_session:
-        report_once(f"{filling.name} wrote to the session, so its page is not cached.")
+        entries.refuse(
+            lookups,
+            "session",
+            f"{filling.name} wrote to the session, so its page is not cached.",
+        )
         return "session"
     if filling.added_hooks:
-        report_once(
+        entries.refuse(
+            lookups,
+            "after_this_request",
             f"{filling.name} used after_this_request, which does not run on a hit, so its page is "
-            "not cached: use after_request, or change the response in the view."
+            "not cached: use after_request, or change the response in the view.",
         )
         return "after_this_request"
-    return refuse_undeclared(entries, filling, current_reads().noticed, page=True)
+    return refuse_undeclared(entries, filling, current_reads().noticed, lookups)
 
 
 def _varied(response: Response, page_options: PageOptions) -> Response:

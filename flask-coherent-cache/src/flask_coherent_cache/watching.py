@@ -39,7 +39,7 @@ from .inputs import (
     report_once,
 )
 from .noticed import FOREIGN, MISSING, Noticed, Owner, unknown_variables
-from .reads import READS, Reads, begin_reads, current_reads
+from .reads import READS, RECOMPUTATION, Reads, begin_reads, current_reads
 
 F = TypeVar("F", bound=Callable[..., Any])
 _READS_OF = "_caching_reads_of_"
@@ -131,7 +131,7 @@ def _watch_request(app: Flask, context: Any, declarations: Declarations) -> None
     state = request.__dict__
     environ = state["environ"]
     noticed = Noticed(declarations)
-    begin_reads(request, environ, Reads(noticed=noticed))
+    begin_reads(request, environ, Reads(noticed=noticed, verifying=RECOMPUTATION in environ))
     opening = type(app.session_interface).open_session
     noticed.session_is_known = (opening.__module__, opening.__qualname__) in BUILT_IN
     _encode_query(request)

@@ -119,15 +119,25 @@ def test_stats_add_up_the_processes(make: MakeApp) -> None:
     one = lookups("shop.home", results=results, fills=2, fill_seconds=0.5, stored=2,
                   stored_bytes=4096, reasons={"new": 1, "expired": 1})  # fmt: skip
     other = lookups("shop.home", results={"hit": 10}, fills=0, timeout=None)
+    refusal = {"level": "page", "name": "shop.cart", "reason": "session", "place": ""}
     tell(
         make,
         report(1, lookups=[one], counts={"store: timeout": 2}, leases={"taken": 2}),
-        report(2, lookups=[other, lookups("numbers", "function")], counts={"store: timeout": 1}),
+        report(
+            2,
+            lookups=[other, lookups("numbers", "function")],
+            counts={"store: timeout": 1},
+            verified={"compared": 4, "different": 1},
+            refusals=[refusal | {"count": 2}],
+        ),
+        report(3, verified={"compared": 1, "set aside": 1}, refusals=[refusal | {"count": 3}]),
     )
     app = make()
     code, told = invoke_json(app, "stats", *AT_ONCE)
     assert code == 0
-    assert [process["pid"] for process in told["processes"]] == [1, 2]
+    assert told["verified"] == {"compared": 5, "different": 1, "set aside": 1}
+    assert told["refusals"] == [refusal | {"count": 5}]
+    assert [process["pid"] for process in told["processes"]] == [1, 2, 3]
     assert told["counts"] == {"store: timeout": 3}
     assert told["leases"] == {"taken": 2}
     home = next(each for each in told["lookups"] if each["name"] == "shop.home")
@@ -136,7 +146,8 @@ def test_stats_add_up_the_processes(make: MakeApp) -> None:
     text = invoke(app, "stats", *AT_ONCE).output
     # 16 hits, a stale one and one that waited, of 20 that did not go past the cache.
     assert "page shop.home         24       90%      1     2       4      0  250.0  2 KiB" in text
-    assert "Of 2 processes of release v2" in text
+    assert "Of 3 processes of release v2" in text
+    assert "Hits computed again: compared 5, different 1, set aside 1." in text
     assert "store: timeout 3" in text
 
 

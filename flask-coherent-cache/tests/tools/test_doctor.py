@@ -13,6 +13,7 @@ import pytest
 import redis
 from flask import Flask
 
+from application import cache as the_cache
 from flask_coherent_cache import stores
 from flask_coherent_cache.testing import Server, free_port, wait_until
 from flask_coherent_cache.tools import doctor
@@ -121,7 +122,7 @@ def test_where_all_is_well_it_says_so(make: MakeApp) -> None:
     assert "No problems found." in result.output
     code, told = invoke_json(app, "doctor", "--wait", "0")
     assert (code, told["problems"]) == (0, 0)
-    checks = [each["check"] for each in told["findings"]]
+    checks = [each["check"] for each in told["findings"] if each["check"] != "declaration"]
     assert checks == [
         "backend", "secret-key", "pool", "waiting", "server", "switch", "timeouts",
         "writes", "tracking", "eviction", "memory", "clock", "releases", "processes", "lease",
@@ -406,3 +407,81 @@ def test_nobody_who_answers_is_said(healthy: Server, examine: Any) -> None:
     found = examine(healthy)
     assert set(found) == {"processes"}
     assert found["processes"]["severity"] == "unknown"
+
+
+# -- what the processes tell -------------------------------------------------------------
+
+
+def refusal(name: str, reason: str, place: str = "", **changes: Any) -> dict[str, Any]:
+    plain = {"level": "page", "name": name, "reason": reason, "place": place, "count": 1}
+    return plain | changes
+
+
+def test_it_names_what_is_never_cached_and_why(make: MakeApp) -> None:
+    missed = {"miss": 5, "hit": 0}
+    tell(
+        make,
+        report(
+            1,
+            lookups=[
+                lookups("shop.cart", results=missed),
+                lookups("shop.search", results={"bypass": 3}),
+                lookups("shop.home", results={"hit": 1, "miss": 1}),
+                lookups("shop.new", results={"miss": 1}, stored=1),
+                lookups("shop.quiet", results=missed),
+                lookups("shop.top", "function", results=missed),
+            ],
+            refusals=[
+                refusal("shop.cart", "vary: X-Plan", count=2),
+                refusal("shop.cart", "session", count=3),
+                refusal("shop.search", "undeclared: header X-Plan", "shop/hooks.py:7 (plan)"),
+                refusal("shop.home", "status: 404"),
+                refusal("shop.new", "status: 404"),
+                refusal("shop.top", "effects: wrote to the session", level="function"),
+            ],
+        ),
+        report(2, refusals=[refusal("shop.cart", "vary: X-Plan", count=2)]),
+    )
+    code, told = invoke_json(make(), "doctor", "--wait", "0")
+    assert code == 0
+    pages, functions = (one for one in told["findings"] if one["check"] == "never-cached")
+    assert pages["severity"] == "advice"
+    assert pages["what"] == (
+        "2 routes are never cached: shop.cart, because: vary: X-Plan; shop.search, because: "
+        "undeclared: header X-Plan at shop/hooks.py:7 (plan)."
+    )
+    assert functions["what"] == (
+        "1 function is never cached: shop.top, because: effects: wrote to the session."
+    )
+
+
+def test_a_hit_that_differed_is_a_problem(make: MakeApp) -> None:
+    verified = {"compared": 7, "set aside": 2}
+    tell(make, report(1, verified=verified))
+    code, told = invoke_json(make(), "doctor", "--wait", "0")
+    (found,) = (one for one in told["findings"] if one["check"] == "verification")
+    assert (code, found["severity"]) == (0, "ok")
+    assert found["what"] == "7 hits were computed again, 2 set aside, and none differed."
+    differences = [{"level": "page", "name": "home", "count": 1}]
+    tell(make, report(2, verified={"different": 1}, differences=differences))
+    code, told = invoke_json(make(), "doctor", "--wait", "0")
+    (found,) = (one for one in told["findings"] if one["check"] == "verification")
+    assert (code, found["severity"]) == (1, "problem")
+    assert "1 differed from their entry: page home (1)." in found["what"]
+
+
+def test_it_lists_the_declarations_with_their_reasons(make_app: MakeApp) -> None:
+    def load_user() -> None:
+        pass
+
+    the_cache.influences_only_through(load_user, g="user", reason="it only sets g.user")
+    try:
+        _, told = invoke_json(make_app(), "doctor", "--wait", "0")
+    finally:
+        the_cache.declarations.of_hooks.clear()
+    listed = [one["what"] for one in told["findings"] if one["check"] == "declaration"]
+    assert any(
+        "load_user reaches pages only through g.user: it only sets g.user." in what
+        for what in listed
+    )
+    assert any(what.startswith("opening the session reaches pages by nothing: ") for what in listed)

@@ -24,7 +24,10 @@ def counts(**given: Any) -> dict[str, Any]:
 def snapshot(**given: Any) -> dict[str, Any]:
     """What a process tells that did nothing, but for what is given."""
     lists = {name: [] for name in ("lookups", "fills", "invalidations", "entries", "history")}
-    dictionaries: dict[str, Any] = {name: {} for name in ("counts", "leases", "invalidated")}
+    lists |= {"refusals": [], "differences": []}
+    dictionaries: dict[str, Any] = {
+        name: {} for name in ("counts", "leases", "invalidated", "verified")
+    }
     breaker = {"open": False, "away": False, "failure": None}
     numbers = {"since": 100.0, "at": 200.0, "clears": 0, "standby": 0, "pid": 1}
     plain = {"host": "a", "release": "r", "forgot_entries": False, "near": None}

@@ -179,6 +179,56 @@ def test_the_table_sorts_without_a_script(client: FlaskClient, entry: str) -> No
     assert re.search(r'data-id="lookups"\s+aria-sort="descending"', page)
 
 
+def test_what_is_not_cached_is_listed_with_its_reason(client: FlaskClient, cache: Any) -> None:
+    app = client.application
+    app.testing = False
+
+    @app.get("/plan")
+    @cache.cached(60)
+    def plan() -> str:
+        return request.headers.get("X-Plan", "") + request.args.get(MARKUP, "")
+
+    for _ in range(3):
+        assert app.test_client().get("/plan").status_code == 200
+    shown = client.get("/_cache/").text
+    table = shown.partition('<h2 id="refusals">')[2].partition("</section>")[0]
+    assert MARKUP not in table
+    (row,) = re.findall(r"<tr data-id.*?</tr>", table.partition("<template>")[0], re.DOTALL)
+    cells = unescape(re.sub(r"<[^>]*>|\s+", " ", row))
+    assert "plan page undeclared: header X-Plan, query parameter <script>" in " ".join(
+        cells.split()
+    )
+    assert re.search(r"test_inspector.py:\d+ \(plan\)", cells)
+    assert cells.split()[-1] == "3"
+    (told,) = client.get("/_cache/figures.json").get_json()["refusals"]
+    assert (told["name"], told["count"]) == ("plan", "3")
+
+
+def test_declarations_are_listed(client: FlaskClient, cache: Any) -> None:
+    def load_user() -> None:
+        pass
+
+    cache.influences_only_through(load_user, g=("user", "cart"), reason="it sets <both>")
+    try:
+        shown = client.get("/_cache/").text
+    finally:
+        cache.declarations.of_hooks.clear()
+    table = unescape(shown.partition('<h2 id="declarations">')[2].partition("</section>")[0])
+    assert "load_user" in table
+    assert "g.cart, g.user" in table
+    assert "it sets <both>" in table
+    assert "opening the session" in table
+
+
+def test_hits_that_were_computed_again_are_shown(client: FlaskClient, cache: Any) -> None:
+    with client.application.app_context():
+        statistics = cache.entries.statistics
+        lookups = statistics.lookups("page", "home")
+    for outcome in ("compared", "compared", "different"):
+        statistics.verified_hit(outcome, lookups)
+    assert "compared 2, different 1" in client.get("/_cache/").text
+
+
 def test_without_a_cache_it_says_so(make_app: MakeApp) -> None:
     client = make_app(CACHE_TYPE="NullCache", OPS_TOKEN=TOKEN).test_client()
     assert "NullCache" in client.get("/_cache/", headers=BEARER).text

@@ -123,6 +123,17 @@ def test_what_went_wrong_is_counted(make_app: MakeApp, cache: Any) -> None:
     assert found["cache_breaker_open"] == {(): 1}
 
 
+def test_hits_that_were_computed_again_are_counted(make_app: MakeApp, cache: Any) -> None:
+    app = make_app(CACHE_VERIFY=1)
+    numbers = iter(range(3))
+    number = cache.memoize(60, make_name=lambda name: "number")(lambda: next(numbers))
+    with app.app_context():
+        number()
+        number()
+    found = scrape(app)["cache_verified_total"]
+    assert found == {labels(outcome="compared"): 1, labels(outcome="different"): 1}
+
+
 def test_entries_that_made_room_are_counted(make_app: MakeApp, cache: Any) -> None:
     app = make_app(CACHE_THRESHOLD=10)
     with app.app_context():

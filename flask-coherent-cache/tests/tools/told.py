@@ -52,6 +52,9 @@ def report(pid: int, **changes: Any) -> dict[str, Any]:
         "invalidated": {},
         "clears": 0,
         "standby": 0,
+        "refusals": [],
+        "verified": {},
+        "differences": [],
         "history": [],
     }
     return plain | changes

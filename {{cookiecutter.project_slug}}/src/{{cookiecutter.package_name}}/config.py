@@ -85,6 +85,11 @@ class Settings(Env):
         remedy = f"a number of seconds from {least:.10g} to {most:.10g}"
         return self._read(self.float, name, default, remedy, validate=validate.Range(least, most))
 
+    def share(self, name: str, default: float) -> Any:
+        """Read a share of a whole."""
+        remedy = "a share from 0 (none) to 1 (all)"
+        return self._read(self.float, name, default, remedy, validate=validate.Range(0, 1))
+
     def flag(self, name: str, default: bool) -> Any:
         """Read a truth value."""
         return self._read(self.bool, name, default, "true or false")
@@ -275,6 +280,7 @@ def _read_cache(read: Settings, production: bool) -> None:
     read.whole("CACHE_NEW_VALUES_PER_MINUTE", 10_000, 0, 10_000_000)
     read.flag("CACHE_INSPECTOR", True)
     read.flag("CACHE_SURROGATE_KEYS", False)
+    read.share("CACHE_VERIFY", 0)
     read.seconds("CACHE_GRACE", 0, 0, YEAR)
     read.seconds("CACHE_LEASE_SECONDS", 10, 0.1, 3600)
     read.seconds("CACHE_WAIT_SECONDS", 5, 0, 3600)

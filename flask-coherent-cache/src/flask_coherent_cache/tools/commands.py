@@ -190,16 +190,27 @@ def stats(entries: Entries, wait: float, as_json: bool) -> None:
             }
             for one in found
         ]
-        write_json({"processes": processes, "lookups": lookups, "counts": counts, "leases": leases})
+        told = {"processes": processes, "lookups": lookups, "counts": counts, "leases": leases}
+        write_json({**told, "verified": overview.verified, "refusals": _refusals(overview)})
     else:
         click.echo(heard(overview))
         if lookups:
             click.echo("\n" + _lookups_table(lookups))
-        for title, some in (("Leases", leases), ("Went wrong and was healed", counts)):
+        for title, some in (
+            ("Leases", leases),
+            ("Hits computed again", overview.verified),
+            ("Went wrong and was healed", counts),
+        ):
             if some:
                 parts = ", ".join(f"{name} {count}" for name, count in sorted(some.items()))
                 click.echo("\n" + tables.wrapped("", f"{title}: {parts}.", 0))
     finish(0 if lookups else NOTHING)
+
+
+def _refusals(overview: Overview) -> list[dict[str, Any]]:
+    return [
+        {**refusal._asdict(), "count": count} for refusal, count in overview.refusals.most_common()
+    ]
 
 
 def _lookups_table(lookups: list[Counts]) -> str:
@@ -563,7 +574,7 @@ def doctor(wait: float, as_json: bool) -> None:
     could not be checked.
     """
     with hushed():
-        findings = checks.examine(current_app, cache.entries, wait)
+        findings = checks.examine(current_app, cache.entries, wait, cache.declarations.rows())
     problems = sum(finding.severity == "problem" for finding in findings)
     if as_json:
         write_json({"problems": problems, "findings": [asdict(finding) for finding in findings]})

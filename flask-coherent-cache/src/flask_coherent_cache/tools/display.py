@@ -36,6 +36,7 @@ _TOLD_SECONDS = 5
 #: So many fills and as many invalidations are shown at most, so that neither hides the other.
 EVENTS = 25
 ENTRIES = 25
+REFUSALS = 50
 #: Of an event so many tags and entries, and of an entry in a list so many tags.
 _NAMES = 10
 _FEW_TAGS = 5
@@ -275,6 +276,29 @@ def _row(counts: Counts) -> Shown:
     }
 
 
+def refusals(overview: Overview) -> list[Shown]:
+    """Show what is not cached, the most frequent first."""
+    return [
+        {
+            "id": encodable(" ".join(refusal)),
+            "name": short(refusal.name),
+            "level": refusal.level,
+            "reason": encodable(refusal.reason),
+            "place": encodable(refusal.place) or NOTHING,
+            "count": number(count),
+        }
+        for refusal, count in overview.refusals.most_common(REFUSALS)
+    ]
+
+
+def declarations(rows: Iterable[tuple[str, str, str]]) -> list[Shown]:
+    """Show which hooks are declared to reach pages through known names only."""
+    return [
+        {"subject": subject, "through": through or "nothing", "reason": reason}
+        for subject, through, reason in rows
+    ]
+
+
 # -- the feed ----------------------------------------------------------------------------
 
 
@@ -488,6 +512,7 @@ def health(overview: Overview, facts: Facts | None, failure: str | None, *, off:
                 ("Leases", _listed(overview.leases)),
                 ("Invalidated tags", _listed(overview.invalidated)),
                 ("Cleared", counted(overview.clears, "time")),
+                ("Hits computed again", _listed(overview.verified)),
                 ("What went wrong", _listed(overview.counts)),
             )
         ],

@@ -11,7 +11,7 @@ from . import reports
 from .findings import Finding
 from .overview import merge
 from .server_checks import check_server
-from .settings_checks import check_processes, check_settings
+from .settings_checks import check_declarations, check_processes, check_settings
 
 Check = Callable[[Mapping[str, Any]], Iterable[Finding]]
 #: In `app.extensions`.
@@ -26,15 +26,23 @@ def add_check(app: Flask, check: Check) -> None:
     app.extensions.setdefault(_CHECKS, []).append(check)
 
 
-def examine(app: Flask, entries: Entries | None, wait: float) -> list[Finding]:
+def examine(
+    app: Flask,
+    entries: Entries | None,
+    wait: float,
+    declarations: Iterable[tuple[str, str, str]] = (),
+) -> list[Finding]:
     """Run the checks that the settings leave.
 
     :param wait: seconds to wait for the running processes at most.
+    :param declarations: what the cache takes for harmless, as its owner declared.
     """
     config = app.config
     findings = list(check_settings(config))
     for check in app.extensions.get(_CHECKS, ()):
         findings += check(config)
+    if entries is not None:
+        findings += check_declarations(declarations)
     if entries is None or not entries.store.shared:
         return findings
     at_server = list(check_server(config))

@@ -9,7 +9,16 @@ from collections.abc import Iterable
 from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
-from ..statistics import ANSWERED, Cause, Fill, Invalidation, Known, Lookups, Result
+from ..statistics import (
+    ANSWERED,
+    Cause,
+    Fill,
+    Invalidation,
+    Known,
+    Lookups,
+    Result,
+    Statistics,
+)
 from ..stores import StoreError
 from .requests import Requests
 
@@ -94,6 +103,24 @@ class EntryFigures(TypedDict):
     seconds: float | None
 
 
+class RefusalFigures(TypedDict):
+    """Why something is not cached, and how often; see `statistics.Refusal`."""
+
+    level: str
+    name: str
+    reason: str
+    place: str
+    count: int
+
+
+class DifferenceFigures(TypedDict):
+    """How many hits of a name differed when they were computed again."""
+
+    level: str
+    name: str
+    count: int
+
+
 class NearFigures(TypedDict):
     """The near cache of a process."""
 
@@ -117,6 +144,8 @@ class Snapshot(TypedDict):
         epoch.
     :param counts: what went wrong, by name.
     :param standby: the entries that it keeps for the time without a store.
+    :param refusals: the least frequent first.
+    :param verified: the hits that were chosen to be computed again, by what became of them.
     :param history: of each bucket its number (the epoch's seconds divided by the bucket's) and
         what `History.note` takes.
     """
@@ -138,6 +167,9 @@ class Snapshot(TypedDict):
     invalidated: dict[str, int]
     clears: int
     standby: int
+    refusals: list[RefusalFigures]
+    verified: dict[str, int]
+    differences: list[DifferenceFigures]
     history: list[list[float]]
 
 
@@ -250,6 +282,12 @@ class Figures:
             "invalidated": dict(statistics.invalidated),
             "clears": statistics.clears,
             "standby": len(self._entries.standby),
+            "refusals": _latest(_refusals(statistics), most_bytes),
+            "verified": dict(statistics.verified),
+            "differences": [
+                {"level": level, "name": name, "count": count}
+                for (level, name), count in dict(statistics.differences).items()
+            ],
             "history": self._history.rows(),
         }
 
@@ -313,6 +351,21 @@ def _entry(known: Known) -> EntryFigures:
         "cause": None if known.cause is None else _cause(known.cause),
         "seconds": known.seconds,
     }
+
+
+def _refusals(statistics: Statistics) -> list[RefusalFigures]:
+    # A copy of a dict is one step, whatever other threads add to it.
+    found = sorted(dict(statistics.refusals).items(), key=lambda pair: pair[1])
+    return [
+        {
+            "level": refusal.level,
+            "name": refusal.name,
+            "reason": refusal.reason,
+            "place": refusal.place,
+            "count": count,
+        }
+        for refusal, count in found
+    ]
 
 
 def _latest(records: list[Record], most_bytes: int | None) -> list[Record]:

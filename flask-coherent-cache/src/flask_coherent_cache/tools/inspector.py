@@ -208,6 +208,7 @@ def index() -> ResponseReturnValue:
         shown=_shown(cache.entries),
         wanted=_search(),
         actions=ACTIONS,
+        declarations=display.declarations(cache.declarations.rows()),
     )
 
 
@@ -326,6 +327,7 @@ def _shown(entries: "Entries") -> display.Shown:
         "processes": display.processes(overview, now, alone),
         "columns": display.columns(sort),
         "rows": display.rows(overview, sort),
+        "refusals": display.refusals(overview),
         "health": display.health(overview, facts, failure, off=entries.brake.ask_again()),
         "entries": _entry_rows(entries, overview, found, now),
         "found": _found(len(found)),

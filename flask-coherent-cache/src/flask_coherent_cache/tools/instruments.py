@@ -82,6 +82,9 @@ class Instruments:
         self.errors = counter(
             "cache_errors_total", "Failures that were healed or done without.", "kind"
         )
+        self.verified = counter(
+            "cache_verified_total", "Hits that were computed again, by the outcome.", "outcome"
+        )
         self.near_bytes = gauge("cache_near_bytes", "Memory of the near caches.", "livesum")
         self.near_entries = gauge("cache_near_entries", "Copies in the near caches.", "livesum")
         self.breaker_open = gauge(

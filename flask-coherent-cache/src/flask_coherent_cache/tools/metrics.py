@@ -137,6 +137,8 @@ class Metrics:
         to.count(to.clears, statistics.clears)
         for outcome, count in dict(statistics.leases).items():
             to.count(to.leases, count, outcome)
+        for outcome, count in dict(statistics.verified).items():
+            to.count(to.verified, count, outcome)
         for kind, count in dict(entries.counts).items():
             to.count(to.errors, count, kind)
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from ..statistics import Refusal
 from .figures import (
     BreakerFigures,
     CauseFigures,
@@ -13,6 +14,7 @@ from .figures import (
     FillFigures,
     InvalidationFigures,
     NearFigures,
+    RefusalFigures,
     Snapshot,
 )
 
@@ -53,6 +55,9 @@ class Overview:
     invalidated: Counter[str] = field(default_factory=Counter)
     clears: int = 0
     standby: int = 0
+    refusals: Counter[Refusal] = field(default_factory=Counter)
+    verified: Counter[str] = field(default_factory=Counter)
+    differences: Counter[tuple[str, str]] = field(default_factory=Counter)
     history: dict[int, list[float]] = field(default_factory=dict)
 
     @cached_property
@@ -129,12 +134,22 @@ def merge(snapshots: Sequence[Snapshot]) -> Overview:
         merged.invalidated.update(one["invalidated"])
         merged.clears += one["clears"]
         merged.standby += one["standby"]
+        merged.verified.update(one["verified"])
+        for refusal in one["refusals"]:
+            merged.refusals[_refusal(refusal)] += refusal["count"]
+        for difference in one["differences"]:
+            name = difference["level"], difference["name"]
+            merged.differences[name] += difference["count"]
         for number, *sums in one["history"]:
             known = merged.history.get(int(number), [0.0] * len(sums))
             merged.history[int(number)] = [a + b for a, b in zip(known, sums, strict=True)]
     merged.lookups = _add_up(counts for one in snapshots for counts in one["lookups"])
     merged.entries = _newest(entry for one in snapshots for entry in one["entries"])
     return merged
+
+
+def _refusal(told: RefusalFigures) -> Refusal:
+    return Refusal(told["level"], told["name"], told["reason"], told["place"])  # type: ignore[arg-type]
 
 
 def _add_up(all_counts: Iterable[Counts]) -> list[Counts]:

@@ -1,8 +1,10 @@
 """The checks of settings, and of what the running processes say: they need no cache server."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ..statistics import ANSWERED
 from .findings import Finding
 from .overview import Overview
 
@@ -14,6 +16,7 @@ _LONGEST_TIMEOUT_SECONDS = 1.0
 _MANY_FILLS = 50
 _MANY_EVICTED = 0.2
 _MOST_NAMED = 3
+_MOST_NEVER = 10
 
 
 def check_settings(config: Config) -> Iterator[Finding]:
@@ -109,6 +112,16 @@ def _timeouts(config: Config) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def check_declarations(rows: Iterable[tuple[str, str, str]]) -> Iterator[Finding]:
+    """Yield what is declared to need no place in a key, for a reader to judge.
+
+    :param rows: as :meth:`Declarations.rows` gives them.
+    """
+    for subject, through, reason in rows:
+        by = f"only through {through}" if through else "by nothing"
+        yield Finding("declaration", "ok", f"{subject} reaches pages {by}: {reason}.")
+
+
 def check_processes(config: Config, overview: Overview) -> Iterator[Finding]:
     """Yield what is found in what the running processes say."""
     if not overview.processes:
@@ -126,6 +139,8 @@ def check_processes(config: Config, overview: Overview) -> Iterator[Finding]:
     yield from _leases(config, overview)
     yield from _evicted(overview)
     yield from _errors(overview)
+    yield from _different(overview)
+    yield from _never_cached(overview)
 
 
 def _leases(config: Config, overview: Overview) -> Iterator[Finding]:
@@ -178,3 +193,47 @@ def _errors(overview: Overview) -> Iterator[Finding]:
     yield Finding(
         "errors", "advice", f"Since they began, went wrong and was healed: {named}.", remedy
     )
+
+
+def _different(overview: Overview) -> Iterator[Finding]:
+    chosen, differences = overview.verified, overview.differences
+    if not chosen:
+        return
+    compared = f"{chosen['compared']:,} hits were computed again, {chosen['set aside']:,} set aside"
+    if not chosen["different"]:
+        yield Finding("verification", "ok", f"{compared}, and none differed.")
+        return
+    named = ", ".join(f"{level} {name} ({n:,})" for (level, name), n in differences.most_common(10))
+    yield Finding(
+        "verification", "problem",
+        f"{compared}, and {chosen['different']:,} differed from their entry: {named}.",
+        "The log names the keys and the tags. Tag what they are built from, or say with"
+        " may_differ=… what differs each time.",
+    )  # fmt: skip
+
+
+def _never_cached(overview: Overview) -> Iterator[Finding]:
+    """Name what was looked up, refused, and answered by no entry."""
+    reasons: dict[tuple[str, str], Counter[str]] = {}
+    for refusal, count in overview.refusals.items():
+        place = f" at {refusal.place}" if refusal.place else ""
+        name = refusal.level, refusal.name
+        reasons.setdefault(name, Counter())[f"{refusal.reason}{place}"] += count
+    for level, plural in (("page", "routes"), ("function", "functions"), ("fragment", "fragments")):
+        never = [
+            f"{one['name']}, because: {reasons[level, one['name']].most_common(1)[0][0]}"
+            for one in overview.lookups
+            if one["level"] == level
+            and (level, one["name"]) in reasons
+            and any(one["results"].values())
+            and not one["stored"]
+            and not any(one["results"].get(result) for result in ANSWERED)
+        ]
+        if never:
+            what, verb = (plural, "are") if len(never) > 1 else (plural[:-1], "is")
+            more = f"; and {len(never) - _MOST_NEVER} more" if len(never) > _MOST_NEVER else ""
+            yield Finding(
+                "never-cached", "advice",
+                f"{len(never)} {what} {verb} never cached: {'; '.join(never[:_MOST_NEVER])}{more}.",
+                "The log says what can be done about each; or leave out the decorator.",
+            )  # fmt: skip
