@@ -56,7 +56,7 @@ test: $(VENV)/.dev ## Run the library's tests and the template's, the long ones 
 test-all: test ## Run the long tests, too: proofs at length, Docker, projects of many answers
 	$(library) coverage extensions proofs
 	$(BIN)/python -m pytest -m 'long or docker' $(ARGS) $(OR_NONE)
-	$(AT_LENGTH) $(BIN)/python -m pytest tests/proofs $(ARGS) $(OR_NONE)
+	$(AT_LENGTH) $(BIN)/python -m pytest -m 'not long' tests/proofs $(ARGS) $(OR_NONE)
 
 explore: $(VENV)/.dev ## Draw anew what the tests draw at random, for so many minutes (MINUTES=10)
 	$(library) explore MINUTES=$$(($(MINUTES) * 2 / 3))
@@ -86,7 +86,7 @@ lock: $(VENV)/.dev ## Renew requirements/*.txt from pyproject.toml (UPGRADE=--up
 	$(compile) --group bench --constraint build/constraints.txt --output-file requirements/bench.txt
 	@$(library) --no-print-directory lock UV='$(abspath $(BIN))/uv' ARGS='$(UPGRADE)'
 
-# The same version has the same contents. REPLACE=0.2.0 replaces a wheel that nobody has yet.
+# The same version has the same contents. REPLACE=0.3.0 replaces a wheel that nobody has yet.
 release-cache: $(VENV)/.dev ## Ship the wheel of flask-coherent-cache/ in generated projects, and renew all locks
 	$(BIN)/python tools/vendoring.py release $(if $(REPLACE),--replace '$(REPLACE)')
 	$(MAKE) lock

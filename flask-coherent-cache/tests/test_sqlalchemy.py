@@ -728,3 +728,35 @@ def _in_thread(function: Callable[[], Any]) -> None:
     thread = threading.Thread(target=function)
     thread.start()
     thread.join()
+
+
+#: A session of the application's own, as a command or a service may keep one.
+own_session: list[Session] = []
+
+
+def price_in_own_session(number: int) -> int:
+    return int(own_session[0].get_one(Item, number).price)
+
+
+def price_once_more(number: int) -> int:
+    return price_of(number)
+
+
+@pytest.mark.parametrize("read", [price_in_own_session, price_once_more])
+def test_a_fill_depends_on_rows_that_were_read_before_it(
+    shop: Shop, read: Callable[[int], int]
+) -> None:
+    memoized = shop.cache.memoize(60)(read)
+
+    def asked() -> int:
+        with shop.app.app_context(), Session(db.engine) as session:
+            own_session[:] = [session]
+            row = session.get(Item, 1), db.session.get(Item, 1)
+            return int(memoized(1)) if row else 0
+
+    before = asked()
+    assert asked() == before
+    with shop.app.app_context():
+        set_price(1, before + 1)
+        db.session.commit()
+    assert asked() == before + 1

@@ -2,12 +2,14 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient, FlaskCliRunner
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from package import load
@@ -105,3 +107,25 @@ def db() -> Any:
 def cache() -> Any:
     """The cache extension; it needs an application context."""
     return load("extensions").cache
+
+
+@pytest.fixture
+def count_queries(app: Flask, db: Any) -> Callable[[], Any]:
+    """Collect the statements that run inside a `with` block."""
+    with app.app_context():
+        engine = db.engine
+
+    @contextmanager
+    def count() -> Iterator[list[str]]:
+        statements: list[str] = []
+
+        def note(_conn: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+            statements.append(statement)
+
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield statements
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
+
+    return count

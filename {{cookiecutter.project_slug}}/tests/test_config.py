@@ -316,3 +316,10 @@ def test_the_release_changes_with_the_sources(monkeypatch, tmp_path):
     (tmp_path / "about.toml").write_text("")
     monkeypatch.setattr(config, "PACKAGE", tmp_path)
     assert config.source_hash.__wrapped__() != before
+
+
+@pytest.mark.parametrize("url", ["sqlite:///app.db", "postgresql://me:pw@host/name"])
+def test_an_error_of_a_statement_tells_no_parameters_in_production(url):
+    for environment, hidden in ((PRODUCTION, True), ({}, False)):
+        options = read(DATABASE_URL=url, **environment)["SQLALCHEMY_ENGINE_OPTIONS"]
+        assert options["hide_parameters"] is hidden

@@ -868,6 +868,36 @@ class Cache(flask_caching.Cache):
             self.invalidate_view(endpoint, **kwargs)
         return True
 
+    def digest(self, value: str) -> str:
+        """Name personal data by a keyed hash, for keys, tags and arguments that must not tell it.
+
+        Keys and tags lie in clear on the cache's server and are shown to operators. A plain hash
+        of a name or an address is found out by trying; this one needs the ``SECRET_KEY``.
+
+        :return: 32 hexadecimal digits, the same in all processes and releases until the
+            ``SECRET_KEY`` changes.
+        """
+        data = value.encode("utf-8", "surrogatepass")
+        if self.entries is not None:
+            return self.entries.sealer.digest(data)
+        # Nothing is kept under it, so it need not be the same again.
+        secret = self._app().config.get("SECRET_KEY") or secrets.token_bytes(32)
+        return Sealer([secret]).digest(data)
+
+    def digests(self, value: str) -> tuple[str, ...]:
+        """Name personal data under each secret that is known, the current one first.
+
+        While the ``SECRET_KEY`` is replaced, some processes still use the former one. Invalidate
+        what a digest names under all of them::
+
+            cache.invalidate(*(f"user:{digest}" for digest in cache.digests(email)))
+
+        :return: as many as there are secrets: the ``SECRET_KEY`` and its fallbacks.
+        """
+        if self.entries is None:
+            return (self.digest(value),)
+        return self.entries.sealer.digests(value.encode("utf-8", "surrogatepass"))
+
     # -- plain values --------------------------------------------------------------------
 
     def get(self, key: str) -> Any:

@@ -422,7 +422,7 @@ class Entries:
 
         :param found: what lay in the store before.
         """
-        if not asked.alone:
+        if not asked.alone or reads.has_other_session:
             return self._compute(asked, reads, stale, found, lease)
         held, before = self.objects_of(), reads.enter()
         try:

@@ -168,7 +168,7 @@ class Noticed:
     """
 
     __slots__ = (
-        "answer", "aside", "by_declared", "collecting", "counted", "declarations", "fills",
+        "answer", "aside", "by_declared", "collecting", "counted", "declarations", "early", "fills",
         "in_processors", "named", "on_page", "owners", "processors", "quiet", "seen",
         "session_is_known",
     )  # fmt: skip
@@ -188,6 +188,8 @@ class Noticed:
         #: The names that context processors returned, with the values.
         self.named: dict[str, list[tuple[Any, Owner]]] = {}
         self.collecting: list[list[Input]] = []
+        #: Attributes that the request's own class made of the environment, which nobody saw.
+        self.early: frozenset[str] = frozenset()
         #: Whether the cache itself looks, which counts for nobody.
         self.quiet = False
         #: Whether context processors are being called.
@@ -244,6 +246,8 @@ class Noticed:
         self._look_back(name, value)
         if "nonce" in name:
             self.note(Input("nonce", name))
+        if name in self.early:
+            self.note(Input("request attribute", name))
         for declaration, inputs in list(self.aside.items()):
             if (not name or name in declaration.g) and not _is_inside(declaration):
                 for what, place in list(inputs.items()):

@@ -53,6 +53,7 @@ class Reads:
     :param verifying: whether it computes a hit again, for a comparison: it looks nothing up, stores
         nothing, and counts nothing.
     :param entities: the mapped classes whose objects were got from a session.
+    :param has_other_session: whether it got objects from another session than the watched one.
     :param tally: what its lookups came to.
     :param noticed: what was read of the request itself.
     :param mount: below which path the application is mounted, which is in URLs that are built.
@@ -72,6 +73,7 @@ class Reads:
     lost: bool = False
     verifying: bool = False
     entities: set[Any] = field(default_factory=set)
+    has_other_session: bool = False
     tally: Tally = field(default_factory=Tally)
     noticed: Noticed = field(default_factory=Noticed)
     mount: str = ""
@@ -186,7 +188,7 @@ def replaced_reads(reads: Reads) -> Iterator[None]:
     if has_request_context():
         kept = request_ctx._get_current_object().request.__dict__  # type: ignore[attr-defined]
     else:
-        kept = object.__getattribute__(app_ctx.g, "__dict__")
+        kept = app_ctx._get_current_object().__dict__  # type: ignore[attr-defined]
     before = kept.get(READS)
     kept[READS] = reads
     try:

@@ -514,7 +514,7 @@ def _watch_models_once(db: Any) -> None:
     _watched[db] = True
     for name in ("after_insert", "after_update", "after_delete"):
         event.listen(db.Model, name, _row_changed, propagate=True)
-    event.listen(db.Model, "load", _row_loaded, propagate=True)
+    event.listen(db.Model, "load", functools.partial(_row_loaded, db), propagate=True)
     event.listen(db.session, "after_begin", _session_began)
     _watch_identity_lookups(db.session.session_factory.class_)
     event.listen(db.session, "before_flush", lambda *_: _flushing.set(True))
@@ -555,8 +555,11 @@ def _row_changed(mapper: Any, connection: Connection, target: Any) -> None:
             transaction.touched.add(f"{table.fullname}:*")
 
 
-def _row_loaded(target: Any, context: Any) -> None:
+def _row_loaded(db: Any, target: Any, context: Any) -> None:
     reads = current_reads()
+    if not db.session.registry.has() or context.session is not db.session():
+        # What another session holds, nobody is told of.
+        reads.has_other_session = True
     if not reads.expected:
         return
     state = inspect_state(target)

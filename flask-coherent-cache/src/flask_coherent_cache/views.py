@@ -274,11 +274,12 @@ def finish(response: Response) -> Response:
     answer: Answer | None = noticed.answer
     if answer is None:
         return response
-    # What runs later is noticed again: a stream, or a function that it calls and that is cached.
-    with noticed.unnoticed():
-        response = _finished(response, answer, noticed)
-    noticed.answer = None
-    return response
+    try:
+        # What runs later is noticed again: a stream, or a function that it calls and is cached.
+        with noticed.unnoticed():
+            return _finished(response, answer, noticed)
+    finally:
+        noticed.answer = None
 
 
 def _finished(response: Response, answer: Answer, noticed: Noticed) -> Response:

@@ -140,6 +140,9 @@ def _watch_request(app: Flask, context: Any, declarations: Declarations) -> None
     watched_class = _request_class(type(request))
     for name in _kept_names(watched_class):
         state.pop(name, None)  # Flask asked for the host, to find the rules.
+    # What the owner's own class made of the environment, or left on the request, before this.
+    early = {name: state.pop(name) for name in list(state) if not _is_of_flask(name)}
+    state[FOREIGN], noticed.early = early, frozenset(early)
     _set_class(request, watched_class)
     _set_class(context, _context_class(type(context)))
     if context.url_adapter is not None:
@@ -147,6 +150,10 @@ def _watch_request(app: Flask, context: Any, declarations: Declarations) -> None
     for variable in unknown_variables(declarations):
         # Whoever set it around Flask may have it from the request, and nobody sees who reads it.
         noticed.count(Input("context variable", variable.name), "")
+
+
+def _is_of_flask(name: str) -> bool:
+    return name in _OWN_ATTRIBUTES or name == READS or hasattr(Request, name)
 
 
 def _run_each_apart(
@@ -253,123 +260,102 @@ def routed_arguments(request: Any) -> dict[str, Any]:
 
 
 class _Environment(dict[str, Any]):
-    """The WSGI environment; who writes to it writes to the server's own, too (PEP 3333)."""
+    """The WSGI environment: a dictionary that holds nothing itself, and asks the server's own.
+
+    Who writes to it writes to the server's (PEP 3333). Whoever goes past its methods finds nothing.
+    """
 
     __slots__ = ("_noticed", "raw")
 
     def __init__(self, raw: dict[str, Any], noticed: Noticed) -> None:
-        super().__init__(raw)
+        super().__init__()
         self.raw = raw
         self._noticed = noticed
 
-    def _note(self, key: Any) -> None:
+    def _note(self, key: Any) -> dict[str, Any]:
         what = environment_input(key) if isinstance(key, str) else None
         if what is not None:
             self._noticed.note(what)
+        return self.raw
 
-    def _note_all(self) -> None:
+    def _note_all(self) -> dict[str, Any]:
         self._noticed.note(ENVIRONMENT)
+        return self.raw
 
     def __getitem__(self, key: Any) -> Any:
-        self._note(key)
-        return super().__getitem__(key)
+        return self._note(key)[key]
 
     def get(self, key: Any, default: Any = None) -> Any:
-        self._note(key)
-        return super().get(key, default)
+        return self._note(key).get(key, default)
 
     def __contains__(self, key: Any) -> bool:
-        self._note(key)
-        return super().__contains__(key)
+        return key in self._note(key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.raw[key] = value
-        super().__setitem__(key, value)
 
     def __delitem__(self, key: Any) -> None:
-        self.raw.pop(key, None)
-        super().__delitem__(key)
+        del self.raw[key]
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
-        self._note(key)
-        self.raw.setdefault(key, default)
-        return super().setdefault(key, default)
+        return self._note(key).setdefault(key, default)
 
     def pop(self, key: Any, *default: Any) -> Any:
-        self._note(key)
-        self.raw.pop(key, None)
-        return super().pop(key, *default)
+        return self._note(key).pop(key, *default)
 
     def popitem(self) -> Any:
-        self._note_all()
-        key, value = super().popitem()
-        self.raw.pop(key, None)
-        return key, value
+        return self._note_all().popitem()
 
     def clear(self) -> None:
         self.raw.clear()
-        super().clear()
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         self.raw.update(*args, **kwargs)
-        super().update(*args, **kwargs)
 
     def __ior__(self, other: Any) -> Any:
         self.update(other)
         return self
 
     def __or__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
-        self._note_all()
-        return {**self.raw, **other}
+        return {**self._note_all(), **other}
 
     def __ror__(self, other: Any) -> dict[str, Any]:  # type: ignore[override]
-        self._note_all()
-        return {**other, **self.raw}
+        return {**other, **self._note_all()}
 
     def __eq__(self, other: object) -> bool:
-        self._note_all()
-        return super().__eq__(other)
+        return self._note_all() == other
 
     def __ne__(self, other: object) -> bool:
-        return not self == other
+        return self._note_all() != other
 
     __hash__ = None
 
     def copy(self) -> dict[str, Any]:
-        self._note_all()
-        return dict(self.raw)
+        return dict(self._note_all())
 
     def __iter__(self) -> Iterator[str]:
-        self._note_all()
-        return super().__iter__()
+        return iter(self._note_all())
 
     def __reversed__(self) -> Iterator[str]:
-        self._note_all()
-        return super().__reversed__()
+        return reversed(self._note_all())
 
     def __len__(self) -> int:
-        self._note_all()
-        return super().__len__()
+        return len(self._note_all())
 
     def keys(self) -> Any:
-        self._note_all()
-        return super().keys()
+        return self._note_all().keys()
 
     def values(self) -> Any:
-        self._note_all()
-        return super().values()
+        return self._note_all().values()
 
     def items(self) -> Any:
-        self._note_all()
-        return super().items()
+        return self._note_all().items()
 
     def __repr__(self) -> str:
-        self._note_all()
-        return super().__repr__()
+        return repr(self._note_all())
 
     def __reduce_ex__(self, _: Any) -> Any:
-        self._note_all()
-        return dict, (dict(self.raw),)
+        return dict, (dict(self._note_all()),)
 
 
 class _Headers(EnvironHeaders):

@@ -32,8 +32,12 @@ def parameters() -> list[Any]:
     ]
 
 
+#: The uses of what was read by which the visitors' answers differ.
+_DIFFERING = ("shown", "declared")
+
+
 def in_front() -> list[Any]:
-    """Cells behind a shared cache: in the short run, those whose answers differ.
+    """Cells behind a shared cache: in the short run, some of those whose answers differ.
 
     What a view says that is not cached, and what middleware adds, they must keep from it
     themselves.
@@ -41,10 +45,10 @@ def in_front() -> list[Any]:
     return [
         pytest.param(
             cell,
-            marks=() if cell.use in ("shown", "declared") else (pytest.mark.long,),
+            marks=() if number % 5 == 0 and cell.use in _DIFFERING else (pytest.mark.long,),
             id=f"{cell}",
         )
-        for cell in CELLS
+        for number, cell in enumerate(CELLS)
         if cell.is_page and not (cell.place == "wsgi_middleware" and cell.use == "unused")
     ]
 
@@ -112,4 +116,4 @@ def test_the_rule_lets_nobody_skip_or_refuse_all() -> None:
     kinds = Counter(expected(cell).kind for cell, _ in all_cells())
     assert kinds == {CACHED: 5358, NOT_CACHED: 4452, RAISES: 1218}
     assert SKIPPED.total() == 1462
-    assert sum(is_short for _, is_short in all_cells()) > 4000
+    assert sum(is_short for _, is_short in all_cells()) > 900

@@ -27,7 +27,7 @@ from urllib.parse import unquote_to_bytes
 
 import flask
 import redis
-from flask_coherent_cache import inputs, views
+from flask_coherent_cache import noticed, views
 from flask_coherent_cache.limits import NewKeys
 from flask_coherent_cache.reads import Reads
 from flask_coherent_cache.testing import wait_until
@@ -433,7 +433,7 @@ def sabotaged(kind: str) -> Iterator[None]:
         kept = views.page_key
         views.page_key = lambda *args, **options: kept(*args, **{**options, "user": ""})
     elif kind == "vary":
-        inputs.Inputs.read = lambda *_: None
+        noticed.Noticed.note = lambda *_: None
         load("errors").problem = _telling
     yield
 

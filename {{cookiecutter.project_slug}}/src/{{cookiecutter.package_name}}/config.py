@@ -161,7 +161,9 @@ def load(given: Mapping[str, Any], environment: Mapping[str, str] = environ) -> 
         "SESSION_COOKIE_NAME": f"{PACKAGE.name}_session",
         "MAX_CONTENT_LENGTH": 1024 * 1024,
         "SQLALCHEMY_DATABASE_URI": url,
-        "SQLALCHEMY_ENGINE_OPTIONS": _engine_options(url, read.found["GUNICORN_THREADS"]),
+        "SQLALCHEMY_ENGINE_OPTIONS": _engine_options(
+            url, read.found["GUNICORN_THREADS"], hide_parameters=production
+        ),
     }
     return {**fixed, **given, **read.found}
 
@@ -356,11 +358,13 @@ def database_url(url: str) -> str:
     return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
 
 
-def _engine_options(url: str, threads: int) -> dict[str, Any]:
+def _engine_options(url: str, threads: int, *, hide_parameters: bool) -> dict[str, Any]:
+    # An error of a statement is logged, and its parameters may be a visitor's name.
+    hidden = {"hide_parameters": hide_parameters}
     if not url.startswith("postgresql"):
         # A writer waits so many seconds for another one to finish.
-        return {"connect_args": {"timeout": 5}}
-    return {
+        return hidden | {"connect_args": {"timeout": 5}}
+    return hidden | {
         # A connection that the server or a firewall closed is replaced, not handed out.
         "pool_pre_ping": True,
         "pool_recycle": 1800,

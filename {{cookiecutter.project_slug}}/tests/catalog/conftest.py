@@ -1,12 +1,9 @@
 """A shop with two categories: 30 lamps, which are two pages, and one bag."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
 
 from package import load
 
@@ -46,25 +43,3 @@ def fill() -> None:
 def authorized() -> dict[str, str]:
     """The headers of a request that may write."""
     return {"Authorization": f"Bearer {TOKEN}"}
-
-
-@pytest.fixture
-def count_queries(app: Flask, db: Any) -> Callable[[], Any]:
-    """Collect the statements that run inside a `with` block."""
-    with app.app_context():
-        engine = db.engine
-
-    @contextmanager
-    def count() -> Iterator[list[str]]:
-        statements: list[str] = []
-
-        def note(_conn: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-            statements.append(statement)
-
-        event.listen(engine, "before_cursor_execute", note)
-        try:
-            yield statements
-        finally:
-            event.remove(engine, "before_cursor_execute", note)
-
-    return count
