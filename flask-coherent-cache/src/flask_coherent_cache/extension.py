@@ -32,7 +32,7 @@ from .entries import Sealer
 from .fills import Entries, key_tag
 from .fragments import Fill, FragmentExtension
 from .functions import copied_value, fetch_value
-from .inputs import PAGE_PARTS, PATH, SESSION, Declared, Input, report_once
+from .inputs import AUTHORIZATION, PAGE_PARTS, PATH, SESSION, Declared, report_once
 from .keys import CallKey, bounded, refuse_nameless
 from .noticed import Owner
 from .options import (
@@ -466,7 +466,7 @@ class Cache(flask_caching.Cache):
             headers=frozenset(name.lower() for name in vary),
             cookies=frozenset(vary_cookies),
             environ=frozenset(vary_environ),
-            parts=PAGE_PARTS | ({SESSION, _AUTHORIZATION} if private is True else frozenset()),
+            parts=PAGE_PARTS | ({SESSION, AUTHORIZATION} if private is True else frozenset()),
         )
 
         asks = (unless, forced_update, response_hit_indication, private, vary_cookies, vary_environ)
@@ -980,7 +980,6 @@ class Cache(flask_caching.Cache):
 #: Where ``app.extensions`` holds the declarations and the skipped hooks.
 _WATCHED = "coherent_cache_watched"
 _OF_PATH = frozenset({PATH})
-_AUTHORIZATION = Input("header", "authorization")
 _ANSWERS = "it answers whether to use the cache"
 _UNLESS = Declaration("of unless=…", frozenset(), _ANSWERS)
 _FORCED_UPDATE = Declaration("of forced_update=…", frozenset(), _ANSWERS)

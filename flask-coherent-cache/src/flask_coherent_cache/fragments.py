@@ -10,7 +10,6 @@ from contextvars import ContextVar
 from types import BuiltinFunctionType, FunctionType, MappingProxyType
 from typing import Any
 
-from flask import current_app
 from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME, CacheExtension
 from flask_caching.utils import make_template_fragment_key
 from jinja2 import Environment, TemplateNotFound, Undefined, nodes
@@ -21,6 +20,7 @@ from jinja2.utils import Namespace, missing
 from werkzeug.local import LocalProxy
 
 from .fragment_names import FOUND, Part, code_generator, gets_context
+from .functions import is_strict
 from .inputs import report_once
 from .keys import UnstableArgument, bounded, encoded, is_found, stable_text, tells_all
 from .reads import current_reads
@@ -119,11 +119,6 @@ def _short(name: Any) -> str:
     return f"{name}"[:80]
 
 
-def _is_strict() -> bool:
-    strict = current_app.config.get("CACHE_STRICT", current_app.debug or current_app.testing)
-    return bool(strict)
-
-
 def _reason(why: str) -> str:
     return f"unstable: {why}"[:_LONGEST_REASON]
 
@@ -134,7 +129,7 @@ def _refused(entries: Any, name: Any, why: str, caller: Callable[[], str]) -> st
     :raises UnstableArgument: in development and tests, in words.
     """
     message = f"The fragment {_short(name)}: {why}. {_REMEDY}"
-    if _is_strict():
+    if is_strict():
         raise UnstableArgument(message)
     lookups = entries.statistics.lookups("fragment", f"{name}")
     entries.refuse(lookups, _reason(why.partition(",")[0]), message)
@@ -475,7 +470,7 @@ class Fill:
             message = (
                 f"The fragment {_short(self._name)} used {names}, which its key does not hold."
             )
-            if _is_strict():
+            if is_strict():
                 raise UnstableArgument(f"{message} {_REMEDY}")
             lookups = self._entries.statistics.lookups("fragment", f"{self._name}")
             self._entries.refuse(lookups, _reason(names), f"{message} {_REMEDY}")

@@ -46,6 +46,8 @@ BODY = Input("body")
 SESSION = Input("session")
 QUERY = Input("query string")
 COOKIES = Input("cookies")
+AUTHORIZATION = Input("header", "authorization")
+CONTENT_TYPE = Input("header", "content-type")
 HEADERS = Input("headers")
 ENVIRONMENT = Input("environment")
 #: Whether the client would rather have JSON than HTML.
@@ -72,7 +74,7 @@ _ENVIRONMENT_INPUTS: dict[str, Input | None] = {
     "wsgi.input": BODY,
     "wsgi.input_terminated": BODY,
     "CONTENT_LENGTH": BODY,
-    "CONTENT_TYPE": Input("header", "content-type"),
+    "CONTENT_TYPE": CONTENT_TYPE,
     **dict.fromkeys(_OF_THE_SERVER),
 }
 

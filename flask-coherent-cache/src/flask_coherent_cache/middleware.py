@@ -23,7 +23,7 @@ from .reads import CHOSEN, SERVED
 from .statistics import Lookups
 from .surroundings import Surroundings
 from .verification import Verifier
-from .views import answered_with
+from .views import NO_BODY, answered_with
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -40,7 +40,6 @@ _MOST_SHARED = 1000
 #: In characters: near.py counts an alias as if it was a short one.
 _LONGEST_ALIAS = 1000
 _NOT_MODIFIED = "304 NOT MODIFIED"
-_NO_BODY = frozenset({None, "", "0"})
 #: Conditions of which only ``If-None-Match`` is evaluated here.
 _OTHER_CONDITIONS = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
 
@@ -145,7 +144,7 @@ class PageMiddleware:
     def _is_for_flask(self, environ: "WSGIEnvironment") -> bool:
         return (
             "HTTP_AUTHORIZATION" in environ
-            or environ.get("CONTENT_LENGTH") not in _NO_BODY
+            or environ.get("CONTENT_LENGTH") not in NO_BODY
             or "HTTP_TRANSFER_ENCODING" in environ
             or any(name in environ for name in _OTHER_CONDITIONS)
             or (

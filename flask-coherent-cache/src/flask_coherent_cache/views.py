@@ -21,7 +21,7 @@ from werkzeug.test import run_wsgi_app
 from .fills import Entries, Filled, Outcome, Policy
 from .functions import passes, refuse_undeclared
 from .http import add_vary, conditional, contradicts_public, withdraw_public
-from .inputs import Declared, Input, report_once
+from .inputs import AUTHORIZATION, Declared, Input, report_once
 from .keys import UnstableArgument, bounded, stable_text
 from .negotiation import accepts_gzip
 from .noticed import Filling, Kind, Noticed, Owner
@@ -49,9 +49,8 @@ _REFILL = "caching.refill"
 _ANSWERED = "caching.answered_with"
 #: The share of the new pages of a route that may be a 404.
 _FEWER_NOT_FOUND = 10
-_NO_BODY = frozenset({None, "", "0"})
+NO_BODY = frozenset({None, "", "0"})
 _PLAIN_VALUES = frozenset({str, bytes, int, bool, float, type(None)})
-_AUTHORIZATION = Input("header", "authorization")
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +362,7 @@ def _identity(
     environ = raw_environ(request_ctx.request)
     if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
         return "", frozenset(), "method"
-    if environ.get("CONTENT_LENGTH") not in _NO_BODY or "HTTP_TRANSFER_ENCODING" in environ:
+    if environ.get("CONTENT_LENGTH") not in NO_BODY or "HTTP_TRANSFER_ENCODING" in environ:
         return "", frozenset(), "body"
     user, held = "", page_options.key_inputs
     if page_options.private:
@@ -423,7 +422,7 @@ def _visitor() -> str:
     environ = raw_environ(request_ctx.request)
     told: str = session_json_serializer.dumps(dict(request_ctx.session)) or ""
     told += "\n" + environ.get("HTTP_AUTHORIZATION", "")
-    current_reads().noticed.note(_AUTHORIZATION)
+    current_reads().noticed.note(AUTHORIZATION)
     if (login := sys.modules.get("flask_login")) is not None and hasattr(
         current_app, "login_manager"
     ):
