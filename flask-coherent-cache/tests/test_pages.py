@@ -581,6 +581,7 @@ class RequestOfTenant(Request):
     def __init__(self, environ: dict[str, Any], *args: Any, **kwargs: Any) -> None:
         super().__init__(environ, *args, **kwargs)
         self.tenant = environ.get("HTTP_X_TENANT", "none")
+        self.early = self.cookies, self.args  # Werkzeug computes them once.
 
 
 def test_what_a_request_class_made_of_the_environment_is_noticed(app: Flask, cache: Any) -> None:
@@ -604,6 +605,25 @@ def test_what_a_request_class_made_of_the_environment_is_noticed(app: Flask, cac
         assert status_of(response).endswith('detail="undeclared: request attribute tenant"')
         other_page = client.get("/other", headers={"X-Tenant": tenant})
     assert "; hit" in status_of(other_page)
+
+
+def test_what_a_request_class_computed_early_is_watched_all_the_same(
+    app: Flask, cache: Any
+) -> None:
+    app.config["CACHE_STRICT"] = False
+    app.request_class = RequestOfTenant
+
+    @app.get("/page")
+    @cache.cached(60)
+    def page() -> str:
+        return request.args.get("name", "") + request.cookies.get("theme", "")
+
+    for name in ("ann", "bob") * 2:
+        client = app.test_client()
+        client.set_cookie("theme", name)
+        response = client.get(f"/page?name={name}")
+        assert response.text == name * 2
+        assert "undeclared: query parameter name, cookie theme" in status_of(response)
 
 
 NO_KEY = '"undeclared: cookie user"'

@@ -22,6 +22,7 @@ from werkzeug.utils import cached_property
 from .declarations import BUILT_IN, Declarations
 from .inputs import (
     BODY,
+    CONTENT_TYPE,
     COOKIES,
     ENVIRONMENT,
     HEADERS,
@@ -46,7 +47,6 @@ _READS_OF = "_caching_reads_of_"
 #: Where a hook of ours keeps the one that it stands for.
 HOOK = "_caching_hook"
 _ARGUMENTS = "_caching_arguments"
-_CONTENT_TYPE = Input("header", "content-type")
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 #: What Werkzeug puts on a request beside the attributes of its class.
 _OWN_ATTRIBUTES = frozenset({*vars(Request({})), "_parsed_content_type", "_cached_data"})
@@ -526,14 +526,13 @@ class _Kept:
         del request.__dict__[self._name]
 
 
-class _Named:
+class _Named(_Kept):
     """Query parameters or cookies, each of which is an input by itself."""
 
     def __init__(self, name: str, kind: str, all_of_it: Input, compute: Any) -> None:
-        self._name = name
+        super().__init__(name, compute)
         self._kind = kind
         self._all = all_of_it
-        self._compute = compute
 
     def __get__(self, request: Any, owner: Any = None) -> Any:
         if request is None:
@@ -550,12 +549,6 @@ class _Named:
             _set_class(value, _named_class(type(value), self._kind, self._all))
             state[self._name] = value
         return state[self._name]
-
-    def __set__(self, request: Any, value: Any) -> None:
-        request.__dict__[self._name] = value
-
-    def __delete__(self, request: Any) -> None:
-        del request.__dict__[self._name]
 
 
 def _foreign_members(
@@ -652,9 +645,9 @@ def _request_class(base: Any) -> type[Request]:
     ):
         members[name] = _Named(name, kind, all_of_it, members[name]._compute)
     noting: dict[str, tuple[Input, ...]] = {
-        "_parse_content_type": (_CONTENT_TYPE,),
+        "_parse_content_type": (CONTENT_TYPE,),
         "get_data": (BODY,),
-        "get_json": (BODY, _CONTENT_TYPE),
+        "get_json": (BODY, CONTENT_TYPE),
     }
     for name, inputs in noting.items():
         members[name] = _noting(getattr(base, name), inputs)
