@@ -106,15 +106,16 @@ def unescaped(data: bytes) -> bytes:
 def decoded(data: bytes) -> bytes:
     """Decode all that may be base64 or base64url (RFC 4648), wherever it begins."""
     return b"\n".join(
-        base64.b64decode(cut(run.translate(bytes.maketrans(b"-_", b"+/"))[start:]))
+        base64.b64decode(padded(run.translate(bytes.maketrans(b"-_", b"+/"))[start:]))
         for run in BASE64.findall(data)
         for start in range(4)
     )
 
 
-def cut(run: bytes) -> bytes:
-    """Leave out what is no whole group of four."""
-    return run[: len(run) // 4 * 4]
+def padded(run: bytes) -> bytes:
+    """Fill the last group of four; one character alone is no byte, and is left out."""
+    length = len(run) - (len(run) % 4 == 1)
+    return run[:length] + b"=" * (-length % 4)
 
 
 def inflated(data: bytes) -> bytes:
