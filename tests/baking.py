@@ -196,6 +196,14 @@ def pairwise() -> list[dict[str, str]]:
     return chosen
 
 
+def selection() -> list[dict[str, str]]:
+    """Return combinations that hold every pair of answers, and the first but for one answer."""
+    first = {key: values[0] for key, values in CHOICES.items()}
+    near = [{**first, key: value} for key, values in CHOICES.items() for value in values]
+    chosen = [*near, *pairwise()]
+    return [answers for at, answers in enumerate(chosen) if answers not in chosen[:at]]
+
+
 def name_of(answers: Answers) -> str:
     """Return a slug that tells a combination from every other."""
     return "-".join(answers.values()).lower().replace(".", "")

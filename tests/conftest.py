@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from baking import ROOT, TEMPLATE, Project, bake, name_of, product, wheel
+from baking import ROOT, TEMPLATE, Project, bake, name_of, selection, wheel
 
 # The line of the library's wheel in a lock, and its hash.
 VENDORED = re.compile(r"^vendor/.*\n(    --hash=.*\n)+", re.MULTILINE)
@@ -21,9 +21,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="session")
 def every_project(tmp_path_factory: pytest.TempPathFactory) -> list[Project]:
-    """Return the projects of every combination of the choices, in one folder. Only to be read."""
-    folder = tmp_path_factory.mktemp("product")
-    return [bake(folder, project_slug=name_of(answers), **answers) for answers in product()]
+    """Return projects that hold every pair of the choices, in one folder. Only to be read."""
+    folder = tmp_path_factory.mktemp("projects")
+    return [bake(folder, project_slug=name_of(answers), **answers) for answers in selection()]
 
 
 @pytest.fixture(scope="session")

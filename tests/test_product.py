@@ -1,4 +1,4 @@
-"""Every combination of the choices renders to files that are whole, tidy and no more than asked."""
+"""Every pair of the choices renders to files that are whole, tidy and no more than asked."""
 
 import fnmatch
 import json
