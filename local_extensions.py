@@ -39,6 +39,11 @@ OWN_NAMES = frozenset(
     "tests vendor".split()
 )
 
+# What Windows takes for a device, in any folder and with any ending.
+DEVICES = frozenset(
+    ["aux", "con", "nul", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
+)
+
 # Modules of the standard library of some Python from 3.11 to 3.15, but not of every one.
 NOT_ALWAYS_STANDARD = frozenset(
     """
@@ -78,7 +83,7 @@ def project_slug(name: str) -> str:
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_name)[: SLUG_LENGTH + 1].strip("-")
     slug = slug[:SLUG_LENGTH].strip("-") or "app"
-    return f"{slug[: SLUG_LENGTH - 4]}-app" if slug in DISTRIBUTIONS else slug
+    return f"{slug[: SLUG_LENGTH - 4]}-app" if slug in DISTRIBUTIONS | DEVICES else slug
 
 
 def package_name(slug: str) -> str:
@@ -86,7 +91,8 @@ def package_name(slug: str) -> str:
     name = slug.replace("-", "_")
     if name[:1].isdigit():
         name = f"app_{name}"
-    return f"{name}_app" if keyword.iskeyword(name) or name in taken_modules() else name
+    taken = taken_modules() | DEVICES
+    return f"{name}_app" if keyword.iskeyword(name) or name in taken else name
 
 
 def taken_modules() -> frozenset[str]:
@@ -118,5 +124,6 @@ class Quoting(Extension):
         environment.globals.update(
             standard_modules=tuple(sorted(sys.stdlib_module_names | NOT_ALWAYS_STANDARD)),
             taken_modules=tuple(sorted(taken_modules())),
+            devices=tuple(sorted(DEVICES)),
             taken_distributions=tuple(sorted(DISTRIBUTIONS)),
         )

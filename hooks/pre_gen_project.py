@@ -4,18 +4,45 @@ import keyword
 import re
 import sys
 import unicodedata
+from contextlib import suppress
+from pathlib import Path
 
 # The only places where cookiecutter renders this file: literals, nothing that Python would run.
 ANSWERS = {{cookiecutter | literal}}
 STANDARD_MODULES = {{standard_modules}}
 TAKEN_MODULES = {{taken_modules}}
 TAKEN_DISTRIBUTIONS = {{taken_distributions}}
+DEVICES = {{devices}}
+
+# For post_gen_project.py: the folder held files before the project came.
+EXISTED = ".cookiecutter-existed"
 
 FREE_TEXT = ("project_name", "description", "author_name")
 SLUG = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 PACKAGE = re.compile(r"[a-z][a-z0-9_]*")
 EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`|~-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
 LENGTH = 50
+
+# Characters that nobody sees, besides those of category Cf: fillers, joiners and selectors
+# (Default_Ignorable_Code_Point in Unicode's DerivedCoreProperties.txt), the empty Braille cell, and
+# what is no character at all.
+UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0\ufff0-\ufff8"
+    "\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e0fff]"
+)
+EMOJI = "\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001faff"
+ARABIC = "\u0620-\u06ff\u0750-\u077f\u08a0-\u08ff"
+VIRAMAS = "".join(
+    char for char in map(chr, range(0x900, 0x1800)) if unicodedata.combining(char) == 9
+)
+# Where they are part of what is seen: in an emoji that is joined, styled or a region's flag, and in
+# scripts whose letters join (RFC 5892, A.1 and A.2).
+SEEN = re.compile(
+    f"(?:(?<=[{EMOJI}])|(?<=[{EMOJI}]\ufe0f))\u200d(?=[{EMOJI}])"
+    f"|(?<=[#*0-9{EMOJI}])[\ufe0e\ufe0f]"
+    "|(?<=\U0001f3f4)[\U000e0030-\U000e0039\U000e0061-\U000e007a]{4,6}\U000e007f"
+    f"|(?<=[{VIRAMAS}])[\u200c\u200d]|(?<=[{ARABIC}])[\u200c\u200d](?=[{ARABIC}])"
+)
 
 
 def check_text(value):
@@ -26,6 +53,8 @@ def check_text(value):
     'is empty; write a few words'
     >>> check_text("a\nb")
     'holds the control character U+000A; write it on one line, without control characters'
+    >>> check_text("a\u202eb")
+    'holds U+202E, which cannot be seen; type it anew, without hidden characters'
     """
     if not value.strip():
         return "is empty; write a few words"
@@ -36,6 +65,24 @@ def check_text(value):
                 f"holds the control character U+{ord(char):04X}; "
                 "write it on one line, without control characters"
             )
+    if char := hidden(value):
+        return (
+            f"holds U+{ord(char):04X}, which cannot be seen; "
+            "type it anew, without hidden characters"
+        )
+    return None
+
+
+def hidden(value):
+    r"""Return the first character that cannot be seen, or that turns what is seen round, or None.
+
+    >>> hidden("👩\u200d💻 क\u094d\u200dष \u0645\u06cc\u200c\u062e")
+    >>> hidden("a\u200db")
+    '\u200d'
+    """
+    for char in SEEN.sub("", value):
+        if unicodedata.category(char) == "Cf" or UNSEEN.match(char):
+            return char
     return None
 
 
@@ -53,6 +100,8 @@ def check_slug(value):
             "is no slug; use lower-case letters, digits and single dashes inside, such as "
             f"{suggestion(value, '-')}"
         )
+    if value in DEVICES:
+        return f"is the name of a device on Windows; {value}-app would do"
     if value in TAKEN_DISTRIBUTIONS:
         return f"is the name of a distribution it depends on; {value}-app would do"
     return None
@@ -69,17 +118,19 @@ def check_package(value):
     """
     if len(value) > LENGTH:
         return f"is longer than {LENGTH} characters; shorten it"
-    if keyword.iskeyword(value):
-        return f"is a keyword of Python; {value}_app would do"
     if not PACKAGE.fullmatch(value):
         return (
             "is no package name; use lower-case letters, digits and underscores, a letter first, "
             f"such as {suggestion(value, '_')}"
         )
-    if value in STANDARD_MODULES:
-        return f"is a module of the standard library; {value}_app would do"
-    if value in TAKEN_MODULES:
-        return f"is a name that the project or a dependency uses itself; {value}_app would do"
+    for names, words in (
+        (keyword.kwlist, "a keyword of Python"),
+        (DEVICES, "the name of a device on Windows"),
+        (STANDARD_MODULES, "a module of the standard library"),
+        (TAKEN_MODULES, "a name that the project or a dependency uses itself"),
+    ):
+        if value in names:
+            return f"is {words}; {value}_app would do"
     return None
 
 
@@ -100,8 +151,8 @@ def suggestion(value, joiner):
     name = joiner.join(re.findall("[a-z0-9]+", value.lower()))[: LENGTH - 8].strip(joiner)
     if not name[:1].isalpha():
         name = f"app{joiner}{name}".strip(joiner)
-    taken = name in TAKEN_DISTRIBUTIONS or name in TAKEN_MODULES or keyword.iskeyword(name)
-    return f"{name}{joiner}app" if taken else name
+    taken = {*TAKEN_DISTRIBUTIONS, *TAKEN_MODULES, *DEVICES, *keyword.kwlist}
+    return f"{name}{joiner}app" if name in taken else name
 
 
 CHECKS = {
@@ -114,8 +165,6 @@ CHECKS = {
 
 def main():
     """Print every wrong answer to standard error and return the exit status."""
-    # A console that cannot show an emoji must not turn a message into a traceback.
-    sys.stderr.reconfigure(errors="backslashreplace")
     problems = [
         f"  {key}: {value!r} {problem}."
         for key, check in CHECKS.items()
@@ -124,8 +173,18 @@ def main():
         if problem
     ]
     if problems:
-        print("Nothing was generated. Please change:", *problems, sep="\n", file=sys.stderr)
-    return 1 if problems else 0
+        say("\n".join(["Nothing was generated. Please change:", *problems]))
+        return 1
+    if any(Path().iterdir()):
+        Path(EXISTED).touch()
+    return 0
+
+
+def say(text):
+    """Print a text to standard error, whatever that can show, if it is there at all."""
+    with suppress(AttributeError, OSError, ValueError):
+        sys.stderr.reconfigure(errors="backslashreplace")
+        print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ HOSTILE = {
     "emoji": "🛒 👩‍👩‍👧 🇪🇺",
     "non-Latin": "Магазин 日本語の店 متجر Ελληνικά",
     "lines of Unicode": "a\u2028b\u2029c\u00a0d",
-    "combining": "e\u0301 \ufeffx \u202ey",
+    "combining": "e\u0301 क्\u200dष می\u200cبینم",
     "long": "Name " * 40,
     "long word": "x" * 200,
 }
@@ -144,6 +144,7 @@ def test_pages_show_the_name_as_text(hostile: Project, environment: Path) -> Non
         ("Calendar", "calendar", "calendar_app"),
         ("Class", "class", "class_app"),
         ("Tests", "tests", "tests_app"),
+        ("NUL", "nul-app", "nul_app"),
         ("x" * 200, "x" * 50, "x" * 50),
         ("ab " * 60, "-".join(["ab"] * 17)[:50], "_".join(["ab"] * 17)[:50]),
     ],

@@ -121,7 +121,10 @@ DONE = """\
 The example is gone. What is left is one page, in src/{package}/pages.py.
 - A database that has the shop's tables does not fit any more: delete it (the file in instance/;
   `docker compose down --volumes`), or keep its data elsewhere first.
-- The first model's migration: flask db migrate --message "first tables"; make format
+- The first model's migration, once you have written the model:
+    .venv/bin/flask db upgrade
+    .venv/bin/flask db migrate --message "first tables"
+    make format
 - See what changed: git status; git diff"""
 
 
@@ -158,21 +161,25 @@ def main() -> None:
 
 def what_git_minds() -> str | None:
     """Say why git could not bring the files back, or `None` if it could."""
+    deleted = [name.replace("{package}", find_package()) for name in DELETED]
     try:
-        status = subprocess.run(
-            ["git", "status", "--porcelain"],  # noqa: S607 - git is where PATH says
-            cwd=PROJECT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        changed = git("status", "--porcelain", "--", ".")
+        # Also what an ignore file keeps from being seen as missing in git.
+        unknown = git("ls-files", "--others", "--exclude=__pycache__/", "--", *deleted)
     except FileNotFoundError:
         return "git is not installed, so nothing could bring the deleted files back."
-    if status.returncode:
-        return "This folder is in no git repository, so nothing could bring the deleted files back."
-    if status.stdout:
+    except subprocess.CalledProcessError as error:
+        return f"git could not bring the deleted files back. It says: {error.stderr.strip()}"
+    if changed or unknown:
         return "There are uncommitted changes; commit them first, so that this can be undone."
     return None
+
+
+def git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(  # noqa: S603 - fixed arguments
+        command, cwd=PROJECT, capture_output=True, text=True, check=True
+    ).stdout
 
 
 def find_package() -> str:

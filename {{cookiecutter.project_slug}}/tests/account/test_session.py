@@ -87,6 +87,28 @@ def test_guessing_is_bounded(client: Any) -> None:
 
 
 @pytest.mark.usefixtures("two_failures")
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["192.0.2.1:50001", "192.0.2.1:50002", "::ffff:192.0.2.1"],
+        ["2001:db8::1", "[2001:db8::2]:50001", "2001:db8::ffff:0:3"],
+    ],
+)
+def test_another_port_or_address_of_a_client_guesses_no_more(
+    client: Any, addresses: list[str]
+) -> None:
+    statuses = [
+        client.post(
+            "/account/sign-in",
+            data=FORM | {"password": "x"},
+            environ_base={"REMOTE_ADDR": address},
+        ).status_code
+        for address in addresses
+    ]
+    assert statuses == [422, 422, 429]
+
+
+@pytest.mark.usefixtures("two_failures")
 def test_a_success_forgets_the_failures(client: Any) -> None:
     for _ in range(2):
         client.post("/account/sign-in", data=FORM | {"password": "x"})

@@ -7,6 +7,7 @@ proxy it needs PROXY_COUNT, or all visitors have one address.
 from flask import request
 
 from ..extensions import cache
+from .client import client_of
 
 MOST_FAILURES = 10
 WINDOW_SECONDS = 15 * 60
@@ -30,4 +31,4 @@ def forget(name: str) -> None:
 
 def _key(name: str) -> str:
     # A keyed hash: names and addresses are few, so a plain one in the cache's keys would tell them.
-    return "sign-in:" + cache.digest(f"{request.remote_addr} {name}")
+    return "sign-in:" + cache.digest(f"{client_of(request.remote_addr)} {name}")
