@@ -3,6 +3,8 @@
 import enum
 import functools
 import io
+import json
+import os
 import random
 import re
 import sys
@@ -14,6 +16,7 @@ from decimal import Decimal
 from fractions import Fraction
 from ipaddress import ip_address
 from pathlib import PurePosixPath
+from time import gmtime
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -24,8 +27,9 @@ from markupsafe import Markup
 from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.routing import BaseConverter
 
-from flask_coherent_cache import UnstableArgument
-from flask_coherent_cache.keys import CallKey, encoded, stable_text
+from flask_coherent_cache import UnstableArgument, keys
+from flask_coherent_cache.calls import CallKey
+from flask_coherent_cache.keys import encoded, stable_text
 
 LONG = pytest.mark.long
 
@@ -42,6 +46,16 @@ class Size(enum.StrEnum):
 class Right(enum.IntFlag):
     READ = 1
     WRITE = 2
+
+
+class Pseudo(enum.Enum):
+    ONE = 1
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        made = object.__new__(cls)
+        made._value_, made._name_, made.note = value, None, "a"  # type: ignore[attr-defined, assignment]
+        return made
 
 
 class Name(str):
@@ -245,6 +259,45 @@ def canon(value: Any) -> Any:
     return kind, value
 
 
+def near(draw: random.Random, value: Any) -> Any:
+    """Change one thing about a value: a leaf, the kind of a container, or where it ends."""
+    kind, chance = type(value), draw.random()
+    if kind is dict and value:
+        if chance < 0.4:
+            return dict(reversed(value.items()))
+        name = draw.choice([*value])
+        return {**value, name: near(draw, value[name])}
+    if kind not in (tuple, list, set, frozenset, Items) or not value:
+        if chance < 0.5:
+            return draw.choice(LEAVES)
+        return [value] if chance < 0.7 else f"{value!r}" if chance < 0.85 else f"{value},"
+    if chance < 0.2:
+        return draw.choice((tuple, list, Items, deque))(value)
+    items = list(value)
+    place = draw.randrange(len(items))
+    if chance < 0.4:
+        items[place : place + 1] = draw.choice(([], ["", items[place]], [[items[place]]]))
+    else:
+        items[place] = near(draw, items[place])
+    return kind(filter(is_hashable, items) if kind in (set, frozenset) else items)
+
+
+def first_fault(encode: Callable[[Any], str], number: int) -> Any:
+    """Return the first of so many pairs of near values that is encoded wrongly."""
+    draw = random.Random(number)
+    by_text: dict[str, Any] = {}
+    by_meaning: dict[Any, str] = {}
+    for _ in range(number):
+        value = nested(draw, 2)
+        for each in (value, near(draw, value)):
+            text, meaning = encode(each), canon(each)
+            if by_text.setdefault(text, meaning) != meaning:
+                return each
+            if by_meaning.setdefault(meaning, text) != text:
+                return each
+    return None
+
+
 @pytest.mark.parametrize("number", [1500, pytest.param(40_000, marks=LONG)])
 def test_of_all_pairs_of_near_values_none_shares_a_text(number: int) -> None:
     draw = random.Random(number)
@@ -257,6 +310,44 @@ def test_of_all_pairs_of_near_values_none_shares_a_text(number: int) -> None:
         assert by_value.setdefault(meaning, text) == text
     # So many pairs of different values were compared.
     assert len(by_text) ** 2 // 2 > 100_000
+
+
+def test_of_100_000_near_pairs_none_shares_a_text() -> None:
+    assert first_fault(stable_text, 100_000) is None
+
+
+def without(kind: Any, write: Callable[[Any, Any], str]) -> Callable[[Any], str]:
+    """Make an encoding that writes one kind of container wrongly."""
+
+    def encode(value: Any) -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(keys._WRITERS, kind, write)
+            return stable_text(value)
+
+    return encode
+
+
+BROKEN: dict[str, Callable[[Any], str]] = {
+    "str": str,
+    "repr": repr,
+    "json": lambda value: json.dumps(value, default=repr, skipkeys=True),
+    "lists as tuples": without(list, lambda value, _: stable_text(tuple(value))),
+    "joined by nothing": without(list, lambda value, _: "".join(map(stable_text, value))),
+    "quotes forgotten": without(list, lambda value, _: f"list({','.join(map(str, value))})"),
+    "order of a dict": without(dict, lambda value, _: f"dict({keys._pairs(value, None)})"),
+    "no values": without(dict, lambda value, _: stable_text(sorted(map(stable_text, value)))),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_encoding_is_caught(name: str) -> None:
+    def encode(value: Any) -> str:
+        try:
+            return BROKEN[name](value)
+        except (TypeError, ValueError):
+            return stable_text(value)
+
+    assert first_fault(encode, 20_000) is not None
 
 
 @pytest.mark.parametrize("number", [20_000])
@@ -352,6 +443,11 @@ def test_a_number_of_very_many_digits_has_a_key() -> None:
         (print, "is a function"),
         (functools.partial(print, 1), "is a function"),
         (sys.version_info, "version_info"),
+        (os.stat("."), "stat_result"),
+        (gmtime(), "struct_time"),
+        (Pseudo(7), "holds 'note' beside its value"),
+        (subclassed(Counter("a"), note=1), "has an attribute 'note'"),
+        (subclassed(OrderedDict(a=1), note=1), "has an attribute 'note'"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -469,6 +565,32 @@ def test_arguments_that_look_alike_are_not_one_page(app: Flask, cache: Any) -> N
         cache.invalidate_view("pair", a="x&b=y", b="z")
         cache.invalidate_view("pair", a="ä", b="%2F")
     assert [get(first), get(second), get("/pair/%C3%A4/%252F")] == ["2", "1", "2"]
+
+
+def test_a_page_whose_converter_cannot_write_its_values_is_dropped_too(
+    app: Flask, cache: Any
+) -> None:
+    class OneWay(BaseConverter):
+        def to_python(self, value: str) -> Team:
+            return Team(value)
+
+        def to_url(self, value: Any) -> str:
+            raise TypeError
+
+    app.url_map.converters["one_way"] = OneWay
+
+    @app.get("/way/<one_way:team>")
+    @cache.cached(60)
+    def way(team: Team) -> str:
+        calls[team.slug] += 1
+        return f"{calls[team.slug]}"
+
+    calls: Counter[str] = Counter()
+    get = app.test_client().get
+    assert [get("/way/red").text, get("/way/red").text] == ["1", "1"]
+    with app.app_context():
+        cache.invalidate_view("way", team="red")
+    assert get("/way/red").text == "2"
 
 
 def test_arguments_that_no_url_can_have_are_refused(app: Flask, cache: Any) -> None:

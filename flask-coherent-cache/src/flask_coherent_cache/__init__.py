@@ -14,9 +14,9 @@
 - ``stores``: SimpleCache, Redis and Valkey, Memcached
 """
 
+from .classes import UnstableArgument
 from .extension import Cache, CachedResponse
 from .inputs import UndeclaredInput
-from .keys import UnstableArgument
 from .stores.breaker import CircuitBreaker
 
 __all__ = [

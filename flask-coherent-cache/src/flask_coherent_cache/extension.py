@@ -27,13 +27,15 @@ from flask_caching.signals import (
 from flask_caching.utils import normalize_timeout
 
 from .brake import Brake
+from .calls import CallKey, name_of
+from .closures import Scope
 from .declarations import Declaration, Declarations
 from .entries import Sealer
 from .fills import Entries, key_tag
 from .fragments import Fill, FragmentExtension
 from .functions import copied_value, fetch_value
 from .inputs import AUTHORIZATION, PAGE_PARTS, PATH, SESSION, Declared, report_once
-from .keys import CallKey, bounded, refuse_nameless
+from .keys import bounded
 from .noticed import Owner
 from .options import (
     MayDiffer,
@@ -42,10 +44,14 @@ from .options import (
     cache_control_of,
     check_tags,
     check_vary,
+    check_vary_cookies,
+    check_vary_environ,
     check_warm,
     checked,
+    refuse_bare,
 )
 from .reads import SERVED, current_reads, tally_of
+from .registered_types import RegisteredTypes
 from .standby import Standby
 from .statistics import Level, Result, Tally
 from .stores import Store, connect, missing_extra
@@ -60,6 +66,7 @@ from .views import (
     is_current_view,
     path_key,
     serve_page,
+    unknown_view_tag,
     view_tag,
     view_tags,
 )
@@ -149,6 +156,7 @@ class Cache(flask_caching.Cache):
         self._skipped_hooks: set[Callable[..., Any]] = set()
         self._surroundings: WeakKeyDictionary[Flask, Surroundings] = WeakKeyDictionary()
         self._listeners: list[Callable[..., Any]] = []
+        self.registered_types = RegisteredTypes()
         super().__init__(*args, **kwargs)
 
     def tenant(self, function: Callable[[], T]) -> Callable[[], T]:
@@ -167,6 +175,20 @@ class Cache(flask_caching.Cache):
         """
         self._listeners.append(function)
         return function
+
+    def key_for(self, kind: type, *, subclasses: bool = False) -> Callable[[F], F]:
+        """Register a function that turns values of a type into what keys can be made of.
+
+        It must return plain data that tells any two values apart which are not the same::
+
+            @cache.key_for(Money)
+            def money(value):
+                return value.amount, value.currency
+
+        :param subclasses: whether it knows all that instances of subclasses hold, too.
+        :raises TypeError: for what is no type, and for a type of which keys can be made already.
+        """
+        return self.registered_types.registering(kind, subclasses=subclasses)
 
     def influences_only_through(
         self,
@@ -378,7 +400,7 @@ class Cache(flask_caching.Cache):
         tags = view_tags(rules, endpoint, values) | view_tags(rules, endpoint, routed)
         if not tags:
             raise ValueError(f"invalidate_view: {endpoint!r} has no URL with these arguments.")
-        return self.invalidate(*tags)
+        return self.invalidate(*tags, unknown_view_tag(endpoint))
 
     def refresh(self, function: Any, *args: Any, **kwargs: Any) -> None:
         """Drop a memoized call, or a key, softly: stale from now on, served so within its grace.
@@ -387,7 +409,10 @@ class Cache(flask_caching.Cache):
         """
         if not isinstance(function, str) and not hasattr(function, "call_key"):
             raise TypeError(f"refresh: {function!r} is neither a memoized function nor a key.")
-        key = function if isinstance(function, str) else _call_key(function, args, kwargs)
+        key = function
+        if not isinstance(function, str):
+            given = _with_instance(function, args)
+            key = function.make_cache_key(function.uncached, *given, **kwargs)
         if self.entries is not None:
             self.entries.refresh(self._own(key))
 
@@ -448,15 +473,16 @@ class Cache(flask_caching.Cache):
         :param may_differ: what may differ where ``CACHE_VERIFY`` computes a hit again: ``True`` is
             all; a function gets the body's bytes, or the value of a function that is no view, and
             returns what has to be equal, such as ``lambda body: TIME.sub(b"", body)``.
-        :raises TypeError: for an ``async def``.
-        :raises ValueError: for a time or a share out of range, for ``vary`` with ``Cookie`` or
-            ``Authorization``, and for a private page to warm.
+        :raises TypeError: for an ``async def``, and without parentheses.
+        :raises ValueError: for a time or a share out of range, for parts of the request that say
+            who asks, and for a private page to warm.
         """
+        refuse_bare("cached", timeout)
         check_tags(tags, "@cache.cached")
         check_tags(query, "@cache.cached(query=…)")
         check_vary(vary)
-        check_tags(vary_cookies, "@cache.cached(vary_cookies=…)")
-        check_tags(vary_environ, "@cache.cached(vary_environ=…)")
+        check_vary_cookies(vary_cookies)
+        check_vary_environ(vary_environ)
         cache_control = cache_control_of(max_age, stale_while_revalidate, stale_if_error)
         check_warm(warm, private)
         # A key of the view's own making says by itself what of the query it holds.
@@ -473,17 +499,24 @@ class Cache(flask_caching.Cache):
         stands_alone = not own_key and not any(asks)
 
         def decorate(function: Callable[P, R]) -> "_CachedFunction[P, R]":
+            if isinstance(function, classmethod | staticmethod):
+                return type(function)(decorate(function.__func__))  # type: ignore[return-value]
             options = checked(
                 "cached",
                 function,
                 Options(
-                    _name(function), unless, forced_update, is_stale, response_filter,
+                    name_of(function, "cached"), unless, forced_update, is_stale, response_filter,
                     tuple(tags), grace, jitter, may_differ,
                 ),
                 timeout,
             )  # fmt: skip
             source = self._source_digest(function, source_check)
-            call_key = CallKey(function, make_name=str)
+            call_key = CallKey(
+                function,
+                others=self.registered_types.text,
+                scope=self._scope,
+                remedy="give it a key, key_prefix='…'",
+            )
 
             @functools.wraps(function)
             def decorated(*args: Any, **kwargs: Any) -> Any:
@@ -539,7 +572,7 @@ class Cache(flask_caching.Cache):
                 if "%s" not in key_prefix:
                     return key_prefix + source
                 # A view is known by its endpoint; any other function only by its name.
-                refuse_nameless(function, "give it a key, key_prefix='…'")
+                call_key.refuse_nameless()
                 path = request_ctx.request.__dict__["path"] if has_request_context() else ""
                 return call_key(*args, **kwargs) + "@" + path + source
 
@@ -585,23 +618,31 @@ class Cache(flask_caching.Cache):
         :param jitter: the share of the timeout, 0 to 1, by which it is shortened at random.
         :param may_differ: what may differ where ``CACHE_VERIFY`` computes a hit again: ``True`` is
             all; a function gets the value and returns what has to be equal.
-        :raises TypeError: for an ``async def``, and for a closure or lambda without ``make_name``;
-            at a call for an argument whose text is not stable.
+        :raises TypeError: for an ``async def``, without parentheses, and without ``make_name`` for
+            a lambda or a closure over what has no stable text; at a call for such an argument.
         :raises ValueError: for a time or a share out of range.
         """
+        refuse_bare("memoize", timeout)
         check_tags(tags, "@cache.memoize")
 
         def decorate(function: Callable[P, R]) -> "_MemoizedFunction[P, R]":
+            if isinstance(function, classmethod | staticmethod):
+                return type(function)(decorate(function.__func__))  # type: ignore[return-value]
             options = checked(
                 "memoize",
                 function,
                 Options(
-                    _name(function), unless, forced_update, is_stale, response_filter,
+                    name_of(function, "memoize"), unless, forced_update, is_stale, response_filter,
                     tuple(tags), grace, jitter, may_differ,
                 ),
                 timeout,
             )  # fmt: skip
-            call_key = CallKey(function, args_to_ignore or (), make_name)
+            others, ignored = self.registered_types.text, args_to_ignore or ()
+            call_key = CallKey(
+                function, ignored, make_name, others, self._scope, by_code=source_check is not False
+            )
+            if make_name is None:
+                call_key.refuse_nameless()
             source = self._source_digest(function, source_check)
 
             @functools.wraps(function)
@@ -619,19 +660,23 @@ class Cache(flask_caching.Cache):
                     entries, decorated, options, key, names_of, args, kwargs, cache_memoize_signals
                 )
 
-            def names_of(*args: Any, **_: Any) -> list[str]:
-                names = [f"fn:{call_key.name}"]
-                if call_key.is_method and args and "self" not in (args_to_ignore or ()):
-                    names.append(f"fn:{call_key.instance(args[0])}")
+            def names_of(*args: Any, **kwargs: Any) -> list[str]:
+                names = [f"fn:{name}" for name in call_key.names(*args)]
+                if call_key.code_digest or source:
+                    names.append(key_tag(self._own(key_in_all_releases(*args, **kwargs))))
                 return names
 
             def make_cache_key(_: Any, *args: Any, **kwargs: Any) -> str:
                 return bounded(f"fn:{call_key(*args, **kwargs)}{source}")
 
+            def key_in_all_releases(*args: Any, **kwargs: Any) -> str:
+                return bounded(f"fn:{call_key.in_all_releases(*args, **kwargs)}")
+
             decorated.uncached = function  # type: ignore[attr-defined]
             decorated.cache_timeout = timeout  # type: ignore[attr-defined]
             decorated.make_cache_key = make_cache_key  # type: ignore[attr-defined]
             decorated.call_key = call_key  # type: ignore[attr-defined]
+            decorated.key_in_all_releases = key_in_all_releases  # type: ignore[attr-defined]
             decorated.delete_memoized = functools.partial(self.delete_memoized, decorated)  # type: ignore[attr-defined]
             return decorated  # type: ignore[return-value]
 
@@ -696,7 +741,8 @@ class Cache(flask_caching.Cache):
         with current_reads().noticed.unnoticed():
             tags = [view_tag(endpoint), key_tag(self._own(decorated.make_cache_key()))]
         if values:
-            tags += view_tags(self._app().url_map.iter_rules(endpoint), endpoint, values)
+            rules = self._app().url_map.iter_rules(endpoint)
+            tags += view_tags(rules, endpoint, values) or [unknown_view_tag(endpoint)]
         if page_options.custom_key is not None:
             tags.append(key_tag(self._own(page_options.custom_key)))
         response = serve_page(
@@ -712,6 +758,10 @@ class Cache(flask_caching.Cache):
         path = request_ctx.request.__dict__["path"]
         self._signal(cache_view_signals, hit, path, decorated.uncached, args, kwargs)
         return response
+
+    def _scope(self) -> Scope:
+        """Return what the keys of closures take from the current application."""
+        return Scope(self._app().extensions.setdefault(_KNOWN, {}), self.digest)
 
     def _bypass_cache(
         self, unless: Callable[..., Any] | None, f: Callable[..., Any], *args: Any, **kwargs: Any
@@ -837,8 +887,13 @@ class Cache(flask_caching.Cache):
             raise TypeError(f"delete_memoized: {f!r} is not a memoized function.")
         instance = getattr(f, "__self__", None)
         if args or kwargs:
-            self.delete(_call_key(f, args, kwargs))
-        elif instance is not None and not inspect.isclass(instance):
+            given = _with_instance(f, args)
+            key = f.make_cache_key(f.uncached, *given, **kwargs)
+            for each in {key, f.key_in_all_releases(*given, **kwargs)}:
+                self.delete(each)
+        elif call_key.tells_instances and (
+            call_key.is_bound or (instance is not None and not inspect.isclass(instance))
+        ):
             self.invalidate(f"fn:{call_key.instance(instance)}")
         else:
             self.invalidate(f"fn:{call_key.name}")
@@ -979,6 +1034,8 @@ class Cache(flask_caching.Cache):
 
 #: Where ``app.extensions`` holds the declarations and the skipped hooks.
 _WATCHED = "coherent_cache_watched"
+#: Where ``app.extensions`` holds the objects that keys know by the name of their class.
+_KNOWN = "coherent_cache_known"
 _OF_PATH = frozenset({PATH})
 _ANSWERS = "it answers whether to use the cache"
 _UNLESS = Declaration("of unless=…", frozenset(), _ANSWERS)
@@ -1049,13 +1106,6 @@ def _as_routed(app: Flask, endpoint: str, values: dict[str, Any]) -> dict[str, A
     return dict(routed)
 
 
-def _name(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
-
-
-def _call_key(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+def _with_instance(function: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     instance = getattr(function, "__self__", None)
-    if instance is not None and (not args or args[0] is not instance):
-        args = (instance, *args)
-    key: str = function.make_cache_key(function.uncached, *args, **kwargs)
-    return key
+    return args if instance is None or (args and args[0] is instance) else (instance, *args)

@@ -19,11 +19,13 @@ from jinja2.runtime import Context, Macro
 from jinja2.utils import Namespace, missing
 from werkzeug.local import LocalProxy
 
+from .classes import UnstableArgument, is_found
 from .fragment_names import FOUND, Part, code_generator, gets_context
 from .functions import is_strict
 from .inputs import report_once
-from .keys import UnstableArgument, bounded, encoded, is_found, stable_text, tells_all
+from .keys import bounded, encoded, stable_text, tells_all
 from .reads import current_reads
+from .registered_types import RegisteredTypes
 
 _REMEDY = (
     "It is not cached: pass plain data, or a row's primary key; give what it shows a name before "
@@ -99,7 +101,7 @@ class FragmentExtension(CacheExtension):
             return caller()
         if digest is None:
             return self._cache(timeout, name, vary_on, caller)
-        used = Used(self.environment, entries)
+        used = Used(self.environment, entries, cache.registered_types)
         try:
             key = f"fragment:{used.called(name, vary_on)}#{digest}"
             used.add_values(values, context)
@@ -147,9 +149,12 @@ class Used:
     :param rows: tables and identities of the rows among them.
     """
 
-    def __init__(self, environment: Environment, entries: Any) -> None:
+    def __init__(
+        self, environment: Environment, entries: Any, registered_types: RegisteredTypes
+    ) -> None:
         self._environment = environment
         self._entries = entries
+        self._registered_types = registered_types
         self._texts: set[str] = set()
         self._shown: set[str] = set()
         self._seen: set[Any] = set()
@@ -291,7 +296,7 @@ class Used:
             return f"function({value.__module__}.{value.__qualname__})"
         if hasattr(kind, "_sa_class_manager") and hasattr(value, "_sa_instance_state"):
             return self._row_text(value)
-        return None
+        return self._registered_types.text(value, lambda each: self._other_text(each, shown))
 
     def _proxied_text(self, proxy: Any, shown: str) -> str:
         try:

@@ -1,6 +1,7 @@
 """The inputs of a request: what can be read of it, what a key holds of it, and who read it."""
 
 import logging
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 from urllib.parse import unquote_plus
 
-from flask import Flask
+from flask import Flask, current_app
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,13 @@ PAGE_PARTS = frozenset({PATH, HOST, SCHEME, METHOD, MOUNT, BODY, PREFERENCE})
 #: What the key of every memoized function and fragment holds.
 FUNCTION_PARTS = frozenset({MOUNT})
 
+#: Headers that say who asks (RFC 9110, 11.6 and 11.7).
+CREDENTIALS = frozenset({"authorization", "proxy-authorization"})
+#: The other names of what cookies are sent by.
+COOKIE_HEADERS = frozenset({"cookie2", "set-cookie", "set-cookie2"})
+#: Flask's own for the session, and Flask-Login's.
+SESSION_COOKIES = frozenset({"session", "remember_token"})
+_NOT_IN_QUERIES = re.compile(r"[^A-Za-z0-9._~!$&'()*+,;=:@/?%-]")
 #: What says nothing of a visitor.
 _OF_THE_SERVER = (
     "GATEWAY_INTERFACE", "SERVER_SOFTWARE", "werkzeug.request", "wsgi.errors", "wsgi.file_wrapper",
@@ -77,6 +85,11 @@ _ENVIRONMENT_INPUTS: dict[str, Input | None] = {
     "CONTENT_TYPE": CONTENT_TYPE,
     **dict.fromkeys(_OF_THE_SERVER),
 }
+
+
+def is_session_cookie(name: str) -> bool:
+    """Tell whether a cookie says who asks, by its usual name or that of the application."""
+    return name in SESSION_COOKIES or name == current_app.config["SESSION_COOKIE_NAME"]
 
 
 def header_input(name: str) -> Input:
@@ -133,16 +146,31 @@ class Declared:
         return what in self.parts
 
     def query_string(self, raw: bytes) -> str:
-        """The declared part of a query string, in the order and the spelling it came in."""
-        pairs = raw.decode("latin-1").split("&")
+        """The declared part of a query string, sorted by name, in the spelling it came in."""
+        pairs = sorted_query(raw.decode("latin-1")).split("&")
         if self.query is None:
             return "&".join(pairs)
         return "&".join(pair for pair in pairs if _name_of(pair) in self.query)
 
 
+def sorted_query(query: str) -> str:
+    """Sort a query by the names of its parameters, so that their order makes no other page.
+
+    What has one name keeps its order. What a query cannot have is encoded (RFC 3986, 3.4).
+
+    :param query: its bytes as latin-1.
+    """
+    if "&" in query:
+        query = "&".join(sorted(filter(None, query.split("&")), key=_name_of))
+    return _NOT_IN_QUERIES.sub(lambda found: f"%{ord(found[0]):02X}", query)
+
+
 def _name_of(pair: str) -> str:
     """The name in a pair of a query string, whose bytes beyond ASCII may come unencoded."""
-    return unquote_plus(pair.partition("=")[0].encode("latin-1").decode("utf-8", "replace"))
+    name = pair.partition("=")[0]
+    if name.isascii() and "%" not in name and "+" not in name:
+        return name
+    return unquote_plus(name.encode("latin-1").decode("utf-8", "replace"))
 
 
 def report_once(message: str) -> None:

@@ -23,7 +23,10 @@ from .declarations import (
     Declarations,
 )
 from .inputs import (
+    AUTHORIZATION,
+    COOKIE_HEADERS,
     COOKIES,
+    CREDENTIALS,
     ENVIRONMENT,
     HEADERS,
     PAGE_PARTS,
@@ -33,6 +36,7 @@ from .inputs import (
     Input,
     Reader,
     find_reader,
+    is_session_cookie,
     report_once,
 )
 
@@ -130,8 +134,12 @@ def _page_remedy(what: Input, *, names_user: bool) -> str:
         "environment value": f"vary_environ=({what.name!r},)",
         "session": "private=True",
     }.get(what.kind)
-    if what == ("header", "authorization"):
+    if what == AUTHORIZATION:
         option = "private=True"
+    elif what.kind == "header" and what.name in CREDENTIALS | COOKIE_HEADERS:
+        option = None
+    elif what.kind == "cookie" and is_session_cookie(what.name):
+        return "read the session or the user in its place, and declare private=True."
     if what in (HEADERS, COOKIES, ENVIRONMENT):
         return "read by its name the one that is needed, and declare that."
     if names_user and option in (None, "private=True"):

@@ -1,6 +1,7 @@
 """What a decorator was told, checked once."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,7 +10,19 @@ from typing import Any
 from flask_caching.utils import normalize_timeout
 
 from .fills import Policy
+from .inputs import (
+    COOKIE_HEADERS,
+    COOKIES,
+    CREDENTIALS,
+    PAGE_PARTS,
+    QUERY,
+    SESSION_COOKIES,
+    environment_input,
+    header_input,
+)
 
+#: A field name (RFC 9110, 5.1).
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 Timeout = int | timedelta | None
 #: What may differ: ``True`` is all, a function returns what has to be equal.
 MayDiffer = bool | Callable[[Any], Any]
@@ -96,23 +109,73 @@ def check_tags(tags: Iterable[str], name: str) -> None:
             raise ValueError(f"{name}: the tag {tag!r} must be a string that is not empty.")
 
 
+def refuse_bare(decorator: str, timeout: object) -> None:
+    """Refuse a decorator without parentheses, which gets the function as its timeout.
+
+    :raises TypeError: in words.
+    """
+    if timeout is None or isinstance(timeout, int | float | timedelta):
+        return
+    if callable(timeout) or isinstance(timeout, classmethod | property):
+        raise TypeError(f"@cache.{decorator} needs parentheses: write @cache.{decorator}().")
+    raise TypeError(f"@cache.{decorator}: timeout is {timeout!r}; it must be seconds.")
+
+
 def check_vary(vary: Iterable[str]) -> None:
-    """Refuse to vary by headers for which there is a better tool.
+    """Refuse to vary by headers that say who asks, for which there are better tools.
 
     :raises ValueError: naming the tool.
     """
     check_tags(vary, "@cache.cached(vary=…)")
     for name in vary:
-        if name.lower() == "cookie":
+        header = header_input(name.strip())
+        if header == COOKIES or header.name in COOKIE_HEADERS:
             raise ValueError(
-                "@cache.cached: vary has 'Cookie', which differs on nearly every request: name the "
-                "cookie that the view reads, vary_cookies=('theme',), or say private=True."
+                f"@cache.cached: vary has {name!r}, which differs on nearly every request: name "
+                "the cookie that the view reads, vary_cookies=('theme',), or say private=True."
             )
-        if name.lower() == "authorization":
+        if header.name in CREDENTIALS:
             raise ValueError(
-                "@cache.cached: vary has 'Authorization', which says who asks: say private=True, "
+                f"@cache.cached: vary has {name!r}, which says who asks: say private=True, "
                 "or name the user with private=function."
             )
+        if not _HEADER.fullmatch(name) or name == "*":
+            raise ValueError(f"@cache.cached: vary has {name!r}, which is no header's name.")
+
+
+def check_vary_cookies(names: Iterable[str]) -> None:
+    """Refuse cookies that say who asks.
+
+    :raises ValueError: naming the tool.
+    """
+    check_tags(names, "@cache.cached(vary_cookies=…)")
+    for name in names:
+        if name in SESSION_COOKIES:
+            raise ValueError(
+                f"@cache.cached: vary_cookies has {name!r}, which says who asks: say private=True, "
+                "or name the user with private=function."
+            )
+
+
+def check_vary_environ(keys: Iterable[str]) -> None:
+    """Refuse keys of the environment that are other parts of the request.
+
+    :raises ValueError: naming the option for that part.
+    """
+    check_tags(keys, "@cache.cached(vary_environ=…)")
+    for key in keys:
+        what = environment_input(key)
+        if what is None or what in PAGE_PARTS:
+            remedy = "every page's key holds it, or it says nothing of a visitor: leave it out."
+        elif what == QUERY:
+            remedy = "name the parameters, query=('page',), or say query_string=True."
+        elif what.kind == "environment value":
+            continue
+        else:
+            # What may not be said there, either, is refused in its own words.
+            check_vary((what.name.title() or "Cookie",))
+            remedy = f"it is a header, vary=({what.name.title()!r},)."
+        raise ValueError(f"@cache.cached: vary_environ has {key!r}: {remedy}")
 
 
 def check_warm(warm: object, private: object) -> None:

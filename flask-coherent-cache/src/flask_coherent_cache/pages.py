@@ -13,7 +13,7 @@ from flask import Request, Response
 
 from .entries import Entry
 from .http import add_vary, cache_directives, vary_names
-from .inputs import Declared
+from .inputs import CREDENTIALS, Declared
 from .keys import encodable
 from .negotiation import gzipped_smaller, is_json_preferred
 
@@ -136,13 +136,13 @@ def page_key(
     :param user: names the user of a private page.
     """
     query = declared.query_string(request.query_string)
-    path = quote(request.path) if custom is None else "=" + quote(custom)
+    path = quote(request.path) if custom is None else "=" + quote(custom, errors="surrogatepass")
     host = quote(request.host, ":[]")
     # Marked, or "/a" at "/b" and "/a/b" at the root would be one page.
     root = f"{quote(request.root_path)}|" if request.root_path else ""
     parts = [f"page:{quote(request.scheme)}://{host}{root}{path}"]
     if query and with_query:
-        parts.append("?" + quote(query, "=&%+"))
+        parts.append(f"?{query}")
     environ = request.environ
     if is_json_preferred(environ.get("HTTP_ACCEPT", "")):
         parts.append(" json")
@@ -236,8 +236,8 @@ def _vary_advice(unknown: set[str], private: bool) -> str:
         return "By Vary: * every request differs."
     if "authorization" in unknown and private:
         return "The key holds it: do not say it in Vary."
-    if "authorization" in unknown:
-        return "Authorization says who asks: declare private=True."
+    if unknown & CREDENTIALS:
+        return "It says who asks: declare private=True."
     if "cookie" in unknown:
         return "Name the cookie that the view reads, vary_cookies=('…',), or say private=True."
     return f"Declare them, vary={tuple(sorted(name.title() for name in unknown))!r}."

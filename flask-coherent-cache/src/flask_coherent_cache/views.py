@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -18,11 +18,12 @@ from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.routing import Rule
 from werkzeug.test import run_wsgi_app
 
+from .classes import UnstableArgument
 from .fills import Entries, Filled, Outcome, Policy
 from .functions import passes, refuse_undeclared
 from .http import add_vary, conditional, contradicts_public, withdraw_public
-from .inputs import AUTHORIZATION, Declared, Input, report_once
-from .keys import UnstableArgument, bounded, stable_text
+from .inputs import AUTHORIZATION, Declared, Input, is_session_cookie, report_once
+from .keys import bounded, stable_text
 from .negotiation import accepts_gzip
 from .noticed import Filling, Kind, Noticed, Owner
 from .options import Options
@@ -41,6 +42,7 @@ from .pages import (
 from .reads import CHOSEN, RECOMPUTATION, current_reads
 from .statistics import Lookups
 from .verification import Recomputation
+from .view_layers import layers
 from .watching import raw_environ
 
 #: Where ``app.extensions`` holds the middleware that serves pages before Flask.
@@ -88,31 +90,23 @@ class PageOptions:
 def is_current_view(function: Callable[..., Any]) -> bool:
     """Tell whether a decorated function is the view of this request, whatever wraps it."""
     view = current_app.view_functions.get(request.endpoint or "")
-    return any(each is function for each in _layers(view, request.method))
+    return any(each is function for each in layers(view, request.method))
 
 
 def warm_of(view: Callable[..., Any]) -> bool | Callable[[], Iterable[Mapping[str, Any]]]:
     """Return what ``@cache.cached(warm=…)`` says of a view, whatever wraps it."""
-    said = (getattr(each, "cache_warm", False) for each in _layers(view, "GET"))
+    said = (getattr(each, "cache_warm", False) for each in layers(view, "GET"))
     return next(filter(None, said), False)
-
-
-def _layers(view: Any, method: str) -> Iterator[Any]:
-    """Yield a view, or what a class of views answers with, and all that is wrapped in it."""
-    candidates = [view]
-    if view_class := getattr(view, "view_class", None):
-        own = getattr(view_class, method.lower(), None)
-        candidates += [own or getattr(view_class, "get", None), view_class.dispatch_request]
-    for candidate in candidates:
-        layer = candidate
-        while layer is not None:
-            yield layer
-            layer = getattr(layer, "__wrapped__", None)
 
 
 def view_tag(endpoint: str) -> str:
     """The tag of all pages of an endpoint."""
     return f"view:{endpoint.replace('%', '%25').replace('?', '%3F')}"
+
+
+def unknown_view_tag(endpoint: str) -> str:
+    """The tag of an endpoint's pages whose arguments no converter can write."""
+    return f"{view_tag(endpoint)}?"
 
 
 def view_tags(rules: Iterable[Rule], endpoint: str, values: Mapping[str, Any]) -> set[str]:
@@ -402,7 +396,16 @@ def _place_of(function: Any) -> str:
 def _unreadable(
     entries: Entries, declared: Declared, environ: Mapping[str, Any], lookups: Lookups
 ) -> str | None:
-    """Say which declared environment value has a text that does not tell it from others."""
+    """Say which declared value has a text that does not tell it from others, or is a secret."""
+    for name in filter(is_session_cookie, declared.cookies):
+        reason = f"undeclared: cookie {name}"
+        entries.refuse(
+            lookups,
+            reason,
+            f"{_view_name()} has {name} in vary_cookies, which says who asks, so its page is not "
+            "cached: say private=True, or name the user with private=function.",
+        )
+        return reason
     for name in declared.environ:
         value = environ.get(name)
         if type(value) not in _PLAIN_VALUES:

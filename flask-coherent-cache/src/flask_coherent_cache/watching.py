@@ -38,15 +38,19 @@ from .inputs import (
     environment_input,
     header_input,
     report_once,
+    sorted_query,
 )
 from .noticed import FOREIGN, MISSING, Noticed, Owner, unknown_variables
 from .reads import READS, RECOMPUTATION, Reads, begin_reads, current_reads
+from .view_layers import is_cached
 
 F = TypeVar("F", bound=Callable[..., Any])
 _READS_OF = "_caching_reads_of_"
 #: Where a hook of ours keeps the one that it stands for.
 HOOK = "_caching_hook"
 _ARGUMENTS = "_caching_arguments"
+#: What is computed of a query, beside what watching it tells.
+_OF_THE_QUERY = frozenset({"args", "values", "url", "full_path"})
 _BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 #: What Werkzeug puts on a request beside the attributes of its class.
 _OWN_ATTRIBUTES = frozenset({*vars(Request({})), "_parsed_content_type", "_cached_data"})
@@ -230,6 +234,25 @@ def _encode_query(request: Any) -> None:
         state["query_string"] = _BEYOND_ASCII.sub(_percent_encoded, state["query_string"])
 
 
+def _sort_query(request: Any) -> None:
+    """Let a cached view, and the hooks before it, see the query as the key of its page has it."""
+    state = request.__dict__
+    view = current_app.view_functions.get(request.endpoint or "")
+    if state["method"] not in ("GET", "HEAD") or not is_cached(view, state["method"]):
+        return
+    query = state["query_string"].decode("latin-1")
+    in_order = sorted_query(query)
+    if query == in_order:
+        return
+    state["query_string"] = in_order.encode("latin-1")
+    state["environ"].changed["QUERY_STRING"] = in_order
+    for name in _kept_names(type(request)):
+        # A session may have been opened by it.
+        inputs = state.get(_READS_OF + name, ())
+        if name in _OF_THE_QUERY or any(what.kind.startswith("query") for what in inputs):
+            state.pop(name, None)
+
+
 def _set_class(instance: Any, made: type) -> None:
     # Not by its own ``__setattr__``, which for ``g`` would make a name of it.
     object.__setattr__(instance, "__class__", made)
@@ -265,22 +288,24 @@ class _Environment(dict[str, Any]):
     Who writes to it writes to the server's (PEP 3333). Whoever goes past its methods finds nothing.
     """
 
-    __slots__ = ("_noticed", "raw")
+    __slots__ = ("_noticed", "changed", "raw")
 
     def __init__(self, raw: dict[str, Any], noticed: Noticed) -> None:
         super().__init__()
         self.raw = raw
+        #: What the request's own code finds in the place of the server's values.
+        self.changed: dict[str, Any] = {}
         self._noticed = noticed
 
     def _note(self, key: Any) -> dict[str, Any]:
         what = environment_input(key) if isinstance(key, str) else None
         if what is not None:
             self._noticed.note(what)
-        return self.raw
+        return self.changed if key in self.changed else self.raw
 
     def _note_all(self) -> dict[str, Any]:
         self._noticed.note(ENVIRONMENT)
-        return self.raw
+        return self.raw | self.changed if self.changed else self.raw
 
     def __getitem__(self, key: Any) -> Any:
         return self._note(key)[key]
@@ -292,25 +317,32 @@ class _Environment(dict[str, Any]):
         return key in self._note(key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
+        self.changed.pop(key, None)
         self.raw[key] = value
 
     def __delitem__(self, key: Any) -> None:
+        self.changed.pop(key, None)
         del self.raw[key]
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
         return self._note(key).setdefault(key, default)
 
     def pop(self, key: Any, *default: Any) -> Any:
-        return self._note(key).pop(key, *default)
+        value = self._note(key).get(key, MISSING)
+        self.changed.pop(key, None)
+        return self.raw.pop(key, *default) if value is MISSING else (self.raw.pop(key), value)[1]
 
     def popitem(self) -> Any:
-        return self._note_all().popitem()
+        self._note_all()
+        return self.raw.popitem()
 
     def clear(self) -> None:
+        self.changed.clear()
         self.raw.clear()
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        self.raw.update(*args, **kwargs)
+        for key, value in dict(*args, **kwargs).items():
+            self[key] = value
 
     def __ior__(self, other: Any) -> Any:
         self.update(other)
@@ -708,6 +740,8 @@ def _context_class(base: Any) -> type:
         state = self.request.__dict__
         # A hook may take arguments away, as a language is that stands in every URL.
         state[_ARGUMENTS] = dict(state.get("view_args") or {})
+        if state["query_string"]:
+            _sort_query(self.request)
 
     members = _context_members(base)
     members |= {"session": property(session), "match_request": match_request}

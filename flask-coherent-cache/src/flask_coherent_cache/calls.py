@@ -1,0 +1,242 @@
+"""Calls as keys: which function it is, what it closes over, and with which arguments."""
+
+import inspect
+from collections.abc import (
+    Callable,
+    Iterable,
+)
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MethodType,
+)
+from typing import Any
+
+from .classes import UnstableArgument, full_name, is_found
+from .closures import OF_CLASSES, Closure, Scope, told_apart
+from .keys import PLAIN_TYPES, OtherTypes, bounded, named, stable_text, tells_all
+
+
+def name_of(function: Any, decorator: str) -> str:
+    """Name a function that is to be cached.
+
+    :raises TypeError: for anything else, in words.
+    """
+    kind = type(function)
+    inner = function.__func__ if kind is MethodType else function
+    # By its type: a proxy says that it is of the class of what is behind it.
+    if type(inner) is not FunctionType and not (
+        type(inner) is BuiltinFunctionType and is_found(inner)
+    ):
+        raise TypeError(
+            f"@cache.{decorator} takes a function, and {function!r} is a {full_name(kind)}: "
+            "decorate the function itself, below a decorator that makes something else of it, "
+            "or write a function (def) that calls it."
+        )
+    name = f"{inner.__module__}.{inner.__qualname__}"
+    if decorator == "memoize" and hasattr(inner, "uncached"):
+        raise TypeError(f"@cache.memoize: {name} is cached already; decorate it once.")
+    return name
+
+
+def _signature_of(function: Any) -> inspect.Signature:
+    """Return how a function is called: a decorator's own way, but where that hands on all.
+
+    :raises TypeError: for a function of C that does not tell.
+    """
+    try:
+        own = inspect.signature(function, follow_wrapped=False)
+    except ValueError:
+        raise TypeError(
+            f"{function.__qualname__} does not tell what arguments it takes: "
+            "write a function (def) that calls it."
+        ) from None
+    parameters = own.parameters.values()
+    kinds = {parameter.kind for parameter in parameters}
+    hands_on = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} <= kinds
+    if hands_on and all(parameter.default is parameter.empty for parameter in parameters):
+        return inspect.signature(function)
+    return own
+
+
+class CallKey:
+    """Writes a call of one function as a key: ``module.function(1,'a')``.
+
+    Positional, keyword and defaulted ways of passing the same arguments give the same key, in any
+    order of the keywords. A bound method's instance is its first argument. Two functions of one
+    name are told apart by a digest of their code; closures by one of what they close over.
+
+    :param function: the function as it was defined.
+    :param ignored: names of arguments that do not enter the key.
+    :param make_name: replaces the function's name, as in Flask-Caching.
+    :param others: writes values of more types.
+    :param scope: asks for those of a call.
+    :param remedy: what its owner can do where it cannot be told from others.
+    :param by_code: whether functions of one name are told apart.
+    """
+
+    def __init__(
+        self,
+        function: Any,
+        ignored: Iterable[str] = (),
+        make_name: Callable[[str], str] | None = None,
+        others: OtherTypes | None = None,
+        scope: Callable[[], Scope] = lambda: Scope({}, str),
+        remedy: str = "name it with make_name=lambda name: '…'",
+        *,
+        by_code: bool = True,
+    ) -> None:
+        self._bound: tuple[Any, ...] = ()
+        if type(function) is MethodType:
+            self._bound, function = (function.__self__,), function.__func__
+        self._signature = _signature_of(function)
+        self._ignored = frozenset(ignored)
+        parameters = self._signature.parameters.values()
+        self._names = tuple(parameter.name for parameter in parameters)
+        self._defaults = {
+            parameter.name: parameter.default
+            for parameter in parameters
+            if parameter.default is not parameter.empty
+        }
+        self._is_plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+        self._others = others
+        self._remedy = remedy
+        self._scope = scope
+        self.full_name = f"{function.__module__}.{function.__qualname__}"
+        self.name = named(make_name(self.full_name) if make_name is not None else self.full_name)
+        self._first = next(iter(self._names), "")
+        self.is_bound = bool(self._bound)
+        self.is_method = self.is_bound or self._first in ("self", "cls")
+        inner = getattr(function, "uncached", None)
+        while isinstance(inner, FunctionType):
+            function, inner = inner, getattr(inner, "uncached", None)
+        code = getattr(function, "__code__", None)
+        self._stands_alone = (
+            code is not None and not code.co_freevars and not self._ignored and not self.is_method
+        )
+        if self.is_bound and make_name is not None and not self._has_known_instance():
+            # Its owner's name for the function tells what it is a method of.
+            self._ignored |= {self._first}
+        self._closure: Closure | None = None
+        self.code_digest = ""
+        if make_name is None and code is not None:
+            self.code_digest = told_apart(self.name, function) if by_code else ""
+            if set(code.co_freevars) - OF_CLASSES:
+                self._closure = Closure(function, others)
+        self._name_and_code = self.name + self.code_digest
+
+    def refuse_nameless(self) -> None:
+        """Refuse a function that others can share a key with, and that returns something else.
+
+        :raises TypeError: in words that name what it closes over.
+        """
+        what = ""
+        if "<lambda>" in self.full_name:
+            what = "is a lambda, which has no name of its own: write a function (def)"
+        elif self._closure is not None:
+            try:
+                self._closure.text(None)
+            except UnstableArgument as error:
+                what = f"{error}, or pass it as an argument"
+        if what:
+            raise TypeError(f"{self.full_name} {what}, or {self._remedy}.")
+        if self.is_bound and self.tells_instances and not self._has_known_instance():
+            self.instance()
+
+    def _has_known_instance(self) -> bool:
+        try:
+            self.instance()
+        except UnstableArgument:
+            return False
+        except Exception:
+            return True  # It is being made, and may have a text later.
+        return True
+
+    def holds_all(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Tell whether a call's key holds all that the function is given."""
+        given = (*args, *kwargs.values(), *self._defaults.values())
+        return self._stands_alone and all(map(tells_all, given))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> str:
+        """Write the call.
+
+        :raises UnstableArgument: naming the argument and the remedy.
+        :raises TypeError: where the arguments do not fit the function.
+        """
+        start = self._name_and_code
+        if self._closure is not None:
+            start += self._closed_over(self._closure)
+        return bounded(f"{start}({self._arguments(args, kwargs)})")
+
+    def in_all_releases(self, *args: Any, **kwargs: Any) -> str:
+        """Write the call of all functions of this name, also of another release's code."""
+        return bounded(f"{self.name}({self._arguments(args, kwargs)})")
+
+    def _closed_over(self, closure: Closure) -> str:
+        try:
+            return closure.text(self._scope())
+        except UnstableArgument as error:
+            raise UnstableArgument(
+                f"{self.full_name} {error}, or pass it as an argument, or {self._remedy}."
+            ) from None
+
+    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        if self._bound:
+            args = (*self._bound, *args)
+        try:
+            texts = [
+                repr(value) if type(value) in PLAIN_TYPES else self._text(name, value)
+                for name, value in self._bind(args, kwargs)
+                if name not in self._ignored
+            ]
+        except ValueError:  # An integer of more digits than Python writes in decimals.
+            texts = [
+                self._text(name, value)
+                for name, value in self._bind(args, kwargs)
+                if name not in self._ignored
+            ]
+        return ",".join(texts)
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[tuple[str, Any]]:
+        """Name every argument, as ``inspect`` does, which costs more than the rest of a hit."""
+        if self._is_plain and not kwargs and len(args) == len(self._names):
+            return zip(self._names, args, strict=True)
+        if self._is_plain and len(args) <= len(self._names):
+            given = self._defaults | kwargs if kwargs else self._defaults
+            rest = self._names[len(args) :]
+            named_once = not kwargs or kwargs.keys() <= set(rest)
+            if named_once and all(name in given for name in rest):
+                return zip(self._names, (*args, *[given[name] for name in rest]), strict=True)
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments.items()
+
+    def instance(self, *args: Any) -> str:
+        """Name all calls of a method on one instance; a bound method knows its own."""
+        (instance,) = self._bound or args[:1]
+        return bounded(f"{self.name}@{self._text(self._first, instance)}")
+
+    @property
+    def tells_instances(self) -> bool:
+        """Tell whether the instance of a method is a part of its keys."""
+        return self.is_method and self._first not in self._ignored
+
+    def names(self, *args: Any) -> list[str]:
+        """Name what a call is one of, for the tags of its entry."""
+        names = [self.name]
+        if self.tells_instances and (self._bound or args):
+            names.append(self.instance(*args))
+        return names
+
+    def _text(self, name: str, value: Any) -> str:
+        try:
+            return stable_text(value, self._others)
+        except UnstableArgument as error:
+            raise UnstableArgument(
+                f"{self.name}: the argument {name!r} {error}, or leave it out of the key "
+                f"with args_to_ignore=[{name!r}]."
+            ) from None
+        except RecursionError:
+            raise UnstableArgument(
+                f"{self.name}: the argument {name!r} contains itself: pass plain data."
+            ) from None

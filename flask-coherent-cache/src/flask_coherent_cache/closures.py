@@ -1,0 +1,206 @@
+"""Which function a key means, where its name does not tell: by its code and what it closes over."""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, MutableMapping, MutableSequence, MutableSet
+from enum import Enum
+from logging import Logger, getLogger
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    MethodDescriptorType,
+    MethodType,
+    ModuleType,
+)
+from typing import Any, NamedTuple
+
+import flask
+from flask.sansio.scaffold import Scaffold
+from werkzeug.local import LocalProxy
+
+from .classes import UnstableArgument, full_name, is_found
+from .keys import OtherTypes, encoded, stable_text
+
+_IN_C = (BuiltinFunctionType, MethodDescriptorType)
+_CHANGEABLE = (MutableSequence, MutableMapping, MutableSet)
+_FLASK_PROXIES = ("current_app", "g", "request", "session")
+#: The code of each function that has a key, by the function's name.
+_codes: dict[str, CodeType] = {}
+#: What ``super()`` adds to a method.
+OF_CLASSES = frozenset({"__class__"})
+
+
+class Scope(NamedTuple):
+    """What the keys of closures take from the application of a call.
+
+    :param known: its objects that are known by the name of their class, as there is one of each.
+    :param digest: hides what a function closes over.
+    """
+
+    known: dict[str, Any]
+    digest: Callable[[str], str]
+
+
+def told_apart(name: str, function: FunctionType) -> str:
+    """Return a digest of a function's code where its name does not tell it from all others.
+
+    A function inside a function shares its name with others, which branches or decorators made; one
+    of a module does where it is defined again.
+    """
+    code, own_name = function.__code__, function.__qualname__
+    is_where_it_says = "<locals>" not in own_name and code.co_qualname == own_name
+    if is_where_it_says and _codes.setdefault(name, code) == code:
+        return ""
+    return f"#{_code_digest(function)}"
+
+
+def _code_digest(function: FunctionType) -> str:
+    text = encoded(function.__globals__.get("__name__"), _code_text(function.__code__))
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+
+
+def _code_text(value: Any) -> str | None:
+    if not isinstance(value, CodeType):
+        return None
+    names = (value.co_qualname, value.co_names, value.co_varnames, value.co_freevars)
+    text = encoded(*names, value.co_flags, value.co_code, value.co_consts, others=_code_text)
+    return f"code({text})"
+
+
+class Closure:
+    """Writes what a function closes over: the names in clear, the values as a digest."""
+
+    def __init__(self, function: FunctionType, others: OtherTypes | None) -> None:
+        self._function = function
+        self._others = others
+        self._kept: tuple[dict[str, Any], list[tuple[Any, Any]], str] | None = None
+
+    def text(self, scope: Scope | None) -> str:
+        """Write it as part of a name.
+
+        :param scope: ``None`` while there is no application yet.
+        :raises UnstableArgument: naming the variable, its type and the remedy.
+        """
+        if self._kept is not None and scope is not None:
+            known, cells, text = self._kept
+            if known is scope.known and all(_content(c) is value for c, value in cells):
+                return text
+        enclosed = _Enclosed(scope.known if scope is not None else None, self._others)
+        texts = [f"{name}={text}" for name, text in enclosed.variables(self._function)]
+        if scope is None:
+            return ""
+        names = ",".join(sorted({*self._function.__code__.co_freevars} - OF_CLASSES))
+        text = f"{{{names}}}{scope.digest(','.join(texts))}"
+        self._kept = (scope.known, enclosed.cells, text) if enclosed.is_constant else None
+        return text
+
+
+_EMPTY = object()
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # It gets its value later.
+        return _EMPTY
+
+
+class _Enclosed:
+    """One look at what a function, and those that it closes over, have in their cells.
+
+    :param known: the application's objects by the names of their classes; ``None`` without one.
+    """
+
+    def __init__(self, known: dict[str, Any] | None, others: OtherTypes | None) -> None:
+        self._known = known
+        self._others = others
+        self._functions: list[Any] = []
+        self.cells: list[tuple[Any, Any]] = []
+        #: Whether the text is the same as long as the cells hold the same objects.
+        self.is_constant = True
+
+    def variables(self, function: FunctionType) -> Iterator[tuple[str, str]]:
+        """Yield the names of a function's cells, and the texts of what is in them.
+
+        :raises UnstableArgument: naming the variable, its type and the remedy.
+        """
+        cells = function.__closure__ or ()
+        for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
+            if name in OF_CLASSES:
+                continue
+            value = _content(cell)
+            self.cells.append((cell, value))
+            try:
+                yield name, "empty" if value is _EMPTY else self._constant_text(value)
+            except UnstableArgument as error:
+                raise UnstableArgument(f"is a closure over {name}, which {error}") from None
+
+    def _constant_text(self, value: Any) -> str:
+        if type(value) is not LocalProxy and isinstance(value, _CHANGEABLE):
+            raise UnstableArgument(f"is a {full_name(type(value))}, which may change")
+        if type(value) is MappingProxyType:
+            self.is_constant = False  # It is a view of a dictionary.
+        if type(value) is tuple:
+            return f"tuple({','.join(map(self._constant_text, value))})"
+        return stable_text(value, self._text)
+
+    def _text(self, value: Any) -> str | None:
+        """Write what only closures have; ``None`` for any other type."""
+        kind = type(value)
+        if kind is LocalProxy:
+            proxied = next((n for n in _FLASK_PROXIES if getattr(flask, n) is value), "")
+            if not proxied:
+                raise UnstableArgument("is a proxy, whose object differs")
+            return f"proxy({proxied})"
+        if kind is functools.partial:
+            parts = (value.func, value.args, tuple(sorted(value.keywords.items())))
+            return f"partial({self._constant_text(parts)})"
+        if kind is MethodType:
+            return f"method({encoded(value.__func__, value.__self__, others=self._text)})"
+        if isinstance(getattr(value, "__qualname__", None), str) and is_found(value):
+            return f"found({value.__module__}.{value.__qualname__})"
+        if kind is FunctionType:
+            return self._function_text(value)
+        if kind in _IN_C:
+            owner = getattr(value, "__objclass__", None) or value.__self__
+            return f"method({value.__name__!r},{self._constant_text(owner)})"
+        if isinstance(value, ModuleType):
+            return f"module({value.__name__!r})"
+        if isinstance(value, Logger) and getLogger(value.name) is value:
+            return f"logger({value.name!r})"
+        if isinstance(value, Scaffold):
+            return self._only_one(f"{full_name(kind)} {value.name!r}", value)
+        if hasattr(kind, "init_app"):
+            return self._only_one(full_name(kind), value)
+        if isinstance(value, type):
+            return self._only_one(full_name(value), value)
+        if not issubclass(kind, Enum):
+            self.is_constant = False
+        return self._others(value) if self._others is not None else None
+
+    def _only_one(self, name: str, value: Any) -> str:
+        """Name an object that an application has one of: itself, an extension, a local class."""
+        if self._known is not None and self._known.setdefault(name, value) is not value:
+            raise UnstableArgument(f"is one of several objects that only the name {name} tells")
+        return f"the({name})"
+
+    def _function_text(self, function: FunctionType) -> str:
+        if hasattr(function, "uncached"):
+            return stable_text(function.uncached, self._text)
+        for place, other in enumerate(self._functions):
+            if other is function:
+                return f"again({place})"
+        self._functions.append(function)
+        parts = (
+            f"{function.__module__}.{function.__qualname__}",
+            _code_digest(function),
+            function.__defaults__,
+            tuple(sorted((function.__kwdefaults__ or {}).items())),
+        )
+        texts = [
+            self._constant_text(parts),
+            *(f"{name}={text}" for name, text in self.variables(function)),
+        ]
+        return f"function({','.join(texts)})"

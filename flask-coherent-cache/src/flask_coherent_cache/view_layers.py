@@ -1,0 +1,22 @@
+"""What a view consists of: the function that Flask calls, and all that is wrapped in it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+
+def layers(view: Any, method: str) -> Iterator[Any]:
+    """Yield a view, or what a class of views answers with, and all that is wrapped in it."""
+    candidates = [view]
+    if view_class := getattr(view, "view_class", None):
+        own = getattr(view_class, method.lower(), None)
+        candidates += [own or getattr(view_class, "get", None), view_class.dispatch_request]
+    for candidate in candidates:
+        layer = candidate
+        while layer is not None:
+            yield layer
+            layer = getattr(layer, "__wrapped__", None)
+
+
+def is_cached(view: Any, method: str) -> bool:
+    """Tell whether ``@cache.cached`` is anywhere in a view."""
+    return any(hasattr(layer, "cache_warm") for layer in layers(view, method))

@@ -1,0 +1,625 @@
+"""Which function a key means: methods, closures, decorators, and what is refused in words."""
+
+import functools
+import json
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import partial, wraps
+from pathlib import PurePosixPath
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+from flask import Blueprint, Flask, current_app, render_template_string, request
+from werkzeug.local import LocalProxy
+
+import flask_coherent_cache as caching
+from flask_coherent_cache import UnstableArgument
+from flask_coherent_cache.calls import CallKey
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+calls: Counter[str] = Counter()
+
+
+@pytest.fixture
+def backend() -> dict[str, Any]:
+    return {"CACHE_TYPE": "SimpleCache"}
+
+
+@pytest.fixture(autouse=True)
+def _in_context(app: Flask) -> Any:
+    calls.clear()
+    with app.app_context():
+        yield
+
+
+class Shop:
+    def __init__(self, name: str, cache: Any = None) -> None:
+        self.name = name
+        if cache is not None:
+            self.total = cache.memoize(60)(self.total)  # type: ignore[method-assign]
+
+    def __caching_id__(self) -> str:
+        return self.name
+
+    def total(self, tax: int = 0) -> str:
+        calls[self.name] += 1
+        return f"{self.name} {tax}"
+
+    @classmethod
+    def kind(cls, tax: int = 0) -> str:
+        return f"{cls.__name__} {tax}"
+
+
+class Mall(Shop):
+    pass
+
+
+class Nameless:
+    def total(self) -> int:
+        return 1
+
+    def __call__(self) -> int:
+        return 2
+
+
+def base(x: int) -> int:
+    return x
+
+
+def counted(x: int) -> int:
+    calls["counted"] += 1
+    return x
+
+
+def times(n: Any) -> Decorator:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def inner(*args: Any, **kwargs: Any) -> Any:
+            return n * function(*args, **kwargs)
+
+        return inner
+
+    return decorate
+
+
+def plus(n: Any) -> Decorator:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def inner(*args: Any, **kwargs: Any) -> Any:
+            return n + function(*args, **kwargs)
+
+        return inner
+
+    return decorate
+
+
+# -- methods -------------------------------------------------------------------------------------
+
+
+def test_a_bound_method_is_of_its_instance(app: Flask, cache: Any) -> None:
+    ann, bob = Shop("ann", cache), Shop("bob", cache)
+
+    def visit() -> None:
+        for call in (ann.total, bob.total, partial(ann.total, tax=1)):
+            with app.app_context():  # A fill may depend on what was read before it in one.
+                assert call().startswith("ann" if call is not bob.total else "bob")
+
+    visit()
+    visit()
+    assert calls == {"ann": 2, "bob": 1}
+    cache.delete_memoized(ann.total, 1)
+    visit()
+    assert calls == {"ann": 3, "bob": 1}
+    cache.delete_memoized(ann.total)
+    visit()
+    assert calls == {"ann": 5, "bob": 1}
+
+
+def test_a_bound_method_under_cached_is_of_its_instance(cache: Any) -> None:
+    totals = [cache.cached(60)(Shop(name).total) for name in ("ann", "bob")]
+    for _ in range(2):
+        assert [total() for total in totals] == ["ann 0", "bob 0"]
+    assert calls == {"ann": 1, "bob": 1}
+
+
+def test_a_bound_method_of_what_has_no_text_is_refused_by_name(cache: Any) -> None:
+    with pytest.raises(UnstableArgument, match=r"'self' is a .*Nameless, .*cache.key_for"):
+        cache.memoize(60)(Nameless().total)
+
+
+def test_a_name_tells_what_a_method_is_of(cache: Any) -> None:
+    def named(shop: Any) -> Any:
+        return cache.memoize(60, make_name=lambda name: f"total {id(shop)}")(shop.total)
+
+    assert [named(Shop("ann"))(), named(Shop("bob"))(), named(Nameless())()] == [
+        "ann 0",
+        "bob 0",
+        1,
+    ]
+    shared = [cache.memoize(60, make_name=lambda _: "total")(Shop(x).total)() for x in ("a", "b")]
+    assert shared == ["a 0", "b 0"]
+
+
+def test_all_calls_are_dropped_where_the_key_does_not_tell_instances(cache: Any) -> None:
+    class Local(Shop):
+        @cache.memoize(60, args_to_ignore=["self"])
+        def total(self, tax: int = 0) -> str:
+            calls["local"] += 1
+            return "total"
+
+    named = cache.memoize(60, make_name=lambda _: "total")(Nameless().total)
+    for function in (Local("ann").total, named):
+        function()
+        cache.delete_memoized(function)
+        function()
+        cache.delete_memoized(function)
+    assert calls == {"local": 2}
+
+
+def test_a_property_may_be_cached_inside(cache: Any) -> None:
+    total = property(cache.memoize(60)(Shop.total))
+    assert total.__get__(Shop("ann")) == total.__get__(Shop("ann")) == "ann 0"
+    assert calls == {"ann": 1}
+
+
+def test_a_class_method_may_be_decorated_on_either_side(cache: Any) -> None:
+    class_method, static = Shop.__dict__["kind"], staticmethod(base)
+    for first in (class_method, classmethod(cache.memoize(60)(class_method.__func__))):
+        decorated = first if first is not class_method else cache.memoize(60)(class_method)
+        kinds = [decorated.__get__(None, kind)() for kind in (Shop, Mall, Shop)]
+        assert kinds == ["Shop 0", "Mall 0", "Shop 0"]
+    assert isinstance(cache.memoize(60)(static), staticmethod)
+    assert cache.memoize(60)(static).__get__(None, Shop)(3) == 3
+    assert isinstance(cache.cached(60)(class_method), classmethod)
+    assert cache.memoize(60)(Mall.kind)(1) == "Mall 1"
+
+
+# -- what is no function --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("decorator", ["memoize", "cached"])
+@pytest.mark.parametrize(
+    "thing",
+    [
+        partial(base, 1),
+        Nameless(),
+        Nameless,
+        property(lambda self: 1),
+        functools.cached_property(lambda self: 1),
+        functools.partialmethod(base, 1),
+        functools.lru_cache(base),
+        functools.singledispatchmethod(base),
+        [].append,
+        "name",
+    ],
+    ids=lambda thing: type(thing).__name__,
+)
+def test_what_is_no_function_is_refused_when_decorated(
+    cache: Any, decorator: str, thing: Any
+) -> None:
+    for decorate in (getattr(cache, decorator)(60), getattr(cache, decorator)()):
+        with pytest.raises(TypeError, match=rf"@cache\.{decorator} takes a function, and .* is a "):
+            decorate(thing)
+
+
+def test_a_function_of_c_is_right_or_refused_in_words(cache: Any) -> None:
+    assert cache.memoize(60)(math.factorial)(4) == 24
+    with pytest.raises(TypeError, match="max does not tell what arguments it takes"):
+        cache.memoize(60)(max)
+
+
+def test_a_function_is_memoized_once(cache: Any) -> None:
+    with pytest.raises(TypeError, match=r"base is cached already"):
+        cache.memoize(60)(cache.memoize(60)(base))
+
+
+@pytest.mark.parametrize("decorator", ["memoize", "cached"])
+@pytest.mark.parametrize(
+    "thing", [base, Nameless, partial(base, 1), Shop.__dict__["kind"], property(base)]
+)
+def test_a_decorator_needs_parentheses(cache: Any, decorator: str, thing: Any) -> None:
+    with pytest.raises(TypeError, match=rf"needs parentheses: write @cache\.{decorator}\(\)"):
+        getattr(cache, decorator)(thing)
+
+
+def test_a_timeout_is_a_number_of_seconds(cache: Any) -> None:
+    for decorator in (cache.memoize, cache.cached):
+        with pytest.raises(TypeError, match="timeout is '60'"):
+            decorator("60")
+
+
+# -- functions of one name -------------------------------------------------------------------------
+
+
+def test_decorators_with_other_parameters_make_other_functions(cache: Any) -> None:
+    made = [times(2), times(3), plus(2), lambda f: times(2)(times(3)(f))]
+    for _ in range(2):
+        assert [cache.memoize(60)(decorate(base))(5) for decorate in made] == [10, 15, 7, 30]
+    doubled = CallKey(times(2)(base))
+    assert doubled(5) == doubled(x=5) != CallKey(base)(5)
+
+
+def test_a_decorator_has_defaults_of_its_own(cache: Any) -> None:
+    @wraps(base)
+    def with_default(x: int = 5) -> int:
+        return base(x)
+
+    base_of_one = wraps(base)(lambda x=1: x)
+    assert CallKey(with_default)() == CallKey(with_default)(5)
+    assert CallKey(base_of_one)() == CallKey(base_of_one)(1)
+
+
+def test_functions_that_are_defined_again_do_not_share(cache: Any) -> None:
+    def defined(source: str) -> Any:
+        names: dict[str, Any] = {"__name__": __name__}
+        exec(source, names)  # noqa: S102 - ours
+        return cache.memoize(60)(names["again"])
+
+    first, second = defined("def again(): return 1"), defined("def again(): return 2")
+    third = defined("def again(): return 2")
+    assert [first(), second(), third(), first()] == [1, 2, 2, 1]
+    assert second.make_cache_key(None) == third.make_cache_key(None)
+
+
+def test_who_says_that_the_source_does_not_count_has_functions_of_one_name_share(
+    cache: Any,
+) -> None:
+    def make(source_check: bool | None, text: str) -> Any:
+        names: dict[str, Any] = {"__name__": __name__}
+        exec(f"def outer():\n def same(): return {text!r}\n return same", names)  # noqa: S102 - ours
+        return cache.memoize(60, source_check=source_check)(names["outer"]())
+
+    assert [make(False, "a")(), make(False, "b")()] == ["a", "a"]
+    assert [make(None, "a")(), make(None, "b")()] == ["a", "b"]
+
+
+def test_a_function_that_says_it_is_another_does_not_share_with_it(cache: Any) -> None:
+    renamed = functools.update_wrapper(counted, base)
+    try:
+        assert CallKey(base)(1) != CallKey(renamed)(1)
+    finally:
+        del counted.__wrapped__  # type: ignore[attr-defined]
+        counted.__qualname__ = counted.__name__ = "counted"
+
+
+def test_branches_do_not_share_a_name(cache: Any) -> None:
+    def choose(first: bool) -> Any:
+        if first:
+
+            @cache.memoize(60)
+            def chosen() -> int:
+                return 1
+        else:
+
+            @cache.memoize(60)
+            def chosen() -> int:
+                return 2
+
+        return chosen
+
+    assert [choose(True)(), choose(False)(), choose(True)()] == [1, 2, 1]
+
+
+def test_a_call_is_deleted_also_where_its_code_has_changed(cache: Any) -> None:
+    def made(source: str) -> Any:
+        names: dict[str, Any] = {"__name__": __name__, "calls": calls}
+        exec(f"def outer():\n def released(x): {source}\n return released", names)  # noqa: S102 - ours
+        return cache.memoize(60)(names["outer"]())
+
+    old = made("calls['old'] += 1; return 1")
+    new = made("calls['new'] += 1; return 2")
+    assert [old(1), old(1), old(2), new(1)] == [1, 1, 1, 2]
+    cache.delete_memoized(new, 1)
+    assert [old(1), old(2), new(1)] == [1, 1, 2]
+    assert calls == {"old": 3, "new": 2}
+
+
+# -- closures -------------------------------------------------------------------------------------
+
+
+class Frozen(NamedTuple):
+    name: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    name: str
+
+
+class Extension:
+    def init_app(self, app: Flask) -> None:
+        pass
+
+
+def closed_over(cache: Any, value: Any) -> Any:
+    @cache.memoize(60)
+    def shown() -> str:
+        return f"{value!r:.20}"
+
+    return shown
+
+
+def local_function(n: Any) -> Callable[[], Any]:
+    def local() -> Any:
+        return n
+
+    return local
+
+
+def recursive() -> Callable[[int], int]:
+    def count(n: int) -> int:
+        return n and count(n - 1)
+
+    return count
+
+
+FINE: list[Any] = [
+    *(1, True, "1", b"1", 1.0, None, (1, "a"), frozenset({1}), PurePosixPath("a"), Frozen("a")),
+    *(Setting("a"), Setting("b"), json, math, base, print, times(2)(base), times(3)(base)),
+    *(local_function(1), local_function(2), recursive(), partial(base, 1), partial(base, 2)),
+    *(Shop("a"), Shop("b"), Shop("a").total, Shop("b").total, Shop, Mall, int, math.factorial),
+    *(",".join, "a".join, str.upper, str.lower),
+    *(functools.lru_cache, datetime.now, date.today, MappingProxyType({"a": 1})),
+    *(
+        Extension(),
+        Blueprint("a", "a"),
+        Blueprint("b", "b"),
+        Flask("a"),
+        logging.getLogger("a"),
+        current_app,
+        request,
+    ),
+    *(lambda: 1, lambda: 2, lambda n=1: n, lambda n=2: n),
+]
+
+
+def test_what_has_a_stable_text_may_be_closed_over(app: Flask, cache: Any) -> None:
+    made = [closed_over(cache, value) for value in [*FINE, cache]]
+    keys = [shown.make_cache_key(None) for shown in made]
+    assert len(set(keys)) == len(made)
+    again = [closed_over(cache, value).make_cache_key(None) for value in [*FINE, cache]]
+    assert again == keys == [shown.make_cache_key(None) for shown in made]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *([1], {"a": 1}, {1}, bytearray(b"a"), (1, [2]), Nameless(), SimpleNamespace()),
+        *(Nameless().total, [].append, LocalProxy(lambda: 1), local_function([])),
+        *(partial(base, []), partial(base, x=[]), lambda x=[]: x, lambda *, x={}: x),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_has_no_stable_text_is_refused_by_the_variables_name(cache: Any, value: Any) -> None:
+    with pytest.raises(TypeError, match=r"shown is a closure over value, which .*make_name"):
+        closed_over(cache, value)
+
+
+def test_a_function_that_closes_over_what_may_change_is_refused(cache: Any) -> None:
+    words = "closure over value, which is a closure over n, which is a builtins.list, which may"
+    with pytest.raises(TypeError, match=words):
+        closed_over(cache, local_function([]))
+
+
+def test_a_variable_counts_as_it_is_when_the_function_is_called(cache: Any) -> None:
+    factor = 2
+
+    @cache.memoize(60)
+    def scaled(x: int) -> int:
+        return later(x) * factor
+
+    def later(x: int) -> int:
+        return x
+
+    assert [scaled(3), scaled(3)] == [6, 6]
+    factor = 3
+    assert scaled(3) == 9
+    factor = [4]  # type: ignore[assignment]
+    with pytest.raises(UnstableArgument, match="closure over factor"):
+        scaled(3)
+
+
+def test_a_variable_of_a_function_that_is_closed_over_counts_too(cache: Any) -> None:
+    factor = 2
+
+    def scale(x: int) -> int:
+        return x * factor
+
+    scaled = cache.memoize(60)(wraps(base)(lambda x: scale(x) + 0))
+    assert [scaled(3), scaled(3)] == [6, 6]
+    factor = 3
+    assert scaled(3) == 9
+
+
+def test_a_view_of_what_may_change_counts_as_it_is(cache: Any) -> None:
+    changing = {"a": 1}
+    shown = closed_over(cache, MappingProxyType(changing))
+    keys = [shown.make_cache_key(None), shown.make_cache_key(None)]
+    changing["a"] = 2
+    assert keys[0] == keys[1] != shown.make_cache_key(None)
+
+
+def test_what_a_key_closes_over_is_not_shown(cache: Any) -> None:
+    key = closed_over(cache, "a secret of theirs").make_cache_key(None)
+    assert "secret" not in key
+    assert "{value}" in key
+
+
+def test_an_application_has_one_extension_of_a_class(app: Flask, cache: Any) -> None:
+    first, second = Extension(), Extension()
+    assert closed_over(cache, first)() == closed_over(cache, first)()
+    with pytest.raises(UnstableArgument, match=r"closure over value, which is one of several"):
+        closed_over(cache, second)()
+    other = Flask("other")
+    caching.Cache(other, config={"CACHE_TYPE": "SimpleCache"})
+    cache.init_app(other)
+    with other.app_context():
+        closed_over(cache, second)()
+
+
+def test_an_application_has_one_local_class_of_a_name(cache: Any) -> None:
+    def make() -> type:
+        class Local:
+            pass
+
+        return Local
+
+    first, second = make(), make()
+    assert closed_over(cache, first).make_cache_key(None) != closed_over(cache, Shop)
+    with pytest.raises(UnstableArgument, match="one of several"):
+        closed_over(cache, second)()
+
+
+def test_a_method_that_asks_super_is_no_closure_to_name(cache: Any) -> None:
+    class Local(Shop):
+        @cache.memoize(60, args_to_ignore=["self"])
+        def total(self, tax: int = 0) -> str:
+            return super().total(tax)
+
+    assert Local("ann").total() == "ann 0"
+    assert "{" not in Local.total.make_cache_key(None, None)
+
+
+def test_a_closure_under_cached_has_an_entry_for_what_it_closes_over(cache: Any) -> None:
+    def made(n: int) -> Any:
+        @cache.cached(60)
+        def everything() -> int:
+            calls[f"{n}"] += 1
+            return n
+
+        return everything
+
+    assert [made(1)(), made(2)(), made(1)()] == [1, 2, 1]
+    assert calls == {"1": 1, "2": 1}
+
+
+def test_a_call_of_a_closure_is_deleted(cache: Any) -> None:
+    double = cache.memoize(60)(times(2)(counted))
+    # What is filled later in one context may depend on what was read before.
+    assert [double(6), double(5), double(5)] == [12, 10, 10]
+    cache.delete_memoized(double, x=5)
+    assert [double(5), double(6)] == [10, 12]
+    assert calls["counted"] == 3
+
+
+# -- registered types ---------------------------------------------------------------------------
+
+
+class Hidden:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Derived(Hidden):
+    unit = ""
+
+
+def memoized(cache: Any) -> Any:
+    @cache.memoize(60)
+    def shown(value: Any) -> Any:
+        calls["shown"] += 1
+        return "shown"
+
+    return shown
+
+
+def test_a_registered_type_has_keys_also_inside_others(cache: Any) -> None:
+    shown = memoized(cache)
+    with pytest.raises(UnstableArgument, match=r"cache.key_for\(Hidden\)"):
+        shown(Hidden(1))
+
+    @cache.key_for(Hidden)
+    def key_of(hidden: Hidden) -> Any:
+        return hidden.value
+
+    assert key_of(Hidden(3)) == 3
+    values: list[Any] = [Hidden(1), Hidden("1"), Hidden(True), [Hidden(1)], Hidden((1,)), 1]
+    values += [Hidden(Hidden(1)), {"a": Hidden(1)}, Setting(Hidden(1))]  # type: ignore[arg-type]
+    for _ in range(2):
+        for value in values:
+            shown(value)
+    assert calls["shown"] == len(values)
+    shown(Hidden(1))
+    closed_over(cache, Hidden(1))()
+    assert calls["shown"] == len(values)
+
+
+def test_a_fragment_varies_on_a_registered_type(cache: Any) -> None:
+    cache.key_for(Hidden)(lambda hidden: hidden.value)
+
+    def render(value: Any) -> str:
+        return render_template_string(
+            "{% cache 60, 'a' %}{{ value.value }}{% endcache %}", value=value
+        )
+
+    assert [render(Hidden(1)), render(Hidden(2)), render(Hidden(1))] == ["1", "2", "1"]
+    with pytest.raises(UnstableArgument, match=r"cache.key_for\(Nameless\)"):
+        render(Nameless())
+
+
+def test_another_cache_does_not_know_the_type(cache: Any) -> None:
+    cache.key_for(Hidden)(lambda hidden: hidden.value)
+    with pytest.raises(UnstableArgument, match="Hidden"):
+        memoized(caching.Cache()).make_cache_key(None, Hidden(1))
+
+
+def test_a_subclass_may_hold_more_and_is_refused(cache: Any) -> None:
+    cache.key_for(Hidden)(lambda hidden: hidden.value)
+    shown = memoized(cache)
+    with pytest.raises(UnstableArgument, match=r"Derived, .*cache.key_for\(Derived\)"):
+        shown(Derived(1))
+    cache.key_for(Hidden, subclasses=True)(lambda hidden: hidden.value)
+    assert shown.make_cache_key(None, Derived(1)) != shown.make_cache_key(None, Hidden(1))
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        (lambda hidden: None, "returns nothing"),
+        (lambda hidden: hidden, "returns the object itself"),
+        (lambda hidden: object(), "returns what is a builtins.object"),
+        (lambda hidden: [hidden], "contains itself"),
+    ],
+)
+def test_what_a_registered_function_returns_must_have_a_text(
+    cache: Any, returned: Any, words: str
+) -> None:
+    cache.key_for(Hidden)(returned)
+    with pytest.raises(UnstableArgument, match=f"argument 'value' .*{words}"):
+        memoized(cache)(Hidden(1))
+
+
+@pytest.mark.parametrize("kind", [int, str, list, dict, object, type, "Hidden", Hidden(1)])
+def test_what_has_keys_already_or_is_no_type_is_refused(cache: Any, kind: Any) -> None:
+    with pytest.raises(TypeError, match=r"cache\.key_for"):
+        cache.key_for(kind)
+
+
+def test_a_class_that_is_defined_again_replaces_the_older_one(cache: Any) -> None:
+    def make() -> type:
+        class Local(Hidden):
+            pass
+
+        cache.key_for(Local)(lambda local: local.value)
+        return Local
+
+    older, newer = make(), make()
+    assert memoized(cache)(newer(1)) == "shown"
+    with pytest.raises(UnstableArgument, match="Local"):
+        memoized(cache)(older(1))
+
+
+def test_deleting_finds_a_call_whatever_the_order_of_its_keywords(cache: Any) -> None:
+    @cache.memoize(60)
+    def search(colour: str = "", **more: int) -> int:
+        calls["search"] += 1
+        return calls["search"]
+
+    assert [search(colour="red", size=4, page=1), search("red", page=1, size=4)] == [1, 1]
+    cache.delete_memoized(search, page=1, size=4, colour="red")
+    assert search(colour="red", size=4, page=1) == 2
