@@ -14,7 +14,16 @@ LIBRARY = Path(__file__).parents[1]
 PACKAGE = LIBRARY / "src" / "flask_coherent_cache"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 #: What an installation without extras has.
-ALWAYS = {"blinker", "click", "flask", "flask_caching", "jinja2", "markupsafe", "werkzeug"}
+ALWAYS = {
+    "blinker",
+    "cachelib",
+    "click",
+    "flask",
+    "flask_caching",
+    "jinja2",
+    "markupsafe",
+    "werkzeug",
+}
 #: Which modules may import what an extra brings, or the application.
 EXTRAS = {
     "cryptography": {"encryption.py"},

@@ -10,6 +10,7 @@ import pytest
 from flask import Flask, Response, abort, render_template_string, request
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
+from flask_coherent_cache.inputs import report_once
 from flask_coherent_cache.limits import NewKeys
 from flask_coherent_cache.testing import wait_until
 from test_pages import status_of
@@ -102,7 +103,7 @@ def test_names_made_of_a_long_path_are_short_and_still_drop_its_page(make_app: M
         assert "; hit" in status_of(app.test_client().get(path))
         with app.app_context():
             drop()
-    app.config["CACHE_SURROGATE_KEYS"] = True
+    app.extensions["cache"][cache].config["CACHE_SURROGATE_KEYS"] = True
     tags = app.test_client().get(path).headers["Surrogate-Key"].split(" ")
     assert len(tags) >= 3
     assert max(len(unquote(tag)) for tag in tags) <= 210
@@ -319,3 +320,60 @@ def test_a_made_up_name_in_the_log_is_short(
 
     assert app.test_client().get("/all?" + "n" * 3000).text == "1"
     assert max(len(record.getMessage()) for record in caplog.records) < 500
+
+
+def test_made_up_names_neither_fill_the_log_nor_hide_what_comes_later(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_coherent_cache.inputs._reported", set())
+    app, cache = make_app(CACHE_STRICT=False)
+
+    @app.get("/all")
+    @cache.cached(60)
+    def everything() -> str:
+        return "".join(request.args[name] for name in list(request.args))
+
+    @app.get("/chosen")
+    @cache.cached(60)
+    def chosen() -> str:
+        return request.args.get(request.headers["X-Field"], "") + request.host_url
+
+    @app.get("/other")
+    @cache.cached(60)
+    def other() -> tuple[str, dict[str, str]]:
+        return "", {"Vary": "X-Other"}
+
+    client = app.test_client()
+    for number in range(60):
+        client.get(f"/all?a{number}=1&b{number}=2")
+        client.get("/chosen", headers={"X-Field": f"f{number}\x1b[31m {'x' * 3000}"})
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) <= 30
+    assert all(line.isprintable() for line in lines)
+    caplog.clear()
+    client.get("/other")
+    assert "X-Other" in caplog.text
+
+
+def test_a_place_that_says_much_takes_no_lines_from_others(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_coherent_cache.inputs._reported", set())
+    for number in range(2000):
+        report_once(f"made up: {number}\u202e\n{'x' * 9000}")
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 21
+    assert lines[-1].endswith("More of this kind is not logged.")
+    assert all(len(line) < 2100 and line.isprintable() for line in lines)
+    report_once("another place")
+    assert caplog.records[-1].getMessage() == "another place"
+
+
+def test_reasons_of_one_kind_hide_none_of_another(make_app: MakeApp) -> None:
+    app, cache = make_app()
+    statistics = app.extensions["cache"][cache].statistics
+    lookups = statistics.lookups("page", "page")
+    for number in range(100):
+        statistics.refuse(lookups, f"undeclared: query parameter {number}", "")
+    assert statistics.refuse(lookups, "stream", "")
+    assert len(statistics.refusals) <= 23

@@ -6,6 +6,8 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from functools import wraps
 from typing import Any
 
@@ -23,6 +25,7 @@ from flask import (
     session,
     url_for,
 )
+from flask.sessions import SecureCookieSession, SessionInterface
 from flask.testing import FlaskClient
 from flask.views import MethodView
 from werkzeug.exceptions import HTTPException
@@ -320,6 +323,58 @@ def test_a_private_page_is_of_one_session(app: Flask, cache: Any) -> None:
     response = ann.get("/account")
     assert response.headers["Cache-Control"] == "private, no-cache"
     assert "Cookie" in response.headers["Vary"]
+
+
+class ServerSession(SessionInterface):
+    """A session that lies on the server, and may hold anything."""
+
+    def __init__(self, kept: Any) -> None:
+        self.kept = kept
+
+    def open_session(self, app: Flask, request: Any) -> Any:
+        return SecureCookieSession(self.kept)
+
+    def save_session(self, app: Flask, session: Any, response: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"basket": {(1, 2): Decimal("1.5")}, "seen": {1, 2}, "at": date(2026, 1, 2)},
+        {1: "a", "1": "b", None: b"\xff"},
+    ],
+)
+def test_a_session_may_hold_what_json_cannot_express(app: Flask, cache: Any, kept: Any) -> None:
+    app.session_interface = ServerSession(kept)
+
+    @app.get("/account")
+    @cache.cached(60, private=True)
+    def account() -> str:
+        return f"{len(session)}"
+
+    client = app.test_client()
+    for hit in (False, True):
+        response = client.get("/account")
+        assert (response.text, "; hit" in status_of(response)) == (f"{len(kept)}", hit)
+    kept["more"] = 1.0
+    assert client.get("/account").text == f"{len(kept)}"
+
+
+def test_a_session_without_a_stable_text_is_refused(
+    app: Flask, cache: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    app.session_interface = ServerSession({"basket": object()})
+
+    @app.get("/account")
+    @cache.cached(60, private=True)
+    def account() -> str:
+        return "mine"
+
+    for _ in range(2):
+        response = app.test_client().get("/account")
+        assert (response.text, "detail=session" in status_of(response)) == ("mine", True)
+    assert "private=function" in caplog.text
 
 
 def test_a_private_page_may_name_its_user(app: Flask, cache: Any, client: FlaskClient) -> None:

@@ -189,7 +189,7 @@ def test_what_was_deleted_was_not_evicted(make_app: Callable[..., tuple[Flask, A
 
 
 def test_each_function_has_new_keys_of_its_own(app: Flask, cache: Any) -> None:
-    app.config["CACHE_NEW_VALUES_PER_MINUTE"] = 1
+    app.extensions["cache"][cache].config["CACHE_NEW_VALUES_PER_MINUTE"] = 1
     functions = [
         cache.memoize(60, make_name=lambda name, n=number: f"function{n}")(named(number))
         for number in range(statistics._MOST_NAMES + 5)

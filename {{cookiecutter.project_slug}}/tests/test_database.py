@@ -20,7 +20,7 @@ import pytest
 from flask import Flask
 from flask_coherent_cache.testing import free_port, wait_until
 from sqlalchemy import create_engine, text, update
-from sqlalchemy.exc import OperationalError, TimeoutError
+from sqlalchemy.exc import DBAPIError, OperationalError, TimeoutError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from package import load
@@ -266,6 +266,46 @@ def test_a_busy_pool_and_a_busy_file_are_unavailable():
     busy.sqlite_errorname = "SQLITE_ERROR"
     assert not database.is_unavailable(OperationalError("SELECT 1", {}, busy))
     assert not database.is_unavailable(ValueError("else"))
+
+
+def test_a_full_disk_and_a_file_that_only_reads_are_unavailable(tmp_path):
+    path = tmp_path / "shop.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.connect() as connection:
+        connection.execute(text("PRAGMA max_page_count = 1"))
+        with pytest.raises(OperationalError) as raised:
+            connection.execute(text("CREATE TABLE shelf (name)"))
+    assert database.is_unavailable(raised.value)
+    engine.dispose()  # The bound is its connection's.
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE shelf (name)"))
+    engine.dispose()
+    engine = create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
+    with engine.connect() as connection, pytest.raises(OperationalError) as raised:
+        connection.execute(text("INSERT INTO shelf VALUES (1)"))
+    assert database.is_unavailable(raised.value)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("state", "unavailable"),
+    [
+        ("53100", True),  # disk_full
+        ("53300", True),  # too_many_connections
+        ("57P03", True),  # cannot_connect_now
+        ("58030", True),  # io_error
+        ("25006", True),  # read_only_sql_transaction
+        ("40P01", True),  # deadlock_detected
+        ("42P01", False),  # undefined_table
+        ("23505", False),  # unique_violation
+        ("22001", False),  # string_data_right_truncation
+    ],
+)
+def test_what_postgresql_says_of_itself_is_unavailable(state, unavailable):
+    original = Exception("said by the server")
+    original.sqlstate = state
+    assert database.is_unavailable(DBAPIError("UPDATE", {}, original)) is unavailable
+    assert database.is_unavailable(OperationalError("UPDATE", {}, original)) is unavailable
 
 
 # -- SQLite's savepoints -----------------------------------------------------------------------

@@ -14,6 +14,14 @@
 - ``stores``: SimpleCache, Redis and Valkey, Memcached
 """
 
+from flask_caching import make_template_fragment_key
+from flask_caching.signals import (
+    cache_memoize_hit,
+    cache_memoize_miss,
+    cache_view_hit,
+    cache_view_miss,
+)
+
 from .classes import UnstableArgument
 from .extension import Cache, CachedResponse
 from .inputs import UndeclaredInput
@@ -25,6 +33,11 @@ __all__ = [
     "CircuitBreaker",
     "UndeclaredInput",
     "UnstableArgument",
+    "cache_memoize_hit",
+    "cache_memoize_miss",
+    "cache_view_hit",
+    "cache_view_miss",
+    "make_template_fragment_key",
 ]
 
 __version__ = "0.3.0"

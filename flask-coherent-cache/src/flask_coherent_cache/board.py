@@ -7,6 +7,7 @@ import random
 import secrets
 import time
 
+from .clock import monotonic
 from .entries import Entry, Sealer
 from .stores import Store
 
@@ -43,7 +44,7 @@ class Board:
 
     def write(self, message: bytes) -> bool:
         """Write into this process's place; ``False`` where all places are taken."""
-        now = time.monotonic()
+        now = monotonic()
         # What it wrote there may have expired, and the place be another's.
         if self._place is None or now >= self._free_at:
             self._place = None

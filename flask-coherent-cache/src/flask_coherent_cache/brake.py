@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 from weakref import WeakSet
 
+from .clock import monotonic
 from .stores import Store, StoreError
 
 #: While it is off, or while a fill goes on for longer, the store is asked so often.
@@ -56,7 +57,7 @@ class Brake:
 
     def ask_again(self) -> bool:
         """Ask the store where that was long ago; tell whether the cache is off."""
-        now = time.monotonic()
+        now = monotonic()
         # Threads that come here at once may ask twice, which is no harm.
         if now >= max(self._asked_at + ASK_SECONDS, self._next_ask):
             self._next_ask = now + ASK_SECONDS
@@ -72,7 +73,7 @@ class Brake:
 
         :raises StoreError: where the store does not answer.
         """
-        now = time.monotonic()
+        now = monotonic()
         (value,) = self._store.get_many([self.key])
         return seconds_off(value) if self.learn(value, now) else None
 
@@ -83,7 +84,7 @@ class Brake:
         """
         value = b"%d" % time.time()
         self._store.put(self.key, value, None)
-        self.learn(value, time.monotonic())
+        self.learn(value, monotonic())
         self._store.confirm()
 
     def switch_on(self) -> None:
@@ -92,7 +93,7 @@ class Brake:
         :raises StoreError: where the store does not take it.
         """
         self._store.delete([self.key])
-        self.learn(None, time.monotonic())
+        self.learn(None, monotonic())
         self._store.confirm()
 
 

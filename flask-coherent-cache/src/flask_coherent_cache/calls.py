@@ -1,20 +1,18 @@
 """Calls as keys: which function it is, what it closes over, and with which arguments."""
 
+import dis
 import inspect
-from collections.abc import (
-    Callable,
-    Iterable,
-)
-from types import (
-    BuiltinFunctionType,
-    FunctionType,
-    MethodType,
-)
+from collections.abc import Callable, Iterable
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
 
 from .classes import UnstableArgument, full_name, is_found
 from .closures import OF_CLASSES, Closure, Scope, told_apart
 from .keys import PLAIN_TYPES, OtherTypes, bounded, named, stable_text, tells_all
+
+#: What gets at a function's variables without their names.
+_LOOKS_AROUND = frozenset({"locals", "vars", "dir", "eval", "exec"})
+_LOOKS_AROUND |= {"_getframe", "currentframe", "stack"}
 
 
 def name_of(function: Any, decorator: str) -> str:
@@ -57,6 +55,16 @@ def _signature_of(function: Any) -> inspect.Signature:
     if hands_on and all(parameter.default is parameter.empty for parameter in parameters):
         return inspect.signature(function)
     return own
+
+
+def _used(code: CodeType | None, names: tuple[str, ...]) -> frozenset[str]:
+    """Return the parameters that a function's own code may look at, by name or otherwise."""
+    if code is None or code.co_varnames[: len(names)] != names:
+        return frozenset(names)  # A decorator's, which hands them on.
+    if _LOOKS_AROUND & {*code.co_names}:
+        return frozenset(names)
+    texts = [instruction.argrepr for instruction in dis.get_instructions(code)]
+    return frozenset(name for name in names if any(name in text for text in texts))
 
 
 class CallKey:
@@ -111,8 +119,14 @@ class CallKey:
         while isinstance(inner, FunctionType):
             function, inner = inner, getattr(inner, "uncached", None)
         code = getattr(function, "__code__", None)
+        used = _used(code, self._names)
+        # What the function does not look at, such as some methods' self, tells it nothing.
+        self._skips_first = not self.is_bound and self._first not in used
         self._stands_alone = (
-            code is not None and not code.co_freevars and not self._ignored and not self.is_method
+            code is not None
+            and not code.co_freevars
+            and not self._ignored & used
+            and (not self.is_method or self._skips_first)
         )
         if self.is_bound and make_name is not None and not self._has_known_instance():
             # Its owner's name for the function tells what it is a method of.
@@ -154,7 +168,8 @@ class CallKey:
 
     def holds_all(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Tell whether a call's key holds all that the function is given."""
-        given = (*args, *kwargs.values(), *self._defaults.values())
+        positional = args[1:] if self._skips_first else args
+        given = (*positional, *kwargs.values(), *self._defaults.values())
         return self._stands_alone and all(map(tells_all, given))
 
     def __call__(self, *args: Any, **kwargs: Any) -> str:

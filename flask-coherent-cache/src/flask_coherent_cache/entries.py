@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from .clock import wall
 from .stores import is_reading
 
 #: The format's version within one process.
@@ -56,7 +57,7 @@ class Entry:
             return False
         if self.started is None:
             return True
-        now = time.time()
+        now = wall()
         return all(is_reading(value, now) and int(value) <= self.started for value in tag_values)
 
 
@@ -69,7 +70,7 @@ def invalid_tags(
 
     :param started: the entry's.
     """
-    now, invalid = time.time(), []
+    now, invalid = wall(), []
     for tag, value in zip(tags, tag_values, strict=True):
         reading = int(value) if value is not None and is_reading(value, now) else None
         if reading is None or reading > (started or 0):

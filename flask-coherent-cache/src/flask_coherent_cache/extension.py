@@ -1,14 +1,18 @@
 """The Flask extension: Flask-Caching's names, with entries that know what they were built from."""
 
 import functools
+import gc
 import hashlib
 import inspect
 import logging
 import os
 import secrets
 import socket
+import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, TypeVar
 from urllib.parse import unquote
 from weakref import WeakKeyDictionary
@@ -29,6 +33,7 @@ from flask_caching.utils import normalize_timeout
 from .brake import Brake
 from .calls import CallKey, name_of
 from .closures import Scope
+from .coroutines import awaitable, run_to_end
 from .declarations import Declaration, Declarations
 from .entries import Sealer
 from .fills import Entries, key_tag
@@ -36,6 +41,7 @@ from .fragments import Fill, FragmentExtension
 from .functions import copied_value, fetch_value
 from .inputs import AUTHORIZATION, PAGE_PARTS, PATH, SESSION, Declared, report_once
 from .keys import bounded
+from .layers import is_flask
 from .noticed import Owner
 from .options import (
     MayDiffer,
@@ -49,12 +55,14 @@ from .options import (
     check_warm,
     checked,
     refuse_bare,
+    without_none,
 )
-from .reads import SERVED, current_reads, tally_of
+from .peers import connect_peers
+from .reads import SERVED, current_reads, own_reads, tally_of
 from .registered_types import RegisteredTypes
 from .standby import Standby
 from .statistics import Level, Result, Tally
-from .stores import Store, connect, missing_extra
+from .stores import Store, connect, kind_of, missing_extra, options_as_settings
 from .surroundings import Surroundings
 from .templates import context_class
 from .values import decode, encode
@@ -62,6 +70,7 @@ from .verification import Verifier
 from .views import (
     PAGE_MIDDLEWARE,
     PageOptions,
+    begin,
     finish,
     is_current_view,
     path_key,
@@ -154,7 +163,8 @@ class Cache(flask_caching.Cache):
         #: Which hooks need not count, and why.
         self.declarations = Declarations()
         self._skipped_hooks: set[Callable[..., Any]] = set()
-        self._surroundings: WeakKeyDictionary[Flask, Surroundings] = WeakKeyDictionary()
+        #: The applications that it serves, and its settings in each.
+        self._settings: WeakKeyDictionary[Flask, dict[str, Any]] = WeakKeyDictionary()
         self._listeners: list[Callable[..., Any]] = []
         self.registered_types = RegisteredTypes()
         super().__init__(*args, **kwargs)
@@ -232,23 +242,48 @@ class Cache(flask_caching.Cache):
 
         :raises ValueError: for a setting that cannot be, naming it and what would do.
         """
-        settings = {**_DEFAULTS, **app.config, **(self.config or {}), **(config or {})}
+        own = {**(self.config or {}), **(config or {})}
+        of_cache = {
+            name: value
+            for name, value in app.config.items()
+            if name in _DEFAULTS or name.startswith(("CACHE_", "SECRET_KEY"))
+        }
+        settings = {**_DEFAULTS, **of_cache, **own}
+        settings["CACHE_TYPE"] = kind_of(settings["CACHE_TYPE"])
+        settings |= options_as_settings(settings)
+        settings["CACHE_DEFAULT_TIMEOUT"] = normalize_timeout(settings["CACHE_DEFAULT_TIMEOUT"])
         prefix = settings["CACHE_KEY_PREFIX"]
-        if ":" in prefix or not prefix:
+        if not prefix or ":" in prefix:
             raise ValueError(f"CACHE_KEY_PREFIX is {prefix!r}: use a name without a colon.")
+        self.hash_method = settings.get("CACHE_HASH_METHOD") or hashlib.sha256
+        if not callable(self.hash_method):
+            raise ValueError(
+                f"CACHE_HASH_METHOD is {self.hash_method!r}: use a constructor of hashlib."
+            )
+        if self._get_serializer(settings.get("CACHE_SERIALIZER")) is not None:
+            warnings.warn(
+                "CACHE_SERIALIZER changes nothing: values are pickled, and read only where they "
+                "are authenticated.",
+                stacklevel=2,
+            )
         share = settings["CACHE_VERIFY"]
         if not isinstance(share, int | float) or not 0 <= share <= 1:
             raise ValueError(f"CACHE_VERIFY is {share!r}: use the share of hits, from 0 to 1.")
-        for name in _DEFAULTS:
-            app.config.setdefault(name, settings[name])
+        for name, default in _DEFAULTS.items():
+            app.config.setdefault(name, default)
+        app.config["CACHE_TYPE"] = kind_of(app.config["CACHE_TYPE"])
         self.app = app
         self.source_check = settings["CACHE_SOURCE_CHECK"]
-        setattr(app.jinja_env, JINJA_CACHE_ATTR_NAME, self)
-        app.jinja_env.add_extension(FragmentExtension)
-        entries = self._connected(settings)
+        if self.with_jinja2_ext:
+            setattr(app.jinja_env, JINJA_CACHE_ATTR_NAME, self)
+            app.jinja_env.add_extension(FragmentExtension)
+        entries = self._connected(app, settings)
         if entries is not None:
-            entries.config = app.config
-        app.extensions.setdefault("cache", {})[self] = entries
+            entries.config, entries.strict = settings, own.get("CACHE_STRICT")
+        caches = {**app.extensions.get("cache", {}), self: entries}
+        connect_peers(caches)
+        app.extensions["cache"] = caches
+        self._settings[app] = settings
         if entries is None:
             encode_queries(app)
         else:
@@ -271,14 +306,15 @@ class Cache(flask_caching.Cache):
 
         @functools.wraps(process_response)
         def process_and_finish(response: Response) -> Response:
-            return finish(process_response(response))
+            return finish(process_response(begin(response)))
 
         app.process_response = process_and_finish  # type: ignore[method-assign]
 
-    def _connected(self, settings: dict[str, Any]) -> Entries | None:
-        store = connect(settings)
+    def _connected(self, app: Flask, settings: dict[str, Any]) -> Entries | None:
+        store = connect(settings, app)
         if store is None:
             return None
+        _check_worker()
         secret = settings.get("SECRET_KEY")
         if not secret and store.shared:
             raise ValueError(
@@ -294,6 +330,7 @@ class Cache(flask_caching.Cache):
         entries = Entries(
             store,
             _sealer(store, settings),
+            app=app,
             prefix=settings["CACHE_KEY_PREFIX"],
             release=settings["RELEASE"],
             lease_seconds=settings["CACHE_LEASE_SECONDS"],
@@ -310,12 +347,45 @@ class Cache(flask_caching.Cache):
     @property
     def entries(self) -> Entries | None:
         """The entries of the current application; ``None`` with ``CACHE_TYPE=NullCache``."""
-        found: Entries | None = self._app().extensions["cache"][self]
+        app = self._app()
+        try:
+            found: Entries | None = app.extensions["cache"][self]
+        except KeyError:
+            raise RuntimeError(
+                f"This cache does not know the application {app.name!r}: call cache.init_app(app) "
+                "where that is made."
+            ) from None
         return found
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The application's settings, and above them those that this cache got."""
+        return self._settings[self._app()]
+
+    @property
+    def cache(self) -> "Backend":  # type: ignore[override]
+        """What Flask-Caching calls the backend: ``get``, ``set`` and the like, without tags."""
+        return Backend(self)
+
     def _app(self) -> Flask:
-        app: Flask = current_app._get_current_object() if has_app_context() else self.app  # type: ignore[attr-defined]
-        return app
+        """The current application; outside of a context the one that the cache serves.
+
+        :raises RuntimeError: where it serves none, or several.
+        """
+        if has_app_context():
+            current: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
+            return current
+        if len(self._settings) > 1:
+            gc.collect()  # Those that were dropped, as by the tests before this one.
+        apps = list(self._settings)
+        if len(apps) == 1:
+            return apps[0]
+        raise RuntimeError(
+            f"This cache serves {len(apps)} applications, so outside of a context it cannot know "
+            "which is meant: use it inside `with app.app_context():`."
+            if apps
+            else "This cache serves no application yet: call cache.init_app(app) first."
+        )
 
     # -- how it does ---------------------------------------------------------------------
 
@@ -428,7 +498,7 @@ class Cache(flask_caching.Cache):
         response_filter: Callable[..., Any] | None = None,
         query_string: bool = False,
         hash_method: Callable[..., Any] | None = None,
-        cache_none: bool = True,
+        cache_none: bool | None = None,
         make_cache_key: Callable[..., Any] | None = None,
         source_check: bool | None = None,
         response_hit_indication: bool | None = False,
@@ -450,8 +520,9 @@ class Cache(flask_caching.Cache):
     ) -> "Callable[[Callable[P, R]], _CachedFunction[P, R]]":
         """Cache a view's pages, or what a function without arguments returns.
 
-        Flask-Caching's parameters keep their meaning; ``hash_method`` and ``cache_none`` change
-        nothing here. A page's key holds scheme, host, path, and what the view declares.
+        Flask-Caching's parameters keep their meaning, but that ``None`` is a value as any other
+        unless ``cache_none`` is ``False``. A page's key holds scheme, host, path, and what the view
+        declares.
 
         :param timeout: seconds to the soft expiry; 0 is not stored; ``None`` is the default.
         :param tags: names that the entry carries beside those that its fill reads.
@@ -473,7 +544,7 @@ class Cache(flask_caching.Cache):
         :param may_differ: what may differ where ``CACHE_VERIFY`` computes a hit again: ``True`` is
             all; a function gets the body's bytes, or the value of a function that is no view, and
             returns what has to be equal, such as ``lambda body: TIME.sub(b"", body)``.
-        :raises TypeError: for an ``async def``, and without parentheses.
+        :raises TypeError: for an async generator, and without parentheses.
         :raises ValueError: for a time or a share out of range, for parts of the request that say
             who asks, and for a private page to warm.
         """
@@ -495,8 +566,15 @@ class Cache(flask_caching.Cache):
             parts=PAGE_PARTS | ({SESSION, AUTHORIZATION} if private is True else frozenset()),
         )
 
-        asks = (unless, forced_update, response_hit_indication, private, vary_cookies, vary_environ)
-        stands_alone = not own_key and not any(asks)
+        asks = (unless, forced_update, is_stale, response_hit_indication)
+        stands_alone = not any((own_key, *asks, private, vary_cookies, vary_environ))
+        # Names pages as Flask-Caching does, for those who delete them by their key.
+        named = super().cached(
+            key_prefix=key_prefix,
+            query_string=query_string,
+            hash_method=hash_method,
+            source_check=source_check,
+        )
 
         def decorate(function: Callable[P, R]) -> "_CachedFunction[P, R]":
             if isinstance(function, classmethod | staticmethod):
@@ -505,24 +583,28 @@ class Cache(flask_caching.Cache):
                 "cached",
                 function,
                 Options(
-                    name_of(function, "cached"), unless, forced_update, is_stale, response_filter,
+                    name_of(function, "cached"), unless, forced_update, is_stale,
+                    without_none(response_filter) if cache_none is False else response_filter,
                     tuple(tags), grace, jitter, may_differ,
                 ),
                 timeout,
             )  # fmt: skip
-            source = self._source_digest(function, source_check)
+            source = self._source_digest(function, source_check, hash_method)
             call_key = CallKey(
                 function,
                 others=self.registered_types.text,
                 scope=self._scope,
                 remedy="give it a key, key_prefix='…'",
             )
+            default_make_cache_key = named(function).make_cache_key
+            is_async = inspect.iscoroutinefunction(function)
+            call = run_to_end(function, self._app) if is_async else function
 
             @functools.wraps(function)
             def decorated(*args: Any, **kwargs: Any) -> Any:
                 entries = self.entries
                 if entries is None:
-                    return function(*args, **kwargs)
+                    return call(*args, **kwargs)
                 is_view = has_request_context() and is_current_view(decorated)
                 if self._bypass_cache(unless, function, *args, **kwargs):
                     name = (request_ctx.request.endpoint or "") if is_view else options.name
@@ -530,9 +612,11 @@ class Cache(flask_caching.Cache):
                     lookups = entries.statistics.lookups(level, name)
                     entries.refuse(lookups, "unless")
                     with entries.going_past(lookups):
-                        return function(*args, **kwargs)
+                        return call(*args, **kwargs)
                 if is_view:
-                    chosen = page_options(args, kwargs)
+                    # Around a coroutine function there is a frame more.
+                    gives_value = not is_flask(sys._getframe(2 if is_async else 1))
+                    chosen = page_options(entries, gives_value, args, kwargs)
                     return self._page(entries, decorated, options, chosen, args, kwargs)
                 key = function_key(args, kwargs)
                 return self._value(
@@ -542,49 +626,72 @@ class Cache(flask_caching.Cache):
             def custom_key(args: Any, kwargs: Any) -> str | None:
                 if make_cache_key is not None:
                     return str(make_cache_key(*args, **kwargs))
+                if (assigned := assigned_key()) is not None:
+                    return str(assigned(*args, use_request=True, **kwargs))
                 if callable(key_prefix):
                     return key_prefix()
-                return key_prefix if "%s" not in key_prefix else None
+                return key_prefix + source() if "%s" not in key_prefix else None
 
-            def page_options(args: Any, kwargs: Any) -> PageOptions:
+            def page_options(
+                entries: Entries, gives_value: bool, args: Any, kwargs: Any
+            ) -> PageOptions:
                 owner = Owner("making the key", naming=True)
-                if own_key:
+                is_own = own_key or assigned_key() is not None
+                if is_own:
                     custom = current_reads().noticed.run(owner, custom_key, args, kwargs)
                 else:
                     custom = custom_key(args, kwargs)
+                held = replace(declared, query=None) if is_own else declared
                 return PageOptions(
-                    declared,
+                    held,
                     private,
                     not_found_timeout,
                     custom,
-                    key_inputs=frozenset(w for w in owner.inputs if not declared.holds(w)),
-                    whole_key=own_key,
+                    key_inputs=frozenset(w for w in owner.inputs if not held.holds(w)),
+                    whole_key=is_own,
                     hit_indication=bool(response_hit_indication),
                     cache_control=cache_control,
-                    stands_alone=stands_alone and self._nothing_runs_around(decorated),
+                    gives_value=gives_value,
+                    stands_alone=stands_alone
+                    and not is_own
+                    and self._nothing_runs_around(entries, decorated),
                 )
 
             def function_key(args: Any, kwargs: Any) -> str:
-                if make_cache_key is not None:
-                    return str(make_cache_key(*args, **kwargs))
-                if callable(key_prefix):
-                    return key_prefix()
-                if "%s" not in key_prefix:
-                    return key_prefix + source
+                key = custom_key(args, kwargs)
+                if key is not None:
+                    return key
                 # A view is known by its endpoint; any other function only by its name.
                 call_key.refuse_nameless()
                 path = request_ctx.request.__dict__["path"] if has_request_context() else ""
-                return call_key(*args, **kwargs) + "@" + path + source
+                return f"{call_key(*args, **kwargs)}@{path}#{source()}"
 
-            def default_make_cache_key(*_: Any, path: str | None = None, **__: Any) -> str:
+            def path_name(path: str) -> str:
+                return key_prefix() if callable(key_prefix) else path_key(key_prefix, path)
+
+            def page_names(path: str) -> set[str]:
                 if callable(key_prefix):
-                    return key_prefix()
-                return path_key(key_prefix, request.path if path is None else path)
+                    return set()
+                names = {path_name(path)}
+                if query_string or source():
+                    names.add(default_make_cache_key(use_request=True))
+                return names
 
+            def assigned_key() -> Callable[..., Any] | None:
+                make: Any = vars(decorated)["make_cache_key"]
+                return None if make is default_make_cache_key else make
+
+            if is_async:
+                decorated = awaitable(decorated)  # type: ignore[assignment]
             decorated.uncached = function  # type: ignore[attr-defined]
+            decorated.call_uncached = call  # type: ignore[attr-defined]
             decorated.cache_timeout = timeout  # type: ignore[attr-defined]
             decorated.cache_warm = warm  # type: ignore[attr-defined]
             decorated.make_cache_key = default_make_cache_key  # type: ignore[attr-defined]
+            decorated.page_names = page_names  # type: ignore[attr-defined]
+            decorated.holds_all = lambda *given: not any(given) and call_key.holds_all(*given)  # type: ignore[attr-defined]
+            decorated.path_name = path_name  # type: ignore[attr-defined]
+            decorated.source = source  # type: ignore[attr-defined]
             return decorated  # type: ignore[return-value]
 
         return decorate
@@ -598,7 +705,7 @@ class Cache(flask_caching.Cache):
         is_stale: Callable[..., bool] | None = None,
         response_filter: Callable[..., Any] | None = None,
         hash_method: Callable[..., Any] | None = None,
-        cache_none: bool = True,
+        cache_none: bool | None = None,
         source_check: bool | None = None,
         args_to_ignore: list[str] | None = None,
         *,
@@ -609,8 +716,12 @@ class Cache(flask_caching.Cache):
     ) -> "Callable[[Callable[P, R]], _MemoizedFunction[P, R]]":
         """Cache what a function returns, an entry for each set of arguments.
 
-        Flask-Caching's parameters keep their meaning; ``hash_method`` and ``cache_none`` change
-        nothing here: ``None`` is a value as any other. Each caller gets a value of its own.
+        Flask-Caching's parameters keep their meaning, but that ``hash_method`` changes nothing,
+        and ``None`` is a value as any other unless ``cache_none`` is ``False``. Each caller gets
+        a value of its own.
+
+        An ``async def`` is awaited where an event loop runs, as in an async view; elsewhere it
+        returns the value, as Flask-Caching does. It needs ``flask[async]``.
 
         :param timeout: seconds to the soft expiry; 0 is not stored; ``None`` is the default.
         :param tags: names that the entry carries beside those that its fill reads.
@@ -618,8 +729,8 @@ class Cache(flask_caching.Cache):
         :param jitter: the share of the timeout, 0 to 1, by which it is shortened at random.
         :param may_differ: what may differ where ``CACHE_VERIFY`` computes a hit again: ``True`` is
             all; a function gets the value and returns what has to be equal.
-        :raises TypeError: for an ``async def``, without parentheses, and without ``make_name`` for
-            a lambda or a closure over what has no stable text; at a call for such an argument.
+        :raises TypeError: for an async generator, without parentheses, and without ``make_name``
+            for a lambda or a closure over what has no stable text; at a call for such an argument.
         :raises ValueError: for a time or a share out of range.
         """
         refuse_bare("memoize", timeout)
@@ -632,7 +743,8 @@ class Cache(flask_caching.Cache):
                 "memoize",
                 function,
                 Options(
-                    name_of(function, "memoize"), unless, forced_update, is_stale, response_filter,
+                    name_of(function, "memoize"), unless, forced_update, is_stale,
+                    without_none(response_filter) if cache_none is False else response_filter,
                     tuple(tags), grace, jitter, may_differ,
                 ),
                 timeout,
@@ -644,17 +756,19 @@ class Cache(flask_caching.Cache):
             if make_name is None:
                 call_key.refuse_nameless()
             source = self._source_digest(function, source_check)
+            is_async = inspect.iscoroutinefunction(function)
+            call = run_to_end(function, self._app) if is_async else function
 
             @functools.wraps(function)
             def decorated(*args: Any, **kwargs: Any) -> Any:
                 entries = self.entries
                 if entries is None:
-                    return function(*args, **kwargs)
+                    return call(*args, **kwargs)
                 if unless is not None and self._bypass_cache(unless, function, *args, **kwargs):
                     lookups = entries.statistics.lookups("function", options.name)
                     entries.refuse(lookups, "unless")
                     with entries.going_past(lookups):
-                        return function(*args, **kwargs)
+                        return call(*args, **kwargs)
                 key = make_cache_key(function, *args, **kwargs)
                 return self._value(
                     entries, decorated, options, key, names_of, args, kwargs, cache_memoize_signals
@@ -662,20 +776,24 @@ class Cache(flask_caching.Cache):
 
             def names_of(*args: Any, **kwargs: Any) -> list[str]:
                 names = [f"fn:{name}" for name in call_key.names(*args)]
-                if call_key.code_digest or source:
+                if call_key.code_digest or source():
                     names.append(key_tag(self._own(key_in_all_releases(*args, **kwargs))))
                 return names
 
             def make_cache_key(_: Any, *args: Any, **kwargs: Any) -> str:
-                return bounded(f"fn:{call_key(*args, **kwargs)}{source}")
+                return bounded(f"fn:{call_key(*args, **kwargs)}{source()}")
 
             def key_in_all_releases(*args: Any, **kwargs: Any) -> str:
                 return bounded(f"fn:{call_key.in_all_releases(*args, **kwargs)}")
 
+            if is_async:
+                decorated = awaitable(decorated)  # type: ignore[assignment]
             decorated.uncached = function  # type: ignore[attr-defined]
+            decorated.call_uncached = call  # type: ignore[attr-defined]
             decorated.cache_timeout = timeout  # type: ignore[attr-defined]
             decorated.make_cache_key = make_cache_key  # type: ignore[attr-defined]
             decorated.call_key = call_key  # type: ignore[attr-defined]
+            decorated.holds_all = call_key.holds_all  # type: ignore[attr-defined]
             decorated.key_in_all_releases = key_in_all_releases  # type: ignore[attr-defined]
             decorated.delete_memoized = functools.partial(self.delete_memoized, decorated)  # type: ignore[attr-defined]
             return decorated  # type: ignore[return-value]
@@ -713,7 +831,7 @@ class Cache(flask_caching.Cache):
         passes = fill.is_complete if fill is not None else None
         options = Options(f"The fragment {name}", None, None, None, passes, (), None, 0.0)
         tags = [key_tag(self._own(key))] if reads.mount else []
-        policy = options.policy(normalize_timeout(timeout), self._app().config, *tags)
+        policy = options.policy(normalize_timeout(timeout), entries.config, *tags)
         fetched = fetch_value(
             entries,
             own_key,
@@ -735,29 +853,41 @@ class Cache(flask_caching.Cache):
         page_options: PageOptions,
         args: Any,
         kwargs: Any,
-    ) -> Response:
+    ) -> Any:
         values = routed_arguments(request_ctx.request)
         endpoint = request_ctx.request.endpoint or ""
-        with current_reads().noticed.unnoticed():
-            tags = [view_tag(endpoint), key_tag(self._own(decorated.make_cache_key()))]
+        reads = current_reads()
+        tags = [view_tag(endpoint)]
         if values:
             rules = self._app().url_map.iter_rules(endpoint)
             tags += view_tags(rules, endpoint, values) or [unknown_view_tag(endpoint)]
         if page_options.custom_key is not None:
             tags.append(key_tag(self._own(page_options.custom_key)))
-        response = serve_page(
+        path = request_ctx.request.__dict__["path"]
+
+        def call() -> Any:
+            with reads.noticed.unnoticed():
+                reads.tags.update(key_tag(self._own(name)) for name in decorated.page_names(path))
+            return decorated.call_uncached(*args, **kwargs)
+
+        source = decorated.source()
+        answer = serve_page(
             entries,
-            functools.partial(decorated.uncached, *args, **kwargs),
-            options.policy(decorated.cache_timeout, self._app().config, *tags),
+            call,
+            options.policy(decorated.cache_timeout, entries.config, *tags),
             options,
             page_options,
-            self._own,
+            (lambda key: self._own(f"{key}#{source}")) if source else self._own,
             renew=self._forced_update(options.forced_update, *args, **kwargs),
+            is_stale=(
+                (lambda page: self._is_stale(options.is_stale, page, *args, **kwargs))
+                if options.is_stale is not None
+                else None
+            ),
         )
-        hit = "; hit" in response.headers["Cache-Status"]
-        path = request_ctx.request.__dict__["path"]
-        self._signal(cache_view_signals, hit, path, decorated.uncached, args, kwargs)
-        return response
+        hit = current_reads().noticed.answer.hit
+        self._signal(entries, cache_view_signals, hit, path, decorated.uncached, args, kwargs)
+        return answer
 
     def _scope(self) -> Scope:
         """Return what the keys of closures take from the current application."""
@@ -774,6 +904,12 @@ class Cache(flask_caching.Cache):
     ) -> bool:
         ask = functools.partial(super()._forced_update, forced_update, *args, **kwargs)
         return forced_update is not None and _asked(_FORCED_UPDATE, ask)
+
+    def _is_stale(
+        self, is_stale: Callable[..., Any] | None, rv: Any, *args: Any, **kwargs: Any
+    ) -> bool:
+        ask = functools.partial(super()._is_stale, is_stale, rv, *args, **kwargs)
+        return is_stale is not None and _asked(_IS_STALE, ask)
 
     def skip_on_hit(self, hook: F) -> F:
         """Say that a ``before_request``, ``after_request`` or like function does nothing for a
@@ -805,17 +941,20 @@ class Cache(flask_caching.Cache):
         from .middleware import PageMiddleware  # noqa: PLC0415 - only where it is used
 
         surroundings = Surroundings(app, self._skipped_hooks)
-        middleware = PageMiddleware(app, entries.near, surroundings, entries.verifier)
+        middleware = PageMiddleware(
+            app, entries.near, surroundings, entries.verifier, config=entries.config
+        )
         app.wsgi_app = middleware  # type: ignore[method-assign]
         app.extensions[PAGE_MIDDLEWARE] = middleware
-        self._surroundings[app] = surroundings
+        entries.surroundings = surroundings
         return True
 
-    def _nothing_runs_around(self, view: Callable[..., Any]) -> bool:
+    def _nothing_runs_around(self, entries: Entries, view: Callable[..., Any]) -> bool:
         """Tell whether a page of this request's view is the same without Flask's dispatch."""
-        surroundings = self._surroundings.get(self._app())
+        surroundings = entries.surroundings
         return (
             surroundings is not None
+            and not entries.config["CACHE_ENABLE_SIGNALS"]
             and self._name_tenant is str
             and surroundings.are_quiet_for(request_ctx.request, view)
         )
@@ -846,34 +985,55 @@ class Cache(flask_caching.Cache):
             fetch_value,
             entries,
             own_key,
-            functools.partial(decorated.uncached, *args, **kwargs),
+            functools.partial(decorated.call_uncached, *args, **kwargs),
             options.policy(decorated.cache_timeout, config, *tags),
             options,
             lookups,
             # In the background nobody names the tenant any more.
             in_background=not self._name_tenant(),
-            alone=tags_of is not None and decorated.call_key.holds_all(args, kwargs),
+            alone=decorated.holds_all(args, kwargs),
             verify=verify,
             # Without a key of its own, a function under ``cached`` has an entry for each path.
             held=frozenset() if tags_of is not None else _OF_PATH,
         )
-        result, hit = fetch(renew=self._forced_update(options.forced_update, *args, **kwargs))
-        if hit and self._is_stale(options.is_stale, result, *args, **kwargs):
-            result, hit = fetch(renew=True)
-        self._signal(signals, hit, key, decorated.uncached, args, kwargs)
+        with own_reads():
+            result, hit = fetch(renew=self._forced_update(options.forced_update, *args, **kwargs))
+            if hit and self._is_stale(options.is_stale, result, *args, **kwargs):
+                result, hit = fetch(renew=True)
+        self._signal(entries, signals, hit, key, decorated.uncached, args, kwargs)
         return result
 
     def _signal(
-        self, signals: Any, hit: bool, key: str, function: Any, args: Any, kwargs: Any
+        self,
+        entries: Entries,
+        signals: Any,
+        hit: bool,
+        key: str,
+        function: Any,
+        args: Any,
+        kwargs: Any,
     ) -> None:
-        if self._app().config["CACHE_ENABLE_SIGNALS"]:
+        if entries.config["CACHE_ENABLE_SIGNALS"]:
             signals[hit].send(cache=self, cache_key=key, f=function, args=args, kwargs=kwargs)
 
-    def _source_digest(self, function: Callable[..., Any], source_check: bool | None) -> str:
-        if not self._get_source_check(source_check):
-            return ""
-        source = inspect.getsource(function).encode()
-        return "#" + hashlib.blake2b(source, digest_size=8).hexdigest()
+    def _source_digest(
+        self,
+        function: Callable[..., Any],
+        source_check: bool | None,
+        hash_method: Callable[..., Any] | None = None,
+    ) -> Callable[[], str]:
+        """Make what names a function's source, where that belongs into the key.
+
+        Settings say so, too, and are known later than functions are decorated.
+        """
+
+        @functools.cache
+        def digest() -> str:
+            source = inspect.getsource(function).encode()
+            text: str = self._get_hash_method(hash_method)(source).hexdigest()
+            return text
+
+        return lambda: digest() if self._get_source_check(source_check) else ""
 
     # -- dropping ------------------------------------------------------------------------
 
@@ -907,11 +1067,14 @@ class Cache(flask_caching.Cache):
     ) -> bool:
         """Drop the pages of a cached view: of a path, of its arguments, or all.
 
-        :param query_args: changes nothing: the pages of a path are dropped with every query.
+        :param query_args: of a page whose view has ``query_string=True``; the pages of a path are
+            dropped with every query by default.
         :raises ValueError: where the function is no view of this application.
         """
+        if path is not None and query_args is None:
+            return self.delete(f.path_name(path))
         if path is not None:
-            return self.delete(f.make_cache_key(path=path))
+            return self.delete(f.make_cache_key(path=path, query_args=query_args))
         endpoints = [
             endpoint
             for endpoint, view in self._app().view_functions.items()
@@ -936,7 +1099,7 @@ class Cache(flask_caching.Cache):
         if self.entries is not None:
             return self.entries.sealer.digest(data)
         # Nothing is kept under it, so it need not be the same again.
-        secret = self._app().config.get("SECRET_KEY") or secrets.token_bytes(32)
+        secret = self.settings.get("SECRET_KEY") or secrets.token_bytes(32)
         return Sealer([secret]).digest(data)
 
     def digests(self, value: str) -> tuple[str, ...]:
@@ -1028,10 +1191,35 @@ class Cache(flask_caching.Cache):
 
     def _seconds(self, timeout: Timeout) -> float:
         seconds = normalize_timeout(timeout)
-        default: float = self._app().config["CACHE_DEFAULT_TIMEOUT"]
+        default: float = self.settings["CACHE_DEFAULT_TIMEOUT"]
         return default if seconds is None else seconds
 
 
+class Backend:
+    """What ``cache.cache`` is: the methods of a ``cachelib`` cache, by those of the cache."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OF_BACKENDS:
+            return getattr(self._cache, name)
+        raise AttributeError(f"cache.cache has no {name!r}; use the cache itself.")
+
+    def inc(self, key: str, delta: int = 1) -> int | None:
+        """Add to a number; in two steps, as in Flask-Caching. ``None`` where it is not stored."""
+        value: int = (self._cache.get(key) or 0) + delta
+        return value if self._cache.set(key, value) else None
+
+    def dec(self, key: str, delta: int = 1) -> int | None:
+        """Take from a number, as :meth:`inc` adds to it."""
+        return self.inc(key, -delta)
+
+
+_OF_BACKENDS = frozenset(
+    {"get", "set", "add", "has", "delete", "clear", "unlink"}
+    | {"get_many", "get_dict", "set_many", "delete_many"}
+)
 #: Where ``app.extensions`` holds the declarations and the skipped hooks.
 _WATCHED = "coherent_cache_watched"
 #: Where ``app.extensions`` holds the objects that keys know by the name of their class.
@@ -1039,10 +1227,22 @@ _KNOWN = "coherent_cache_known"
 _OF_PATH = frozenset({PATH})
 _ANSWERS = "it answers whether to use the cache"
 _UNLESS = Declaration("of unless=…", frozenset(), _ANSWERS)
+_IS_STALE = Declaration("of is_stale=…", frozenset(), _ANSWERS)
 _FORCED_UPDATE = Declaration("of forced_update=…", frozenset(), _ANSWERS)
 #: The signals of Flask-Caching for a miss and for a hit.
 cache_view_signals = (cache_view_miss, cache_view_hit)
 cache_memoize_signals = (cache_memoize_miss, cache_memoize_hit)
+
+
+def _check_worker() -> None:
+    """Say which worker cannot do what the cache does beside requests."""
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is not None and not {"enable-threads", "threads"} & uwsgi.opt.keys():
+        logger.warning(
+            "uWSGI runs no threads of Python's: there is no near cache, stale pages are not "
+            "renewed in the background, and `flask cache` hears nothing. Start it with "
+            "--enable-threads."
+        )
 
 
 def _sealer(store: Store, settings: dict[str, Any]) -> Sealer:

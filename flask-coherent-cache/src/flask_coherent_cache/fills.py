@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,20 +15,25 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .board import Board
 from .brake import Brake
+from .clock import monotonic, wall
 from .deliveries import SETTLING_SECONDS, Deliveries
 from .entries import Entry, Sealer, invalid_tags
 from .generations import Generations
+from .inputs import printable, report_once
 from .keys import bounded, encodable
 from .leases import free, new_token, release_foreign
 from .limits import NewKeys
 from .peeks import Peek, judge
-from .reads import Reads, Scope, current_reads
+from .reads import Moment, Reads, Scope, current_reads
 from .standby import Standby
 from .statistics import Cause, Fill, Lookups, Result, Statistics, Trace, current_origin
 from .stores import Store, StoreError, is_overdue
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from .near import Copy, NearCache
+    from .surroundings import Surroundings
     from .verification import Verifier
 
 logger = logging.getLogger(__name__)
@@ -114,11 +119,11 @@ class _Found:
             return None
         return self.entry if time.time() < self.entry.fresh_until + grace else None
 
-    def is_dead_since(self, reads: Reads) -> bool:
+    def is_dead_since(self, moment: Moment) -> bool:
         """Tell whether a fill that began after the context did stored a value that is invalid."""
         if self.entry is None or self.valid:
             return False
-        return (self.entry.started or 0) >= (reads.started or 0)
+        return (self.entry.started or 0) >= (moment.started or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +150,7 @@ class _Lease:
 class Entries:
     """The entries of one application in one store.
 
+    :param app: the application.
     :param prefix: the application's part of every key; holds no colon.
     :param release: the deployed version's part of an entry's key. Tags, clock and generation are
         shared by the releases, or a rolling deploy would split invalidation.
@@ -160,6 +166,7 @@ class Entries:
         store: Store,
         sealer: Sealer,
         *,
+        app: "Flask",
         prefix: str,
         release: str,
         lease_seconds: float = 10,
@@ -168,6 +175,7 @@ class Entries:
         standby: Standby,
         brake: Brake,
     ) -> None:
+        self.app = app
         self.store = store
         self.near = near
         self.standby = standby
@@ -177,8 +185,12 @@ class Entries:
         self.statistics = Statistics()
         self.board = Board(store, sealer, prefix)
         self.brake = brake
-        self._prefix = prefix
+        self.prefix = prefix
         self._release = release
+        #: The other caches of the application, whose entries may be built from this one's.
+        self.peers: tuple[Entries, ...] = ()
+        #: What carries this tag was built from this cache's entries.
+        self.own_tag = f"cache:{prefix}"
         self._generations = Generations(store, prefix, self.brake)
         self.deliveries = Deliveries(
             store, standby, partial(self._raise, origin="note"), self._end_generation, self._failed
@@ -196,8 +208,12 @@ class Entries:
         self._new_keys = NewKeys()
         #: What went wrong and was healed, by name, since the process began.
         self.counts: Counter[str] = Counter()
-        #: The application's settings.
-        self.config: Mapping[str, Any] = {}
+        #: Of this cache, in this application.
+        self.config: dict[str, Any] = {}
+        #: Whether an undeclared input raises, where the cache's own settings say it.
+        self.strict: bool | None = None
+        #: Tells what runs around views, where pages are served before Flask.
+        self.surroundings: Surroundings | None = None
         #: Called after each invalidation with its tags, and by ``clear`` with ``None``.
         self.listeners: list[Callable[[frozenset[str] | None], object]] = []
         #: Tells which mapped classes have objects in the session, and whether a fill that got
@@ -217,7 +233,7 @@ class Entries:
         if self.near is None:
             return None
         began = time.perf_counter() if self.statistics.traces else 0
-        if reads.lost or not self._may_look(key, reads):
+        if reads.of(self).lost or not self._may_look(key, reads):
             return None
         copy = self._copy(key, reads)
         if copy is not None:
@@ -256,20 +272,21 @@ class Entries:
     def _may_look(self, key: str, reads: Reads) -> bool:
         """Tell whether a context may look anything up, or must go past the cache."""
         self.before_fetch(reads)
+        moment = reads.of(self)
         # Not asked by a call on each hit.
-        if (reads.off or self.brake.is_off) and self._is_off(reads):
+        if (moment.off or self.brake.is_off) and self._is_off(moment):
             return False
         past = reads.bypass or reads.uncommitted or reads.verifying
-        return not (past or key in reads.filling)
+        return not (past or key in moment.filling)
 
-    def _is_off(self, reads: Reads) -> bool:
+    def _is_off(self, moment: Moment) -> bool:
         """Tell whether a context goes past the cache because that is switched off."""
-        if not reads.off and self.brake.is_off and self.brake.ask_again():
-            reads.switch_off()
-        return reads.off
+        if not moment.off and self.brake.is_off and self.brake.ask_again():
+            moment.switch_off()
+        return moment.off
 
     def _copy(self, key: str, reads: Reads) -> "Copy | None":
-        copy = self.near.find(key, reads) if self.near is not None else None
+        copy = self.near.find(key, reads.of(self)) if self.near is not None else None
         if copy is None or not copy.entry.is_fresh():
             return None
         reads.tags.update(copy.entry.tags)
@@ -306,11 +323,12 @@ class Entries:
             outcome = self._fetch(_Asked(key, fill, policy, lookups, renew, alone), reads, refill)
         finally:
             result: Result = outcome.status
+            moment = reads.of(self)
             if outcome.waited and result == "hit":
                 result = "wait"
-            elif reads.lost and result == "bypass" and not reads.off:
+            elif moment.lost and result == "bypass" and not moment.off:
                 result = "error"
-            elif result == "bypass" and reads.bypass | reads.uncommitted and not reads.off:
+            elif result == "bypass" and reads.bypass | reads.uncommitted and not moment.off:
                 self.refuse(lookups, "uncommitted changes")
             if not (is_refill or reads.verifying):
                 lookups.count(result, near=outcome.near)
@@ -318,20 +336,20 @@ class Entries:
         return outcome
 
     def _fetch(self, asked: _Asked, reads: Reads, refill: Callable[[], object] | None) -> Outcome:
-        key = asked.key
+        key, moment = asked.key, reads.of(self)
         if not self._may_look(key, reads):
-            return _past(asked.fill, reads)
-        if reads.lost:
+            return _past(asked.fill, moment)
+        if moment.lost:
             return self._go_without(asked, reads)
         if not asked.renew and (copy := self._copy(key, reads)):
             return Outcome("hit", entry=copy.entry, near=True)
         try:
             found = _Found() if asked.renew else self._find(key, reads)
         except StoreError as error:
-            self._lose(reads, error)
+            self._lose(moment, error)
             return self._go_without(asked, reads)
-        if reads.off:
-            return _past(asked.fill, reads)
+        if moment.off:
+            return _past(asked.fill, moment)
         entry = found.usable(asked.policy.grace)
         if entry is not None and (entry.is_fresh() or refill is not None):
             if refill is not None and not entry.is_fresh():
@@ -346,29 +364,29 @@ class Entries:
         :param seen: what the first look found: what was invalid then tells nothing of what the
             leader will store.
         """
-        key, policy, renew = asked.key, asked.policy, asked.renew
-        deadline = time.monotonic() + self._wait_seconds
+        key, policy, renew, moment = asked.key, asked.policy, asked.renew, reads.of(self)
+        deadline = monotonic() + self._wait_seconds
         pause = 0.002
         waited = False
         ignores_refusal = renew or stale is not None
         found = seen
         while policy.timeout > 0 and (ignores_refusal or not self._is_refused(key)):
-            with self._flight(key, 0 if stale else deadline - time.monotonic()) as leading:
+            with self._flight(key, 0 if stale else deadline - monotonic()) as leading:
                 lease = self._new_lease(key) if leading else None
                 try:
                     found = self._find(key, reads, lease)
-                    if reads.off:
+                    if moment.off:
                         break
                     held = lease is not None and lease.held
                     stale = found.usable(policy.grace)
                     if stale is not None and not renew and (stale.is_fresh() or not held):
                         return _answer(stale, reads, waited=waited or not leading)
-                    dead_on_arrival = found.sealed != seen.sealed and found.is_dead_since(reads)
+                    dead_on_arrival = found.sealed != seen.sealed and found.is_dead_since(moment)
                     if held and not dead_on_arrival:
                         self.statistics.lease("taken")
                         return self._fill(asked, reads, stale, found, lease)
                 except StoreError as error:
-                    self._lose(reads, error)
+                    self._lose(moment, error)
                     break
                 finally:
                     self._release_lease(lease)
@@ -378,15 +396,15 @@ class Entries:
             if not waited:
                 waited = True
                 self.statistics.lease("waited")
-            if time.monotonic() >= deadline:
+            if monotonic() >= deadline:
                 self.statistics.lease("waited in vain")
                 self._free_lease(key)
                 break
-            time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
+            time.sleep(max(0.0, min(pause, deadline - monotonic())))
             pause = min(pause * 2, 0.05)
-        if reads.off:
-            return _past(asked.fill, reads)
-        if reads.lost:
+        if moment.off:
+            return _past(asked.fill, moment)
+        if moment.lost:
             return self._go_without(asked, reads)
         return self._fill(asked, reads, stale, found, None)
 
@@ -404,6 +422,8 @@ class Entries:
                     if leading and entry is None:
                         return self._fill(asked, reads, None, _Found(), None)
             if entry is not None:
+                if self.peers:  # It may be older than what another cache's reading says.
+                    reads.bypass = True
                 return _answer(entry, reads)
         return self._fill(asked, reads, None, _Found(), None)
 
@@ -440,10 +460,10 @@ class Entries:
         before: Scope | None = None,
         held: frozenset[Any] = frozenset(),
     ) -> Outcome:
-        key = asked.key
+        key, moment = asked.key, reads.of(self)
         cause = self._cause(asked, found)
         began = time.perf_counter()
-        reads.filling.append(key)
+        moment.filling.append(key)
         try:
             filled = asked.fill()
         except Exception:
@@ -456,12 +476,12 @@ class Entries:
                 logger.warning("The fill of %s failed; serving it stale.", key, exc_info=True)
             return _answer(stale, reads)
         finally:
-            reads.filling.pop()
+            moment.filling.pop()
         seconds = time.perf_counter() - began
         if before is not None and (filled.looked_back or self.can_reach(reads.entities, held)):
             reads.inherit(before)
         entry = self._entry(key, filled, asked.policy, reads)
-        if reads.lost:
+        if moment.lost:
             if entry is not None and self._stands_by():
                 self.standby.keep(key, entry, reads)
             self._note_fill(asked, filled, cause, seconds, None, None)
@@ -502,14 +522,14 @@ class Entries:
 
     def _refuse(self, key: str, seconds: float) -> None:
         """Remember that there was nothing to store: who waits for the next one waits in vain."""
-        self._keep(self._refused, key, time.monotonic() + seconds)
+        self._keep(self._refused, key, monotonic() + seconds)
 
     def _is_refused(self, key: str) -> bool:
-        return time.monotonic() < self._refused.get(key, 0)
+        return monotonic() < self._refused.get(key, 0)
 
     def _is_news(self, key: str) -> bool:
         """Tell whether the log has had no failure of a key within the last minute."""
-        now = time.monotonic()
+        now = monotonic()
         if now < self._reported.get(key, 0):
             return False
         self._keep(self._reported, key, now + _QUIET_SECONDS)
@@ -518,7 +538,8 @@ class Entries:
     def _entry(self, key: str, filled: Filled, policy: Policy, reads: Reads) -> Entry | None:
         """Make an entry of what a fill returned; ``None`` for what must not be stored."""
         timeout = policy.timeout if filled.timeout is None else filled.timeout
-        reads.tags.update(policy.tags, [key_tag(key)])
+        moment = reads.of(self)
+        reads.tags.update(policy.tags, [key_tag(key)], self._source())
         if filled.value is None or timeout <= 0:
             # What a HEAD leaves to the next GET is not refused to it.
             if filled.refused != "method":
@@ -526,26 +547,38 @@ class Entries:
             return None
         self.before_fetch(reads)
         # It may have been switched off since the fill began.
-        if not (reads.bypass or reads.lost) and self.brake.ask_again():
-            reads.switch_off()
-        if reads.bypass or reads.uncommitted:
+        if not (reads.bypass or moment.lost) and self.brake.ask_again():
+            moment.switch_off()
+        if moment.off or reads.bypass or reads.uncommitted:
             return None
         now = time.time()
         fresh_until = now + timeout * (1 - policy.jitter * random.random())  # noqa: S311 - spread only
         if reads.fresh_until is not None:
             fresh_until = min(fresh_until, reads.fresh_until)
         tags = tuple(sorted(reads.collected()))
+        if self.store.shared and any(
+            peer.own_tag in tags for peer in self.peers if not peer.store.shared
+        ):
+            report_once(
+                f"{key}: it is built from entries of a SimpleCache, which other processes' writes "
+                "do not reach, so a cache that processes share does not store it."
+            )
+            return None
         kept_until = max(fresh_until, now) + policy.grace
         return Entry(
-            filled.value, reads.generation, reads.started, tags, now, fresh_until, kept_until
+            filled.value, moment.generation, moment.started, tags, now, fresh_until, kept_until
         )
+
+    def _source(self) -> tuple[str, ...]:
+        """The tag of all that comes from this cache, where others may be built from it."""
+        return (self.own_tag,) if self.peers else ()
 
     def _store(
         self, key: str, entry: Entry, reads: Reads, lease: _Lease | None, renew: bool
     ) -> int | None:
         """Store an entry; returns its bytes in the store, or ``None`` where it was not taken."""
         # Without a reading it would be a plain value, which no tag can make invalid.
-        if reads.started is None:
+        if entry.started is None:
             return None
         sealed = self.sealer.seal(key, entry)
         try:
@@ -581,7 +614,7 @@ class Entries:
         names = [*self._generations.keys, self._entry_key(key)]
         names += [self._tag_key(tag) for tag in known]
         epoch = self.near.epoch if self.near is not None else 0
-        asked_at = time.monotonic()
+        asked_at = monotonic()
         if lease is None:
             clock, generation, off, sealed, *values = self.store.get_many(names)
         else:
@@ -594,7 +627,7 @@ class Entries:
             )
             if not lease.held:
                 release_foreign(self.store, lease.key, holder)
-        current = self._generations.take_reading(reads, asked_at, clock, generation, off)
+        current = self._generations.take_reading(reads.of(self), asked_at, clock, generation, off)
         entry = self.sealer.open(key, sealed)
         # Not again by the second look, which comes with the lease.
         if entry is None and sealed is not None and lease is None:
@@ -608,7 +641,7 @@ class Entries:
             self._keep(self._tags_of, key, entry.tags)
         else:
             entry = replace(entry, tags=known)  # One tuple in this process, not two.
-        now = time.time()
+        now = wall()
         tags = zip(entry.tags, values, strict=True)
         if overdue := [tag for tag, value in tags if is_overdue(value, now)]:
             self.invalidate(overdue)
@@ -665,21 +698,22 @@ class Entries:
     def observe(self) -> Reads:
         """Take the context's first reading, before it reads anything."""
         reads = current_reads()
-        if reads.started is None and not (self._is_off(reads) or reads.bypass or reads.lost):
-            if self.near is not None and self.near.observe(reads):
+        moment = reads.of(self)
+        if moment.started is None and not (self._is_off(moment) or reads.bypass or moment.lost):
+            if self.near is not None and self.near.observe(moment):
                 return reads
             try:
                 self.deliveries.join()
-                self._take_reading(reads)
+                self._take_reading(moment)
             except StoreError as error:
-                self._lose(reads, error)
+                self._lose(moment, error)
         return reads
 
-    def _take_reading(self, reads: Reads) -> None:
+    def _take_reading(self, moment: Moment) -> None:
         """Give a context its first reading, in a round trip of its own."""
-        asked_at = time.monotonic()
+        asked_at = monotonic()
         state = self.store.get_many(self._generations.keys)
-        self._generations.take_reading(reads, asked_at, *state)
+        self._generations.take_reading(moment, asked_at, *state)
 
     def _tag_values(self, tags: Sequence[str]) -> list[bytes | None]:
         return self.store.get_many([self._tag_key(tag) for tag in tags]) if tags else []
@@ -697,13 +731,20 @@ class Entries:
     def invalidate(self, tags: Iterable[str], token: str = "") -> None:
         """Make every entry that carries one of the tags invalid, before returning.
 
-        Where the store is away it is done later, but before this process trusts it again.
+        Where the store is away it is done later, but before this process trusts it again. The
+        application's other caches follow: until the last one has, the tags are in doubt in all.
         """
         dropped = frozenset(tags)
+        if dropped and self.peers:
+            token = token or self.mark(dropped) or ""
         if dropped:
-            self.standby.drop(dropped)
-            self.deliveries.deliver(partial(self._raise, dropped, token, current_origin()))
-            self._tell(dropped)
+            for entries in (self, *self.peers):
+                entries._drop(dropped, token)
+
+    def _drop(self, dropped: frozenset[str], token: str) -> None:
+        self.standby.drop(dropped)
+        self.deliveries.deliver(partial(self._raise, dropped, token, current_origin()))
+        self._tell(dropped)
 
     def _raise(self, tags: Iterable[str], token: str = "", origin: str = "") -> None:
         names = [self._tag_key(tag) for tag in sorted(tags)]
@@ -720,8 +761,12 @@ class Entries:
 
         ``None`` where the store does not take it: then the transaction has to note the tags.
         """
-        token = secrets.token_hex(8)
-        names = [self._tag_key(tag) for tag in sorted(set(tags))]
+        token, marked = secrets.token_hex(8), set(tags)
+        taken = [entries._mark(marked, token) for entries in (self, *self.peers)]
+        return token if all(taken) else None
+
+    def _mark(self, tags: Iterable[str], token: str) -> bool:
+        names = [self._tag_key(tag) for tag in sorted(tags)]
         for _ in range(2):
             try:
                 self.store.mark(names, token)
@@ -729,8 +774,8 @@ class Entries:
                 self._failed(error)
                 self.store.breaker.wait_until_settled(SETTLING_SECONDS)
             else:
-                return token
-        return None
+                return True
+        return False
 
     def refresh(self, key: str) -> None:
         """Drop an entry softly: it is stale from now on, and served so within its grace."""
@@ -749,14 +794,18 @@ class Entries:
     def _drop_copies(self, key: str) -> None:
         """Have every process look into the store again: an entry was replaced before its time."""
         if self.near is not None:
-            self.store.put(encodable(f"{self._prefix}:renewed:{key}"), b"", 1)
+            self.store.put(encodable(f"{self.prefix}:renewed:{key}"), b"", 1)
             self.store.confirm()
 
     def clear(self) -> None:
         """Make every entry invalid, at the same cost however many there are."""
+        built = self._source()
+        token = self.mark(built) if built else None
         self.standby.drop(None)
         self.deliveries.deliver(partial(self._end_generation, current_origin()))
         self._tell(None)
+        for entries in (self, *self.peers) if built else ():
+            entries._drop(frozenset(built), token or "")
 
     def _end_generation(self, origin: str = "") -> None:
         self._generations.end()
@@ -775,16 +824,17 @@ class Entries:
         """Read a value; a fill around it depends on the key."""
         began = time.perf_counter()
         reads = current_reads()
-        reads.tags.add(key_tag(key))
+        moment = reads.of(self)
+        reads.tags.update([key_tag(key)], self._source())
         entry: Entry | None = None
         result: Result = "bypass"
         try:
-            found = _Found() if self._is_off(reads) else self._find(key, reads)
-            if not reads.off:
+            found = _Found() if self._is_off(moment) else self._find(key, reads)
+            if not moment.off:
                 entry = found.usable(0)
                 result = "miss" if entry is None else "hit"
         except StoreError as error:
-            self._lose(reads, error)
+            self._lose(moment, error)
             result = "error"
         lookups = self.statistics.lookups("value", "cache.get")
         lookups.count(result)
@@ -834,13 +884,13 @@ class Entries:
 
     def _plain(self, key: str, value: bytes, seconds: float) -> bytes | None:
         """Make an entry of a plain value; ``None`` while the cache is switched off."""
-        reads = Reads()
-        self._take_reading(reads)
-        if reads.off:
+        moment = Moment()
+        self._take_reading(moment)
+        if moment.off:
             return None
         now = time.time()
         times = (now, now + seconds, now + seconds)
-        return self.sealer.seal(key, Entry(value, reads.generation, None, (), *times))
+        return self.sealer.seal(key, Entry(value, moment.generation, None, (), *times))
 
     def delete(self, keys: Sequence[str]) -> bool:
         """Drop entries and make what depends on their keys invalid; say whether it is done yet."""
@@ -911,6 +961,9 @@ class Entries:
 
     def close(self) -> None:
         """Let the running refills end, and drop the store's connections."""
+        for peer in self.peers:
+            peer.peers = tuple(other for other in peer.peers if other is not self)
+        self.peers = ()
         if self._pool is not None:
             self._pool.shutdown()
         if self.near is not None:
@@ -920,13 +973,13 @@ class Entries:
     # -- names and states ----------------------------------------------------------------
 
     def _entry_key(self, key: str) -> str:
-        return encodable(f"{self._prefix}:{self._release}:entry:{key}")
+        return encodable(f"{self.prefix}:{self._release}:entry:{key}")
 
     def _lease_key(self, key: str) -> str:
-        return encodable(f"{self._prefix}:{self._release}:lease:{key}")
+        return encodable(f"{self.prefix}:{self._release}:lease:{key}")
 
     def _tag_key(self, tag: str) -> str:
-        return encodable(f"{self._prefix}:tag:{tag}")
+        return encodable(f"{self.prefix}:tag:{tag}")
 
     def may_add(self, key: str, kind: str, most: int) -> bool:
         """Tell whether a fill may be stored: of keys that this process has not seen, only so many.
@@ -955,18 +1008,18 @@ class Entries:
         if current_reads().verifying:
             return
         if self.statistics.refuse(lookups, reason, place) and message:
-            logger.warning(message)
+            logger.warning(printable(message))
 
     def _failed(self, error: StoreError) -> None:
         """Count it; the log has one line a minute, and the circuit breaker's own."""
         self.count(f"store: {error.failure}")
-        if error.failure != "away" and time.monotonic() >= self._quiet_until:
-            self._quiet_until = time.monotonic() + _QUIET_SECONDS
+        if error.failure != "away" and monotonic() >= self._quiet_until:
+            self._quiet_until = monotonic() + _QUIET_SECONDS
             logger.warning("The cache's store failed, and was done without: %s", error)
 
-    def _lose(self, reads: Reads, error: StoreError) -> None:
+    def _lose(self, moment: Moment, error: StoreError) -> None:
         self._failed(error)
-        reads.lost = True
+        moment.lost = True
 
 
 def key_tag(key: str) -> str:
@@ -974,9 +1027,9 @@ def key_tag(key: str) -> str:
     return f"key:{bounded(key)}"
 
 
-def _past(fill: Callable[[], Filled], reads: Reads) -> Outcome:
+def _past(fill: Callable[[], Filled], moment: Moment) -> Outcome:
     filled = fill()
-    return Outcome("bypass", result=filled.result, refused="off" if reads.off else filled.refused)
+    return Outcome("bypass", result=filled.result, refused="off" if moment.off else filled.refused)
 
 
 def _answer(entry: Entry, reads: Reads, *, waited: bool = False) -> Outcome:

@@ -131,7 +131,7 @@ def _refused(entries: Any, name: Any, why: str, caller: Callable[[], str]) -> st
     :raises UnstableArgument: in development and tests, in words.
     """
     message = f"The fragment {_short(name)}: {why}. {_REMEDY}"
-    if is_strict():
+    if is_strict(entries):
         raise UnstableArgument(message)
     lookups = entries.statistics.lookups("fragment", f"{name}")
     entries.refuse(lookups, _reason(why.partition(",")[0]), message)
@@ -475,7 +475,7 @@ class Fill:
             message = (
                 f"The fragment {_short(self._name)} used {names}, which its key does not hold."
             )
-            if is_strict():
+            if is_strict(self._entries):
                 raise UnstableArgument(f"{message} {_REMEDY}")
             lookups = self._entries.statistics.lookups("fragment", f"{self._name}")
             self._entries.refuse(lookups, _reason(names), f"{message} {_REMEDY}")

@@ -5,11 +5,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from flask import current_app, has_request_context
+from flask import has_request_context
 from flask_caching.utils import join_generator
 
 from .fills import Entries, Filled, Policy
-from .inputs import FUNCTION_PARTS, Declared, Input, UndeclaredInput, report_once
+from .inputs import (
+    FUNCTION_PARTS,
+    Declared,
+    Input,
+    UndeclaredInput,
+    distinct,
+    report_once,
+)
 from .noticed import Filling, Kind, Noticed
 from .options import Options
 from .reads import Reads, current_reads
@@ -84,19 +91,17 @@ def fetch_value(
         if refused:
             return Filled(result, None, refused=refused, looked_back=filling.looked_back)
         # Outside a request nobody makes up arguments: a command may compute as many as it likes.
-        most = current_app.config["CACHE_NEW_VALUES_PER_MINUTE"]
+        most = entries.config["CACHE_NEW_VALUES_PER_MINUTE"]
         # A template can name a fragment by what a visitor sent.
         of = "fragments" if lookups.level == "fragment" else options.name
         if has_request_context() and not entries.may_add(key, of, most):
             entries.refuse(lookups, "limit: new keys")
             return Filled(result, None, looked_back=filling.looked_back)
-        value = _encoded(entries, options.name, result, lookups)
+        value = encoded(entries, options.name, result, lookups)
         return Filled(result, value, looked_back=filling.looked_back)
 
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
-
     def refill() -> None:
-        with app.app_context():
+        with entries.app.app_context():
             entries.fetch(key, fill, policy, lookups, is_refill=True, alone=alone)
 
     later = refill if in_background else None
@@ -148,10 +153,10 @@ def refuse_undeclared(
         return None
     what, place = next(iter(undeclared.items()))
     # What a hook or a decorator read may be an extension's doing, which its user cannot change.
-    if filling.inputs.keys() & undeclared.keys() and is_strict():
+    if filling.inputs.keys() & undeclared.keys() and is_strict(entries):
         what = next(what for what in undeclared if what in filling.inputs)
         raise UndeclaredInput(filling.complaint(what, undeclared[what], by_hook=False))
-    names = [str(each) for each in undeclared]
+    names = [str(each) for each in distinct(undeclared)]
     more = [f"and {len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
     reason = "undeclared: " + ", ".join(names[:_MOST_NAMED] + more)
     complaint = filling.complaint(what, place, by_hook=noticed.may_declare(filling, what))
@@ -159,9 +164,12 @@ def refuse_undeclared(
     return reason
 
 
-def is_strict() -> bool:
+def is_strict(entries: Entries) -> bool:
     """Tell whether an undeclared input raises, as in development and tests."""
-    return bool(current_app.config.get("CACHE_STRICT", current_app.debug or current_app.testing))
+    if entries.strict is not None:
+        return entries.strict
+    app = entries.app
+    return bool(app.config.get("CACHE_STRICT", app.debug or app.testing))
 
 
 def _computed(call: Callable[[], Any]) -> Any:
@@ -186,11 +194,15 @@ def passes(response_filter: Callable[..., Any] | None, result: Any) -> bool:
     return response_filter is None or bool(response_filter(result))
 
 
-def _encoded(entries: Entries, name: str, result: Any, lookups: Lookups) -> bytes | None:
+def encoded(entries: Entries, name: str, result: Any, lookups: Lookups) -> bytes | None:
+    """Encode what a function returned; ``None`` where that cannot be.
+
+    :raises Exception: in development, where it cannot be.
+    """
     try:
         return encode(result)
     except Exception as error:
-        if is_strict():
+        if is_strict(entries):
             raise
         entries.refuse(
             lookups,

@@ -4,8 +4,9 @@ import secrets
 import time
 
 from .brake import Brake
+from .clock import monotonic, wall
 from .leases import free, new_token, release_foreign
-from .reads import Reads
+from .reads import Moment
 from .stores import Store, StoreError, is_reading
 
 #: How long one process may take to start a generation before another tries.
@@ -31,7 +32,7 @@ class Generations:
 
     def take_reading(
         self,
-        reads: Reads,
+        moment: Moment,
         asked_at: float,
         clock: bytes | None,
         generation: bytes | None,
@@ -45,12 +46,12 @@ class Generations:
         :param asked_at: before the store was asked, by the monotonic clock.
         """
         if self._brake.learn(off, asked_at):
-            reads.switch_off()
+            moment.switch_off()
         if not self.stands(clock, generation):
             clock, generation = self.start()
         name = (generation or b"").decode("latin-1")
-        if reads.started is None:
-            reads.started, reads.generation = int(clock or 0), name
+        if moment.started is None:
+            moment.started, moment.generation = int(clock or 0), name
         return name
 
     def stands(self, clock: bytes | None, generation: bytes | None) -> bool:
@@ -65,7 +66,7 @@ class Generations:
         than invalidations that the new clock counts.
         """
         token = new_token()
-        deadline = time.monotonic() + 2 * _STARTING_SECONDS
+        deadline = monotonic() + 2 * _STARTING_SECONDS
         while True:
             leading = self._store.add(self._starting, token, _STARTING_SECONDS)
             holder, clock, generation = self._store.get_many([self._starting, *self._state])
@@ -75,13 +76,13 @@ class Generations:
                 self._store.put(self.generation, self._new_name(), None)
                 if not is_reading(clock):
                     self._store.delete([self.clock])
-                self._store.add(self.clock, b"%d" % (time.time() * 1_000_000), None)
+                self._store.add(self.clock, b"%d" % (wall() * 1_000_000), None)
                 clock, generation = self._store.get_many(self._state)
             if leading:
                 self._store.release(self._starting, token)
             if self.stands(clock, generation):
                 return clock, generation
-            if leading or time.monotonic() > deadline:
+            if leading or monotonic() > deadline:
                 free(self._store, self._starting)
                 raise StoreError("the store does not keep the clock and the generation")
             time.sleep(0.005)

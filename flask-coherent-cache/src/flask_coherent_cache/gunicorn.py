@@ -13,6 +13,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
 
+from .clock import monotonic
+
 __all__ = ["child_exit", "on_starting"]
 
 #: How long a worker that hangs may keep this process from its work.
@@ -94,11 +96,11 @@ def add_counts(of_one: Path, of_all: Path) -> None:
 
 def acquire(lock: IO[str]) -> None:
     """Keep the workers from reading meanwhile, for which one that hangs does not let go of it."""
-    deadline = time.monotonic() + LOCK_SECONDS
+    deadline = monotonic() + LOCK_SECONDS
     while True:
         try:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() >= deadline:
+            if monotonic() >= deadline:
                 return None
             time.sleep(0.01)

@@ -3,7 +3,7 @@
 import logging
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
@@ -15,7 +15,9 @@ logger = logging.getLogger(__name__)
 
 #: Who iterates over a query reads names that a visitor made up.
 _LONGEST_SHOWN = 80
-_reported: set[str] = set()
+_reported: set[tuple[tuple[str, int], str]] = set()
+_MOST_TEXTS = 20
+_LONGEST_TEXT = 2000
 
 
 class UndeclaredInput(RuntimeError):
@@ -173,11 +175,48 @@ def _name_of(pair: str) -> str:
     return unquote_plus(name.encode("latin-1").decode("utf-8", "replace"))
 
 
+#: What has been read with the whole of a kind.
+_WHOLE = {
+    "query parameter": QUERY,
+    "header": HEADERS,
+    "cookie": COOKIES,
+    "environment value": ENVIRONMENT,
+}
+
+
 def report_once(message: str) -> None:
-    """Log a warning the first time that it is given in this process."""
-    if message not in _reported and len(_reported) < 1000:
-        _reported.add(message)
-        logger.warning(message)
+    """Log a warning the first time that it is given in this process.
+
+    Each place in the program may give so many: what a visitor made up in the texts of one place
+    takes nothing from the others, and does not fill the log.
+    """
+    frame = sys._getframe(1)
+    place = (frame.f_code.co_filename, frame.f_lineno)
+    if (place, message) in _reported:
+        return
+    known = sum(each[0] == place for each in tuple(_reported))
+    if known < _MOST_TEXTS:
+        _reported.add((place, message))
+        logger.warning(printable(message))
+    elif known == _MOST_TEXTS:
+        _reported.add((place, ""))
+        logger.warning(f"{printable(message)} More of this kind is not logged.")
+
+
+def printable(message: str) -> str:
+    """Write a text for the log: of bounded length, on one line, without control characters."""
+    if len(message) > _LONGEST_TEXT:
+        message = f"{message[:_LONGEST_TEXT]}…"
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in message)
+
+
+def distinct(inputs: Iterable[Input]) -> list[Input]:
+    """Leave out names whose whole was read before: a visitor may have made them up."""
+    found: list[Input] = []
+    for what in inputs:
+        if _WHOLE.get(what.kind) not in found:
+            found.append(what)
+    return found
 
 
 # -- who reads -----------------------------------------------------------------------------

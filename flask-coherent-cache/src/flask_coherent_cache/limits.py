@@ -2,8 +2,9 @@
 
 import logging
 import threading
-import time
 from collections import Counter
+
+from .clock import monotonic
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class NewKeys:
         if not most:
             return True
         with self._lock:
-            now = time.monotonic()
+            now = monotonic()
             if now >= self._end:
                 self._counts.clear()
                 self._end = now + self._seconds

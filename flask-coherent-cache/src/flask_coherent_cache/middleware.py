@@ -10,9 +10,9 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 
@@ -66,6 +66,7 @@ class PageMiddleware:
 
     :param surroundings: tells whether anything would have run around the view.
     :param verifier: chooses hits that Flask answers, to compute them again.
+    :param config: the cache's settings.
     """
 
     def __init__(
@@ -74,12 +75,15 @@ class PageMiddleware:
         near: "NearCache",
         surroundings: Surroundings,
         verifier: Verifier | None = None,
+        *,
+        config: Mapping[str, Any],
     ) -> None:
         self.wsgi_app: WSGIApplication = app.wsgi_app
         self._app = app
         self._near = near
         self._surroundings = surroundings
         self._verifier = verifier
+        self._config = config
         #: Headers that are in the key of any page that was seen, as the environment spells them.
         self._names: tuple[str, ...] = ()
         self._lock = threading.Lock()
@@ -117,7 +121,7 @@ class PageMiddleware:
         except Exception:
             return None  # The way by Flask heals it.
         if page.second != int(now):
-            page.changing, page.second = per_response_headers(entry, self._app.config), int(now)
+            page.changing, page.second = per_response_headers(entry, self._config), int(now)
         condition = environ.get("HTTP_IF_NONE_MATCH")
         # Of a redirect or a 404 a condition does not count (RFC 9110, 13.2.1).
         if condition is not None and page.status.startswith("2"):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .brake import Brake
 from .entries import Entry
 from .keys import encodable
-from .reads import Reads
+from .reads import Moment
 from .standby import Standby
 from .statistics import Lookups
 from .tracking import Tracker
@@ -112,17 +112,17 @@ class NearCache:
 
     # -- lookups -------------------------------------------------------------------------
 
-    def find(self, key: str, reads: Reads) -> Copy | None:
+    def find(self, key: str, moment: Moment) -> Copy | None:
         """Return a copy that is valid now; it may be past its soft expiry.
 
-        :param reads: the context that uses it; it takes its first reading here if it has none.
+        :param moment: the context that uses it; it takes its first reading here if it has none.
         """
         tracker = self._tracker
         with tracker.lock:
             if not tracker.is_current():
                 return None
             copy = self._copies.get(key)
-            if copy is None or not self._stands(copy) or not tracker.observe(reads):
+            if copy is None or not self._stands(copy) or not tracker.observe(moment):
                 return None
             self._copies.move_to_end(key)
             return copy
@@ -143,10 +143,10 @@ class NearCache:
             self._copies.move_to_end(copy.key)
             return copy
 
-    def observe(self, reads: Reads) -> bool:
+    def observe(self, moment: Moment) -> bool:
         """Give a context its first reading; say whether it could be given."""
         with self._tracker.lock:
-            return self._tracker.is_current() and self._tracker.observe(reads)
+            return self._tracker.is_current() and self._tracker.observe(moment)
 
     def _stands(self, copy: Copy) -> bool:
         if copy.epoch == self._tracker.epoch:

@@ -4,6 +4,7 @@ A note is a row, so it is there exactly if the write is. Whoever lost the store,
 what is noted before it trusts the store, and deletes the note.
 """
 
+import hashlib
 import json
 import secrets
 import time
@@ -57,9 +58,12 @@ class DatabaseNotes:
     It speaks to the driver below SQLAlchemy's events, which would see a read and a write in it.
 
     :param engines: those whose connections several threads can have at once.
+    :param owner: whose notes they are, of all that share the table.
     """
 
-    def __init__(self, engines: Iterable[Engine]) -> None:
+    def __init__(self, engines: Iterable[Engine], owner: str = "") -> None:
+        #: A name without it is of an earlier release, and of nobody in particular.
+        self._own = hashlib.blake2b(owner.encode(), digest_size=5).hexdigest() + "-"
         self._engines = [engine for engine in engines if isinstance(engine.pool, QueuePool)]
         self._table = note_table(MetaData())
 
@@ -71,7 +75,7 @@ class DatabaseNotes:
         A failure is logged: the write itself must not fail for it.
         """
         values = {
-            "name": secrets.token_hex(16),
+            "name": self._own + secrets.token_hex(10),
             "noted_at": time.time(),
             "tags": json.dumps(sorted(tags)),
         }
@@ -97,7 +101,11 @@ class DatabaseNotes:
                 except engine.dialect.loaded_dbapi.Error as error:
                     _refuse_unless_missing(cursor, error)
                     continue
-                notes |= {name: json.loads(tags) for name, tags in cursor.fetchall()}
+                notes |= {
+                    name: json.loads(tags)
+                    for name, tags in cursor.fetchall()
+                    if name.startswith(self._own) or "-" not in name
+                }
         return notes
 
     def delete(self, names: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 from flask import has_app_context, has_request_context
 from flask.globals import app_ctx, request_ctx
 
+from .coroutines import is_of_asgiref
 from .declarations import (
     BUILT_IN,
     BUILT_IN_HOOKS,
@@ -536,4 +537,5 @@ def unknown_variables(declarations: Declarations | None) -> list[ContextVar[Any]
         and variable.name not in KNOWN_VARIABLES
         and not variable.name.startswith(("caching_", "structlog_"))
         and variable not in declared
+        and not is_of_asgiref(variable)
     ]

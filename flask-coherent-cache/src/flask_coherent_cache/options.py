@@ -73,14 +73,14 @@ def checked(
 ) -> Options:
     """Refuse what cannot work, when the function is decorated.
 
-    :raises TypeError: for an ``async def``.
+    :raises TypeError: for an async generator.
     :raises ValueError: for a time or a share out of range.
     """
     name = f"@cache.{decorator} on {options.name}"
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+    if inspect.isasyncgenfunction(function):
         raise TypeError(
-            f"{name}: async functions are not supported; cache the synchronous function "
-            "that does the work, and call it from the async one."
+            f"{name}: an async generator yields over time, and cannot be stored: return its items, "
+            "as in [item async for item in items()]."
         )
     seconds = normalize_timeout(timeout)
     if seconds is not None and seconds < 0:
@@ -216,3 +216,10 @@ def cache_control_of(
             "stale, and not from when: add max_age=…."
         )
     return ", ".join(f"{k.replace('_', '-')}={v}" for k, v in given.items()) or "no-cache"
+
+
+def without_none(response_filter: Callable[..., Any] | None) -> Callable[[Any], bool]:
+    """Make a filter that refuses ``None``, and what another one refuses."""
+    return lambda result: (
+        result is not None and (response_filter is None or bool(response_filter(result)))
+    )

@@ -1,14 +1,15 @@
 """What one context has read so far: the collector of tags."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 from flask import has_app_context, has_request_context
 from flask.globals import app_ctx, request_ctx
 
+from .clock import monotonic
 from .noticed import Noticed
 from .statistics import Tally
 
@@ -28,28 +29,54 @@ class Scope:
 
 
 @dataclass(slots=True)
-class Reads:
-    """What a request (or an application context without one) has read.
+class Moment:
+    """Where a context stands in the time of one cache.
+
+    :param started: the clock's reading at the first lookup or query; ``None`` before it.
+    :param generation: the store's generation at that time.
+    :param filling: the keys whose fills are running, from the outermost inwards.
+    :param off: whether it met a cache that is switched off: it bypasses to its end, for what it
+        read meanwhile has no reading.
+    :param lost: whether the store failed it, so that a reading would come too late: it asks the
+        store nothing any more.
+    """
+
+    started: int | None = None
+    generation: str = ""
+    filling: list[str] = field(default_factory=list)
+    off: bool = False
+    lost: bool = False
+
+    def switch_off(self) -> None:
+        """Have it look nothing up and store nothing any more, because the cache is off."""
+        self.off = True
+
+    def follow_moment(self, earlier: "Moment") -> None:
+        """Begin no later than an earlier context."""
+        self.off = self.off or earlier.off
+        self.lost = self.lost or earlier.lost
+        if earlier.started is not None and earlier.started < (self.started or earlier.started + 1):
+            self.started, self.generation = earlier.started, earlier.generation
+
+
+@dataclass(slots=True)
+class Reads(Moment):
+    """What a request (or an application context without one) has read, for all caches.
+
+    It is the moment of the cache that looks first, which is the only one nearly always.
 
     A page's tags are all of these, also those read before its fill began: an object that is already
     in the session's identity map issues no SQL, and still went into the value. A memoized function
     takes them over only where something led back to them.
 
-    :param started: the clock's reading at the first lookup or query; ``None`` before it.
-    :param generation: the store's generation at that time.
     :param tags: the names of all that was read.
     :param fresh_until: the earliest soft expiry of the stale entries that were served, in
         seconds since the epoch: what is built on them expires no later.
-    :param filling: the keys whose fills are running, from the outermost inwards.
     :param rows: the identities of the rows that were read by their key, by table.
     :param expected: lookups by a key whose row has not turned up: table, columns and values.
     :param uncommitted: whether it wrote what is not committed yet.
     :param bypass: whether it looks nothing up and stores nothing any more: it saw data that is
         not committed.
-    :param off: whether it met a cache that is switched off: it bypasses to its end, for what it
-        read meanwhile has no reading.
-    :param lost: whether the store failed it, so that a reading would come too late: it asks the
-        store nothing any more.
     :param verifying: whether it computes a hit again, for a comparison: it looks nothing up, stores
         nothing, and counts nothing.
     :param entities: the mapped classes whose objects were got from a session.
@@ -58,26 +85,34 @@ class Reads:
     :param noticed: what was read of the request itself.
     :param mount: below which path the application is mounted, which is in URLs that are built.
     :param began: when the first that it read was read at the earliest, by the monotonic clock.
+    :param owner: the cache whose moment it is.
+    :param moments: those of others.
     """
 
-    started: int | None = None
-    generation: str = ""
     tags: set[str] = field(default_factory=set)
     fresh_until: float | None = None
-    filling: list[str] = field(default_factory=list)
     rows: dict[str, set[str]] = field(default_factory=dict)
     expected: dict[tuple[str, tuple[str, ...], tuple[Any, ...]], None] = field(default_factory=dict)
     uncommitted: bool = False
     bypass: bool = False
-    off: bool = False
-    lost: bool = False
     verifying: bool = False
     entities: set[Any] = field(default_factory=set)
     has_other_session: bool = False
     tally: Tally = field(default_factory=Tally)
     noticed: Noticed = field(default_factory=Noticed)
     mount: str = ""
-    began: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=monotonic)
+    owner: object = None
+    moments: dict[object, Moment] = field(default_factory=dict)
+
+    def of(self, owner: object) -> Moment:
+        """Return where it stands in the time of one of the caches."""
+        if self.owner is owner:
+            return self
+        if self.owner is None:
+            self.owner = owner
+            return self
+        return self.moments.setdefault(owner, Moment())
 
     def read_row(self, table: str, identity: str) -> None:
         """Note a row that was found by its key."""
@@ -107,20 +142,15 @@ class Reads:
         self.fresh_until, self.entities = before.fresh_until, before.entities
         self.inherit(own)
 
-    def switch_off(self) -> None:
-        """Have it look nothing up and store nothing any more, because the cache is off."""
-        self.off = self.bypass = True
-
     def follow(self, earlier: "Reads") -> None:
         """Take over what an earlier context read, and its beginning."""
         self.tags |= earlier.collected()
         self.bypass = self.bypass or earlier.bypass
-        self.off = self.off or earlier.off
-        self.lost = self.lost or earlier.lost
         self.began = min(self.began, earlier.began)
         self.uncommitted = self.uncommitted or earlier.uncommitted
-        if earlier.started is not None and earlier.started < (self.started or earlier.started + 1):
-            self.started, self.generation = earlier.started, earlier.generation
+        for owner in (earlier.owner, *earlier.moments):
+            if owner is not None:
+                self.of(owner).follow_moment(earlier.of(owner))
 
     def collected(self) -> set[str]:
         """All tags: of many rows of a table the table's; of a row that was not found, too."""
@@ -158,10 +188,15 @@ def begin_reads(request: Any, environ: dict[str, Any], reads: Reads) -> None:
     request.__dict__[READS] = environ[READS] = reads
 
 
+#: The collector of what runs outside of any context, while a lookup or a fill goes on.
+_outside: ContextVar[Reads | None] = ContextVar("caching_reads", default=None)
+
+
 def current_reads() -> Reads:
     """The collector of the current request, else of the application context, else a new one.
 
-    A request has its own even where a test keeps an application context open around it.
+    A request has its own even where a test keeps an application context open around it. Outside of
+    both, it is the one of :func:`own_reads`.
     """
     if has_request_context():
         # Asked on every hit: the way by the ``request`` proxy costs more than the rest of it.
@@ -178,7 +213,24 @@ def current_reads() -> Reads:
         if collected is None:
             collected = kept[READS] = Reads()
         return collected
-    return Reads()
+    return _outside.get() or Reads()
+
+
+@contextmanager
+def own_reads() -> Iterator[Reads]:
+    """Outside of any context, collect for a while; inside, go on with the context's collector.
+
+    Nothing connects two lookups of a script or a thread, so each begins anew.
+    """
+    reads = current_reads()
+    if has_app_context() or _outside.get() is not None:
+        yield reads
+        return
+    token = _outside.set(reads)
+    try:
+        yield reads
+    finally:
+        _outside.reset(token)
 
 
 @contextmanager
@@ -187,8 +239,15 @@ def replaced_reads(reads: Reads) -> Iterator[None]:
     kept: dict[str, Any]
     if has_request_context():
         kept = request_ctx._get_current_object().request.__dict__  # type: ignore[attr-defined]
-    else:
+    elif has_app_context():
         kept = app_ctx._get_current_object().__dict__  # type: ignore[attr-defined]
+    else:
+        token = _outside.set(reads)
+        try:
+            yield
+        finally:
+            _outside.reset(token)
+        return
     before = kept.get(READS)
     kept[READS] = reads
     try:

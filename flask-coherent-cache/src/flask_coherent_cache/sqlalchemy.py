@@ -7,14 +7,13 @@ that it changed and their tables. Raw SQL text cannot be seen: ``cache.tag`` and
 
 import functools
 import re
-import time
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from flask import Flask, has_request_context
+from flask import Flask, has_app_context, has_request_context
 from sqlalchemy import (
     Connection,
     Delete,
@@ -47,6 +46,7 @@ from sqlalchemy.sql.selectable import (
     TextualSelect,
 )
 
+from .clock import monotonic
 from .fills import Entries
 from .inputs import report_once
 from .notes import DatabaseNotes, note_table
@@ -75,7 +75,7 @@ class _Transaction:
 
     started: int | None
     generation: str
-    began: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=monotonic)
     touched: set[str] = field(default_factory=set)
     #: Of a mark that the end of the statement settles, where each one commits by itself.
     token: str | None = None
@@ -116,7 +116,7 @@ def track(app: Flask, entries: Entries | None, db: Any) -> None:
         return
     with app.app_context():
         engines = list(db.engines.values())
-    notes = DatabaseNotes(engines)
+    notes = DatabaseNotes(engines, entries.prefix)
     if entries.store.shared:
         entries.deliveries.notes = notes
     tracker = _Tracker(app, entries, db, notes)
@@ -155,7 +155,7 @@ class _Tracker:
 
         A session can be older than the context, where an application context is kept open.
         """
-        if not self._db.session.registry.has():
+        if not has_app_context() or not self._db.session.registry.has():
             return
         session = self._db.session()
         if session.new or session.deleted or session.dirty:
@@ -166,18 +166,19 @@ class _Tracker:
 
     def objects_of(self) -> frozenset[Any]:
         """Return the mappers of the objects that are in the session."""
-        if not self._db.session.registry.has():
+        if not has_app_context() or not self._db.session.registry.has():
             return frozenset()
         return frozenset(state.mapper for state in self._db.session().identity_map.all_states())
 
     def _began(self, connection: Connection, *_: Any) -> None:
         """A transaction's snapshot is no younger than its beginning."""
-        reads = self._entries.observe()
-        connection.info[_NAME] = _Transaction(reads.started, reads.generation)
+        moment = self._entries.observe().of(self._entries)
+        transactions = connection.info.setdefault(_NAME, {})
+        transactions[self] = _Transaction(moment.started, moment.generation)
 
     def _saved(self, connection: Connection, *_: Any) -> None:
         """Note a savepoint outside of a transaction; drivers but SQLite's cannot tell."""
-        transaction: _Transaction | None = connection.info.get(_NAME)
+        transaction = self._transaction(connection)
         in_transaction = getattr(connection.connection.dbapi_connection, "in_transaction", True)
         if transaction is not None and not in_transaction:
             transaction.release_commits = True
@@ -199,7 +200,7 @@ class _Tracker:
         compiled = context.compiled if context is not None else None
         statement = self._statement(compiled)
         reads = current_reads()
-        transaction: _Transaction | None = connection.info.get(_NAME)
+        transaction = self._transaction(connection)
         if transaction is not None:
             self._begin_no_later(reads, transaction)
         if statement.is_text:
@@ -227,18 +228,23 @@ class _Tracker:
             reads.tags |= statement.reads
 
     def _executed(self, connection: Connection, *_: Any) -> None:
-        transaction: _Transaction | None = connection.info.get(_NAME)
+        transaction = self._transaction(connection)
         if transaction is not None and transaction.token is not None:
             self._entries.invalidate(transaction.touched, transaction.token)
             transaction.token = None
 
-    @staticmethod
-    def _begin_no_later(reads: Reads, transaction: _Transaction) -> None:
+    def _transaction(self, connection: Any) -> _Transaction | None:
+        """Return a connection's transaction, in the time of this tracker's cache."""
+        found: _Transaction | None = connection.info.get(_NAME, {}).get(self)
+        return found
+
+    def _begin_no_later(self, reads: Reads, transaction: _Transaction) -> None:
         reads.began = min(reads.began, transaction.began)
+        moment = reads.of(self._entries)
         if transaction.started is None:
-            reads.lost = True
-        elif reads.started is None or transaction.started < reads.started:
-            reads.started, reads.generation = transaction.started, transaction.generation
+            moment.lost = True
+        elif moment.started is None or transaction.started < moment.started:
+            moment.started, moment.generation = transaction.started, transaction.generation
 
     def _statement(self, compiled: Any) -> _Statement:
         if compiled is None or compiled.statement is None:
@@ -275,7 +281,7 @@ class _Tracker:
         """
 
         def do_commit(connection: Any, *args: Any, **kwargs: Any) -> Any:
-            transaction: _Transaction | None = connection.info.pop(_NAME, None)
+            transaction: _Transaction | None = connection.info.get(_NAME, {}).pop(self, None)
             if transaction is None or not transaction.touched:
                 return commit(connection, *args, **kwargs)
             touched = transaction.touched
@@ -294,7 +300,7 @@ class _Tracker:
         """Mark what a transaction touched before a release that commits it, and settle it after."""
 
         def do_release_savepoint(connection: Connection, name: str) -> Any:
-            transaction: _Transaction | None = connection.info.get(_NAME)
+            transaction = self._transaction(connection)
             if transaction is None or not transaction.release_commits or not transaction.touched:
                 return release(connection, name)
             touched = transaction.touched
@@ -539,8 +545,8 @@ def _session_began(session: Any, *_: Any) -> None:
 
 
 def _row_changed(mapper: Any, connection: Connection, target: Any) -> None:
-    transaction: _Transaction | None = connection.info.get(_NAME)
-    if transaction is None:
+    transactions: dict[_Tracker, _Transaction] = connection.info.get(_NAME, {})
+    if not transactions:
         return
     identities = {_identity(mapper.primary_key_from_instance(target))}
     if (old := inspect_state(target).identity) is not None:
@@ -548,11 +554,14 @@ def _row_changed(mapper: Any, connection: Connection, target: Any) -> None:
     own_key = not mapper.inherits and list(mapper.primary_key) != list(
         mapper.local_table.primary_key
     )
+    touched = set()
     for table in mapper.tables:
-        transaction.touched |= {f"{table.fullname}:{identity}" for identity in identities}
+        touched |= {f"{table.fullname}:{identity}" for identity in identities}
         if own_key:
             # Readers find the row by the table's key.
-            transaction.touched.add(f"{table.fullname}:*")
+            touched.add(f"{table.fullname}:*")
+    for transaction in transactions.values():
+        transaction.touched |= touched
 
 
 def _row_loaded(db: Any, target: Any, context: Any) -> None:

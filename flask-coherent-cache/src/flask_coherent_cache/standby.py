@@ -1,10 +1,10 @@
 """Standby: what a process goes on with while its store is away, for seconds at most."""
 
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from .clock import monotonic
 from .entries import Entry
 from .reads import Reads
 
@@ -38,7 +38,7 @@ class Standby:
         """Return an entry that is not too old; the context is then as old as that."""
         with self._lock:
             entry, until = self._entries.get(key, (None, 0.0))
-            if entry is None or time.monotonic() >= until or not entry.is_fresh():
+            if entry is None or monotonic() >= until or not entry.is_fresh():
                 return None
             reads.began = min(reads.began, until - self.seconds)
             return entry
@@ -58,13 +58,13 @@ class Standby:
     def drop(self, tags: frozenset[str] | None) -> None:
         """Drop what carries one of the tags; all of it for ``None``."""
         with self._lock:
-            self._dropped_at = time.monotonic()
+            self._dropped_at = monotonic()
             for key, (entry, _) in list(self._entries.items()):
                 if tags is None or not tags.isdisjoint(entry.tags):
                     self._remove(key)
 
     def _keep(self, key: str, entry: Entry, until: float) -> None:
-        now = time.monotonic()
+        now = monotonic()
         if until <= now:
             return
         self._remove(key)

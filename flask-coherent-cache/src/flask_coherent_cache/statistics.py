@@ -32,7 +32,8 @@ _MOST_NAMES = 100
 _LONGEST_NAME = 200
 _MOST_FAMILIES = 100
 _MOST_EVENTS = 200
-#: Of one name so many refusals are told apart: who reads names that a visitor made up has many.
+#: Of one name so many refusals of a kind are told apart: who reads names that a visitor made up
+#: has many.
 _MOST_REFUSALS = 20
 _MOST_ENTRIES = 1000
 _MOST_TRACES = 200
@@ -317,12 +318,14 @@ class Statistics:
     def refuse(self, lookups: Lookups, reason: str, place: str) -> bool:
         """Count that something is not cached; say whether its name had that reason never before.
 
-        Of a name that has too many reasons, those beyond are counted as one.
+        Of a name that has too many reasons of one kind, those beyond are counted as one.
         """
         refusal = Refusal(lookups.level, lookups.name, reason, place)
         with self._lock:
             known = self._refused.setdefault((lookups.level, lookups.name), set())
-            if refusal not in known and len(known) >= _MOST_REFUSALS:
+            kind = reason.partition(":")[0]
+            of_kind = sum(each.reason.partition(":")[0] == kind for each in known)
+            if refusal not in known and of_kind >= _MOST_REFUSALS:
                 self.refusals[refusal._replace(reason=OTHER, place="")] += 1
                 return False
             is_new = all(reason != each.reason for each in known)

@@ -43,7 +43,6 @@ class Surroundings:
         return (
             type(app) is Flask
             and not app.debug
-            and not app.config["CACHE_ENABLE_SIGNALS"]
             and app.request_class is Request
             and type(app.session_interface) is SecureCookieSessionInterface
             and app.view_functions.get(request.endpoint or "") is view

@@ -11,7 +11,6 @@ import logging
 import os
 import select
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,8 @@ from weakref import WeakSet
 from hiredis import PushNotification
 
 from .brake import Brake
-from .reads import Reads
+from .clock import monotonic
+from .reads import Moment
 from .stores import StoreError, is_reading
 
 if TYPE_CHECKING:
@@ -110,19 +110,19 @@ class Tracker:
         except OSError as error:
             self._lose(error)
             return False
-        return time.monotonic() < self._trusted_until
+        return monotonic() < self._trusted_until
 
-    def observe(self, reads: Reads) -> bool:
+    def observe(self, moment: Moment) -> bool:
         """Give a context its first reading; say whether what was learned is as new as it.
 
         A context that took its reading elsewhere may be ahead: of an invalidation whose message
         is on its way, it would store the old value under the new reading.
         """
-        if reads.started is None:
+        if moment.started is None:
             if self._clock is None or self.generation is None:
                 return False
-            reads.started, reads.generation = self._clock, self.generation
-        return reads.started <= self._applied and reads.generation == self.generation
+            moment.started, moment.generation = self._clock, self.generation
+        return moment.started <= self._applied and moment.generation == self.generation
 
     def drain(self) -> None:
         """Read and apply what lies in the connection, without waiting."""
@@ -132,7 +132,7 @@ class Tracker:
             for message in messages:
                 self._apply(message)
             if self._received > _BACKLOG_BYTES or not is_whole:
-                self._trusted_until, self._doubted_at = 0.0, time.monotonic()
+                self._trusted_until, self._doubted_at = 0.0, monotonic()
                 self._ping()
 
     # -- what the server tells -----------------------------------------------------------
@@ -167,7 +167,7 @@ class Tracker:
         command that was sent after it.
         """
         self._asking, self._outdated = True, False
-        asked_at = time.monotonic()
+        asked_at = monotonic()
 
         def answered(state: Any) -> None:
             self._send(lambda _: told(*state), "PING")
@@ -185,7 +185,7 @@ class Tracker:
         self._send(answered, "MGET", *self._state_keys)
 
     def _ping(self) -> None:
-        sent = self._pinged_at = time.monotonic()
+        sent = self._pinged_at = monotonic()
         self._received = 0
 
         def ponged(_: Any) -> None:
@@ -221,7 +221,7 @@ class Tracker:
     def _attend(self, connection: "Tracking") -> None:
         try:
             self.drain()
-            now = time.monotonic()
+            now = monotonic()
             if self._store.server() != connection.server:
                 raise OSError("the store has reached another server")
             if now > max(self._trusted_until, self._doubted_at) + TRUST_SECONDS:
@@ -247,7 +247,7 @@ class Tracker:
             self._reset()
             self._connection = connection
             self._poll, self._waiting = _poll(connection), _poll(connection)
-            self._doubted_at = time.monotonic()
+            self._doubted_at = monotonic()
             try:
                 self._ask()
                 self._ping()

@@ -94,7 +94,7 @@ class Verifier:
             return
         reads = current_reads()
         # What the context read before the entry was begun may be older than the entry.
-        if reads.uncommitted or (reads.started or 0) < (entry.started or 0):
+        if reads.uncommitted or (reads.of(self._entries).started or 0) < (entry.started or 0):
             self._count("set aside", lookups)
             return
         inputs: dict[Input, str] = {}
@@ -179,6 +179,7 @@ def _called_apart(reads: Reads, compute: Callable[[], Any], inputs: dict[Input, 
         mount=reads.mount,
         noticed=reads.noticed,
         verifying=True,
+        owner=reads.owner,
     )
     try:
         with replaced_reads(own):

@@ -11,7 +11,6 @@ from urllib.parse import unquote, urlencode
 
 from flask import Response, current_app, request
 from flask.globals import request_ctx
-from flask.sessions import session_json_serializer
 from flask_caching import CachedResponse
 from flask_caching.utils import normalize_timeout
 from werkzeug.exceptions import HTTPException, NotFound
@@ -20,14 +19,16 @@ from werkzeug.test import run_wsgi_app
 
 from .classes import UnstableArgument
 from .fills import Entries, Filled, Outcome, Policy
-from .functions import passes, refuse_undeclared
+from .functions import encoded, passes, refuse_undeclared
 from .http import add_vary, conditional, contradicts_public, withdraw_public
 from .inputs import AUTHORIZATION, Declared, Input, is_session_cookie, report_once
 from .keys import bounded, stable_text
+from .layers import decoded_value, is_value, judged
 from .negotiation import accepts_gzip
 from .noticed import Filling, Kind, Noticed, Owner
 from .options import Options
 from .pages import (
+    STORABLE_STATUSES,
     Page,
     age,
     asks_for_public,
@@ -51,6 +52,7 @@ _REFILL = "caching.refill"
 _ANSWERED = "caching.answered_with"
 #: The share of the new pages of a route that may be a 404.
 _FEWER_NOT_FOUND = 10
+_LONGEST_REASON = 100
 NO_BODY = frozenset({None, "", "0"})
 _PLAIN_VALUES = frozenset({str, bytes, int, bool, float, type(None)})
 
@@ -66,6 +68,7 @@ class PageOptions:
     :param custom_key: replaces the path in the key, and with ``whole_key`` the query, too.
     :param key_inputs: what it was made from, which it holds.
     :param cache_control: what caches outside may do, where the view does not say it.
+    :param gives_value: whether something else than Flask called the view, and gets its value.
     :param stands_alone: whether the key is all that such a page depends on, and nothing of the
         application runs around its view.
     """
@@ -78,6 +81,7 @@ class PageOptions:
     whole_key: bool
     hit_indication: bool
     cache_control: str
+    gives_value: bool
     stands_alone: bool
 
     @property
@@ -156,6 +160,8 @@ class Answer:
     :param asked_public: whether the view itself said ``public``.
     :param adds_etag: whether a response that is not stored gets an ETag of its last bytes.
     :param complete: completes what an error handler made of the view's exception.
+    :param begin: completes what a layer above the view made of its value, before any hook.
+    :param hit: whether it came from an entry that is fresh.
     """
 
     declared: Declared
@@ -164,6 +170,8 @@ class Answer:
     asked_public: bool = False
     adds_etag: bool = False
     complete: Callable[[Response], Response] | None = None
+    begin: Callable[[Response], Response] | None = None
+    hit: bool = False
 
 
 def serve_page(
@@ -175,10 +183,13 @@ def serve_page(
     own: Callable[[str], str],
     *,
     renew: bool,
-) -> Response:
+    is_stale: Callable[[Any], bool] | None = None,
+) -> Any:
     """Answer a request with a page from its entry, or call the view and store what it returns.
 
+    :return: a response; for a layer above the view the value, where the view returns no response.
     :param own: makes a key the current tenant's.
+    :param is_stale: says of a hit that the view is to be called all the same.
     """
     lookups = entries.statistics.lookups("page", request_ctx.request.endpoint or "")
     noticed = current_reads().noticed
@@ -195,7 +206,7 @@ def serve_page(
             with_query=not page_options.whole_key,
             user=user,
         )
-    if refusal is None and len(text) > current_app.config["CACHE_MAX_KEY_BYTES"]:
+    if refusal is None and len(text) > entries.config["CACHE_MAX_KEY_BYTES"]:
         entries.count("limit: long key")
         entries.refuse(
             lookups,
@@ -205,7 +216,7 @@ def serve_page(
         )
     if refusal is not None:
         return _go_past(entries, call, page_options, refusal, lookups)
-    key = own(bounded(text))
+    key = own(bounded(f"{text} value" if page_options.gives_value else text))
     if (wanted := environ.get(RECOMPUTATION)) is not None:
         return _compute_again(wanted, call, options, page_options, held, entries, key, lookups)
     # A refill of its own would know neither the user nor the tenant.
@@ -221,17 +232,28 @@ def serve_page(
     )
     outcome = fetch(renew=renew)
     try:
-        page = _decoded(outcome)
+        value, page = _decoded(outcome)
     except Exception as error:
         # Who can seal an entry may have put anything there: it is no page, in any way.
         entries.count("undecodable value")
         report_once(f"A page's entry cannot be decoded, so it is filled anew: {error!r}")
         outcome = fetch(renew=True)
-        page = _decoded(outcome)
+        value, page = _decoded(outcome)
+    if (
+        is_stale is not None
+        and outcome.status == "hit"
+        and is_stale(value[0] if value else _response(outcome, page))
+    ):
+        outcome = fetch(renew=True)
+        value, page = _decoded(outcome)
     hit = outcome.entry if outcome.status == "hit" else None
     verifier = entries.verifier
+    noticed.answer.hit = hit is not None
     if verifier is not None and hit is not None and (CHOSEN in environ or verifier.chooses()):
-        verifier.check_page(key, hit, lookups, options.may_differ)
+        if value:
+            verifier.check_value(key, hit, call, lookups, options.may_differ)
+        else:
+            verifier.check_page(key, hit, lookups, options.may_differ)
     if page_options.stands_alone:
         names = frozenset(environ_name(name) for name in declared.headers)
         environ[_ANSWERED] = key, names, lookups
@@ -240,12 +262,17 @@ def serve_page(
             _varied(response, page_options), outcome, key
         )
         raise outcome.result
+    if value:
+        noticed.answer.begin = partial(
+            _with_page_headers, outcome=outcome, key=key, page_options=page_options, entries=entries
+        )
+        return value[0]
     response = _response(outcome, page)
     if page is not None:
         noticed.answer.page, noticed.answer.body = response, response.get_data()
     noticed.answer.asked_public = asks_for_public(response, page_options.cache_control)
     if outcome.entry is not None:
-        response.headers.extend(surrogate_keys(outcome.entry, current_app.config))
+        response.headers.extend(surrogate_keys(outcome.entry, entries.config))
     if page_options.hit_indication and outcome.status == "hit":
         response.headers["hit_cache"] = "True"
     return _with_status(response, outcome, key)
@@ -254,6 +281,16 @@ def serve_page(
 def is_refill(environ: dict[str, Any]) -> bool:
     """Tell whether a request is one of the cache's own, which renews a stale page."""
     return _REFILL in environ
+
+
+def begin(response: Response) -> Response:
+    """Complete the response of a layer above a cached view, so that hooks see a page's headers."""
+    noticed = current_reads().noticed
+    answer: Answer | None = noticed.answer
+    if answer is None or answer.begin is None:
+        return response
+    with noticed.unnoticed():
+        return answer.begin(response)
 
 
 def finish(response: Response) -> Response:
@@ -307,7 +344,7 @@ def _go_past(
     page_options: PageOptions,
     refusal: str,
     lookups: Lookups,
-) -> Response:
+) -> Any:
     """Answer by the view alone, and nothing is looked up or stored."""
 
     def complete(response: Response) -> Response:
@@ -317,7 +354,11 @@ def _go_past(
 
     try:
         with entries.going_past(lookups):
-            return complete(current_app.make_response(call()))
+            returned = call()
+        if page_options.gives_value and is_value(returned):
+            current_reads().noticed.answer.begin = complete
+            return returned
+        return complete(current_app.make_response(returned))
     except HTTPException:
         # An error handler makes the response.
         current_reads().noticed.answer.complete = complete
@@ -330,7 +371,7 @@ def _may_add(entries: Entries, key: str, status: int) -> bool:
     What is not there is counted by itself: made-up addresses use up no room of the real pages, and
     need less, for few of them are asked for by many.
     """
-    most = current_app.config["CACHE_NEW_PAGES_PER_MINUTE"]
+    most = entries.config["CACHE_NEW_PAGES_PER_MINUTE"]
     if status == HTTPStatus.NOT_FOUND and most:
         most = max(1, most // _FEWER_NOT_FOUND)
     return entries.may_add(key, f"{request_ctx.request.endpoint} ({status})", most)
@@ -361,9 +402,19 @@ def _identity(
     user, held = "", page_options.key_inputs
     if page_options.private:
         owner = Owner("naming the user", naming=True)
-        name = noticed.run(
-            owner, page_options.private if callable(page_options.private) else _visitor
-        )
+        try:
+            name = noticed.run(
+                owner, page_options.private if callable(page_options.private) else _visitor
+            )
+        except UnstableArgument as error:
+            reason = "session: " + f"{error}".partition(",")[0][:_LONGEST_REASON]
+            entries.refuse(
+                lookups,
+                reason,
+                f"{_view_name()} is not cached, for its visitor has no stable name: {error}. Put "
+                "plain values into the session, or name the user with private=function.",
+            )
+            return "", held, "session"
         held |= frozenset(owner.inputs)
         if name is None:
             entries.refuse(lookups, "anonymous", place=_place_of(page_options.private))
@@ -423,7 +474,8 @@ def _unreadable(
 def _visitor() -> str:
     """Name a visitor by session and ``Authorization``, and by Flask-Login's user where it is."""
     environ = raw_environ(request_ctx.request)
-    told: str = session_json_serializer.dumps(dict(request_ctx.session)) or ""
+    # A session on the server may hold what JSON cannot express.
+    told: str = stable_text(dict(request_ctx.session))
     told += "\n" + environ.get("HTTP_AUTHORIZATION", "")
     current_reads().noticed.note(AUTHORIZATION)
     if (login := sys.modules.get("flask_login")) is not None and hasattr(
@@ -455,7 +507,8 @@ def _fill(
             raise
         entries.refuse(lookups, f"status: {error.get_response().status_code}")
         return Filled(error, None, refused="status")
-    if filled.value is not None and not _may_add(entries, key, filled.result.status_code):
+    status = getattr(filled.result, "status_code", HTTPStatus.OK)
+    if filled.value is not None and not _may_add(entries, key, status):
         entries.refuse(lookups, "limit: new keys")
         return Filled(filled.result, None, refused="limit")
     return filled
@@ -506,6 +559,9 @@ def _fill_page(
     refused = _refusal(response, page_options, filling, entries, lookups)
     if refused is None and not passes(options.response_filter, returned):
         entries.refuse(lookups, refused := "filtered")
+    gives_value = page_options.gives_value and is_value(returned)
+    if gives_value:
+        return _filled_value(returned, refused, timeout, filling.name, entries, lookups)
     if refused is not None:
         _keep_from_guessing(response)
         return Filled(response, None, refused=refused)
@@ -519,6 +575,23 @@ def _fill_page(
     return Filled(response, page.encode(), timeout)
 
 
+def _filled_value(
+    returned: Any,
+    refused: str | None,
+    timeout: float | None,
+    name: str,
+    entries: Entries,
+    lookups: Lookups,
+) -> Filled:
+    """Fill with a value for a layer above the view."""
+    if refused is None and raw_environ(request_ctx.request)["REQUEST_METHOD"] != "GET":
+        refused = "method"
+    if refused is not None:
+        return Filled(returned, None, refused=refused)
+    value = encoded(entries, name, returned, lookups)
+    return Filled(returned, value, timeout, None if value is not None else "no encoding")
+
+
 def _call_view(call: Callable[[], Any], page_options: PageOptions) -> tuple[Any, Response]:
     try:
         returned = call()
@@ -528,6 +601,9 @@ def _call_view(call: Callable[[], Any], page_options: PageOptions) -> tuple[Any,
         returned = current_app.handle_user_exception(error)
         if isinstance(returned, HTTPException):
             returned = returned.get_response()
+        returned = current_app.make_response(returned)
+    if page_options.gives_value and is_value(returned):
+        return returned, judged(returned)
     return returned, current_app.make_response(returned)
 
 
@@ -588,13 +664,46 @@ def _keep_from_guessing(response: Response) -> None:
         current_reads().noticed.answer.adds_etag = True
 
 
-def _decoded(outcome: Outcome) -> Page | None:
-    """Return the page of an entry, in the form that this client accepts."""
-    if outcome.entry is None:
-        return None
+def _decoded(outcome: Outcome) -> tuple[tuple[Any, ...], Page | None]:
+    """Return what the answer is made of: a layer's value, in a tuple, or the page of an entry.
+
+    The page has the form that this client accepts.
+    """
+    entry, result = outcome.entry, outcome.result
+    if result is not None and is_value(result) and not isinstance(result, HTTPException):
+        return (result,), None
+    if entry is None:
+        return () if result is not None else (None,), None
+    if result is None and (value := decoded_value(entry.value)):
+        return value, None
     environ = raw_environ(request_ctx.request)
     gzipped = accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
-    return Page.decode(outcome.entry.value).representation(gzipped)
+    return (), Page.decode(entry.value).representation(gzipped)
+
+
+def _with_page_headers(
+    response: Response, *, outcome: Outcome, key: str, page_options: PageOptions, entries: Entries
+) -> Response:
+    """Put a page's headers on the response that a layer made of the view's value."""
+    noticed, entry = current_reads().noticed, outcome.entry
+    _varied(response, page_options)
+    if entry is None:
+        if raw_environ(request_ctx.request)["REQUEST_METHOD"] in ("GET", "HEAD"):
+            _keep_from_guessing(response)
+        return _with_status(response, outcome, key)
+    if response.status_code in STORABLE_STATUSES and not (
+        response.is_streamed or response.direct_passthrough
+    ):
+        if "Cache-Control" not in response.headers:
+            whose = "private" if page_options.private else "public"
+            response.headers["Cache-Control"] = f"{whose}, {page_options.cache_control}"
+        response.add_etag()
+        noticed.answer.page, noticed.answer.body = response, response.get_data()
+        noticed.answer.asked_public = asks_for_public(response, page_options.cache_control)
+        if not outcome.stored:
+            response.headers["Age"] = age(entry)
+        response.headers.extend(surrogate_keys(entry, entries.config))
+    return _with_status(response, outcome, key)
 
 
 def _response(outcome: Outcome, page: Page | None) -> Response:

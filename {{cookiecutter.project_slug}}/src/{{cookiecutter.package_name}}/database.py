@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 RETRY_SECONDS = 1
 #: How psycopg connects; milliseconds until a host counts as lost that confirms nothing.
 CONNECT_ARGS = {"connect_timeout": 2, "tcp_user_timeout": 5000}
-#: What PostgreSQL says of itself, not of a statement: connections, resources, shutting down
-#: (its manual, appendix A).
-_OF_THE_SERVER = ("08", "53", "57P")
-_OF_A_BUSY_FILE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR")
+#: What PostgreSQL says of itself, not of a statement (its manual, appendix A): connections,
+#: resources, shutting down, failing disks, and a server that only reads, as a replica does; and
+#: what passes when it is tried again: a deadlock, and a lock that was waited for too long.
+_OF_THE_SERVER = ("08", "53", "57P", "58", "25006", "40001", "40P01", "55P03")
+#: The same of SQLite's file, and of the disk under it.
+_OF_THE_FILE = tuple(
+    f"SQLITE_{name}"
+    for name in ("BUSY", "LOCKED", "CANTOPEN", "IOERR", "FULL", "READONLY", "PROTOCOL", "NOLFS")
+)
 
 
 class DatabaseAway(SQLAlchemyError):
@@ -120,10 +125,11 @@ def is_unavailable(error: BaseException | None) -> bool:
         return True
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    if not isinstance(error, OperationalError):
-        return False
-    original: Any = error.orig
+    original: Any = getattr(error, "orig", None)
     if hasattr(original, "sqlite_errorname"):
-        return str(original.sqlite_errorname).startswith(_OF_A_BUSY_FILE)
-    # Without a state it is the driver's own: no server said anything.
-    return (getattr(original, "sqlstate", None) or "08").startswith(_OF_THE_SERVER)
+        return str(original.sqlite_errorname).startswith(_OF_THE_FILE)
+    state = getattr(original, "sqlstate", None)
+    if state is None:
+        # It is the driver's own: no server said anything.
+        return isinstance(error, OperationalError)
+    return str(state).startswith(_OF_THE_SERVER)

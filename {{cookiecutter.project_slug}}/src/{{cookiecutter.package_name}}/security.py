@@ -6,8 +6,8 @@ headers are written once. It looks at no session: that would make each page a pe
 
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, Response
-from werkzeug.datastructures import Headers
+from flask import Flask, Response, request
+from werkzeug.datastructures import Authorization, Headers
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 if TYPE_CHECKING:
@@ -48,6 +48,17 @@ class SecureResponse(Response):
             if name.lower() not in present:
                 headers.add(name, value)
         return headers
+
+
+def sent_credentials() -> Authorization | None:
+    """Return what a request's Authorization says; `None` also for what nobody can read.
+
+    Werkzeug raises for some of that, such as base64 with bytes beyond ASCII.
+    """
+    try:
+        return request.authorization
+    except (ValueError, LookupError):
+        return None
 
 
 def init_app(app: Flask) -> None:

@@ -1,5 +1,9 @@
 """Signing in and out."""
 
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -114,6 +118,49 @@ def test_a_success_forgets_the_failures(client: Any) -> None:
         client.post("/account/sign-in", data=FORM | {"password": "x"})
         assert client.post("/account/sign-in", data=FORM).status_code == 303
         client.post("/account/sign-out")
+
+
+AWAY = {
+    "SECRET_KEY": "k" * 40,
+    "CACHE_TYPE": "RedisCache",
+    "CACHE_REDIS_URL": "redis://127.0.0.1:1/0",
+}
+
+
+@pytest.mark.parametrize("settings", [{}, {"CACHE_TYPE": "NullCache"}, AWAY])
+def test_guesses_at_one_moment_are_counted_all(
+    make_app: Any, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    throttle = load("account.throttle")
+    throttle._counted.clear()
+    app = make_app(**settings)
+    start = threading.Barrier(30)
+    # Nothing is counted between the look and the note, where a password takes its time.
+    monkeypatch.setattr(load("account.views"), "_authenticated", lambda *_: sleep_a_moment())
+
+    def guess(_: int) -> int:
+        client = app.test_client()
+        start.wait(30)
+        form = {"name": "Ada", "password": "wrong"}
+        return int(client.post("/account/sign-in", data=form).status_code)
+
+    with ThreadPoolExecutor(30) as pool:
+        statuses = Counter(pool.map(guess, range(30)))
+    assert statuses == {422: 10, 429: 20}
+
+
+def sleep_a_moment() -> None:
+    time.sleep(0.01)
+
+
+def test_what_a_process_counts_by_itself_is_bounded(
+    app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    throttle = load("account.throttle")
+    throttle._counted.clear()
+    monkeypatch.setattr(throttle, "_MOST_COUNTED", 5)
+    assert all(throttle._admit_here(f"key {number}") for number in range(20))
+    assert list(throttle._counted) == [f"key {number}" for number in range(15, 20)]
 
 
 def test_signing_out_empties_the_session(sign_in: Any) -> None:

@@ -175,7 +175,31 @@ def test_media_types(
 def test_a_body_that_is_no_json_is_said_in_words(client: Any, authorized: Any) -> None:
     headers = {**authorized, "Content-Type": "application/json"}
     answer = client.patch("/api/products/5", data="{", headers=headers)
-    assert (answer.status_code, answer.json["detail"]) == (400, "The body is not valid JSON.")
+    assert (answer.status_code, answer.json["detail"]) == (
+        400,
+        "The body is not valid JSON, or nested too deep.",
+    )
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_a_body_that_is_nested_too_deep_is_refused(
+    client: Any, authorized: Any, opening: str
+) -> None:
+    headers = {**authorized, "Content-Type": "application/json"}
+    for path, method in (("/api/products/5", "PATCH"), ("/api/products", "POST")):
+        answer = client.open(path, method=method, data=opening * 100_000, headers=headers)
+        assert (answer.status_code, answer.mimetype) == (400, "application/problem+json")
+
+
+def test_unknown_names_are_told_within_bounds(client: Any, authorized: Any) -> None:
+    sent = {f"{number}{'x' * 500}": 1 for number in range(1000)} | {"\ud800": 1}
+    answer = client.patch("/api/products/5", json=sent | {"stock": -1}, headers=authorized)
+    assert answer.status_code == 422
+    assert len(answer.data) < 4000
+    errors = answer.json["errors"]
+    assert len(errors) == 12
+    assert "stock" in errors
+    assert errors["…"] == "and 991 more are not fields of a product"
 
 
 def test_a_taken_slug_is_a_conflict(client: Any, authorized: Any) -> None:
@@ -208,6 +232,10 @@ WRITES = [("POST", "/api/products"), ("PATCH", "/api/products/5"), ("DELETE", "/
     [
         None, "Bearer", "Bearer ", "Bearer wrong", "Bearer a-token-for-tests2", "Bearer pässword",
         "Basic YTpi", "Basic =", "a-token-for-tests", "Token a-token-for-tests",
+        # Bytes beyond ASCII, base64 that is not UTF-8, control characters, and a huge one.
+        "Basic \xff\xff", "Basic //8=", "Basic \x00\x1f", "Bearer \x00\x7f", "\xff", " ",
+        "Digest \xff=\xff", "Digest a*=x''%ff",
+        "Basic " + "A" * 60_000, "Bearer " + "\xff" * 60_000,
     ],
 )  # fmt: skip
 def test_writing_needs_the_token(client: Any, method: str, path: str, header: str | None) -> None:

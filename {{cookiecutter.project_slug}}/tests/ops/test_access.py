@@ -25,6 +25,11 @@ def basic(password: str) -> str:
         (TOKEN, basic("wrong"), False),
         (TOKEN, basic(""), False),
         (TOKEN, "Digest x", False),
+        (TOKEN, "Basic \xff\xff", False),
+        (TOKEN, "Basic //8=", False),
+        (TOKEN, "Basic \x00", False),
+        (TOKEN, "Bearer \x00", False),
+        (TOKEN, "Digest a*=x''%ff", False),
         ("a=b" * 12, "Bearer " + "a=b" * 12, True),
         (None, "Bearer ", False),
         (None, basic(""), False),
@@ -36,3 +41,11 @@ def test_only_the_token_opens(token: str | None, authorization: str | None, let_
     headers = {"Authorization": authorization} if authorization else {}
     with app.test_request_context(headers=headers):
         assert load("ops.access").has_token() is let_in
+
+
+@pytest.mark.parametrize("path", ["/_cache/", "/metrics"])
+@pytest.mark.parametrize("authorization", ["Basic \xff\xff", "Basic //8=", "\x00"])
+def test_what_nobody_can_read_is_asked_for_again(path: str, authorization: str) -> None:
+    app = load().create_app(APP_ENV="testing", OPS_TOKEN=TOKEN)
+    response = app.test_client().get(path, headers={"Authorization": authorization})
+    assert response.status_code == 401

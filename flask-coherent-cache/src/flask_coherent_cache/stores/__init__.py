@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
+from flask import Flask, current_app
+
 from .base import Facts, Store, StoreError
+from .names import kind_of, options_as_settings
 from .tagstate import is_overdue, is_reading
 
 __all__ = [
-    "Facts", "Store", "StoreError", "connect", "is_overdue", "is_reading", "missing_extra",
+    "Facts", "Store", "StoreError", "connect", "is_overdue", "is_reading", "kind_of",
+    "missing_extra", "options_as_settings",
 ]  # fmt: skip
 
 #: Module, class and extra. A store's client library is imported only where the store is used.
@@ -23,16 +27,20 @@ _STORES = {
 }
 
 
-def connect(config: Mapping[str, Any]) -> Store | None:
-    """Build the store that ``CACHE_TYPE`` names; ``None`` is ``NullCache``.
+def connect(config: Mapping[str, Any], app: Flask | None = None) -> Store | None:
+    """Build the store that ``CACHE_TYPE`` names, in the form of :func:`kind_of`.
 
-    :raises ValueError: naming the setting, the value and what would do.
+    :param app: for a backend of its owner's; the current one by default.
+    :return: ``None`` for ``NullCache``.
+    :raises ValueError: naming the setting, the value and what to use.
     """
     kind = config["CACHE_TYPE"]
     if kind == "NullCache":
         return None
     if kind not in _STORES:
-        raise ValueError(f"CACHE_TYPE is {kind!r}: use {', '.join(_STORES)} or NullCache.")
+        from .adapted import AdaptedStore  # noqa: PLC0415 - seldom used
+
+        return AdaptedStore(kind, config, app or current_app)
     module, name, _ = _STORES[kind]
     try:
         store: Store = getattr(import_module(module, __name__), name)(config)
@@ -46,7 +54,7 @@ def missing_extra(kind: str, error: ModuleNotFoundError) -> ValueError:
 
     :param kind: the store, as ``CACHE_TYPE`` names it.
     """
-    extra = _STORES[kind][2]
+    extra = _STORES[kind][2] if kind in _STORES else "redis"
     missing = (error.name or "").partition(".")[0]
     return ValueError(
         f"CACHE_TYPE is {kind}, which needs the library's extra [{extra}] ({missing} is not"

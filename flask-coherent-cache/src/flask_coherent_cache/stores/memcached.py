@@ -17,6 +17,7 @@ from pymemcache import (
 )
 from pymemcache.client.rendezvous import RendezvousHash
 
+from ..clock import wall
 from .base import Facts, Failure, StoreError
 from .breaker import CircuitBreaker
 from .tagstate import DOUBT_SECONDS, TAG_SECONDS, invalidated, is_reading, marked
@@ -123,7 +124,7 @@ class MemcachedStore:
 
     def mark(self, tags: Sequence[str], token: str) -> None:
         for tag in tags:
-            self._change(tag, lambda value: marked(value, token, time.time()))
+            self._change(tag, lambda value: marked(value, token, wall()))
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         with self._connection():
@@ -134,7 +135,7 @@ class MemcachedStore:
         if reading is None or not is_reading(b"%d" % reading):
             return None
         for tag in tags:
-            self._change(tag, lambda value: invalidated(value, reading, token, time.time()))
+            self._change(tag, lambda value: invalidated(value, reading, token, wall()))
         return int(reading)
 
     def store_entry(
@@ -193,7 +194,7 @@ class MemcachedStore:
         comes before that reading is below it, one that comes after it replaces the mark.
         """
         token = secrets.token_hex(4)
-        mark = marked(None, token, time.time())
+        mark = marked(None, token, wall())
         if not self.add(tag, mark, DOUBT_SECONDS):
             return
         with self._connection():
@@ -246,4 +247,4 @@ def _expiry(seconds: float | None) -> int:
         return 0
     # It counts the ticks of its clock: what lives for one second can be gone at once.
     whole = -int(-seconds // 1) + 1
-    return whole if whole <= _LONGEST_EXPIRY_SECONDS else int(time.time()) + whole
+    return whole if whole <= _LONGEST_EXPIRY_SECONDS else int(wall()) + whole

@@ -2,11 +2,11 @@
 
 import math
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..clock import monotonic, wall
 from .base import Facts
 from .breaker import CircuitBreaker
 from .tagstate import TAG_SECONDS, invalidated, is_reading, marked
@@ -41,7 +41,7 @@ class MemoryStore:
         with self._lock:
             return Facts(
                 "SimpleCache", self._bytes, self._max_bytes, "least recently used",
-                self._evictions, len(self._items), time.time(),
+                self._evictions, len(self._items), wall(),
             )  # fmt: skip
 
     def identity(self) -> str:
@@ -80,7 +80,7 @@ class MemoryStore:
     def mark(self, tags: Sequence[str], token: str) -> None:
         with self._lock:
             for tag in tags:
-                self._put(tag, marked(self._get(tag), token, time.time()), TAG_SECONDS)
+                self._put(tag, marked(self._get(tag), token, wall()), TAG_SECONDS)
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         with self._lock:
@@ -90,7 +90,7 @@ class MemoryStore:
             reading = int(now) + 1
             self._put(clock, b"%d" % reading, None)
             for tag in tags:
-                value = invalidated(self._get(tag), reading, token, time.time())
+                value = invalidated(self._get(tag), reading, token, wall())
                 self._put(tag, value, TAG_SECONDS)
             return reading
 
@@ -125,7 +125,7 @@ class MemoryStore:
         if item is None:
             return None
         value, expires = item
-        if expires <= time.monotonic():
+        if expires <= monotonic():
             self._drop(key)
             return None
         self._items.move_to_end(key)
@@ -135,7 +135,7 @@ class MemoryStore:
         self._drop(key)
         if _size(key, value) > self._max_bytes:
             return
-        self._items[key] = value, math.inf if seconds is None else time.monotonic() + seconds
+        self._items[key] = value, math.inf if seconds is None else monotonic() + seconds
         self._bytes += _size(key, value)
         while len(self._items) > self._max_entries or self._bytes > self._max_bytes:
             self._drop(next(iter(self._items)))

@@ -354,7 +354,8 @@ def _pool(config: Mapping[str, Any], connected: Any) -> redis.BlockingConnection
             "ssl_keyfile": config["CACHE_REDIS_KEY_FILE"],
         }
     if url:
-        return redis.BlockingConnectionPool.from_url(url, **options)
+        # What the URL says comes first.
+        return redis.BlockingConnectionPool.from_url(url, db=config["CACHE_REDIS_DB"], **options)
     return redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
         host=config["CACHE_REDIS_HOST"],
         port=config["CACHE_REDIS_PORT"],

@@ -11,8 +11,9 @@ that has not come, validates nothing, and the next invalidation replaces it.
 """
 
 import re
-import time
 from typing import TypeGuard
+
+from ..clock import wall
 
 _VALUE = re.compile(rb"(0|[0-9]{16})((?: [^ :]+:[0-9]{1,10})*)")
 
@@ -31,7 +32,7 @@ def is_reading(value: bytes | None, now: float | None = None) -> TypeGuard[bytes
     """Tell whether a value is a reading: present, a number, not restarted from 0, not to come."""
     if value is None or len(value) != 16 or not value.isdigit():
         return False
-    latest = ((time.time() if now is None else now) + AHEAD_SECONDS) * 1_000_000
+    latest = ((wall() if now is None else now) + AHEAD_SECONDS) * 1_000_000
     return FIRST_READING <= int(value) <= latest
 
 

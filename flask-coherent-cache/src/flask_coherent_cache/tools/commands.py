@@ -145,7 +145,7 @@ def heard(overview: Overview) -> str:
     """Say whom the figures are of."""
     many = len(overview.processes)
     count = f"{many} processes" if many > 1 else "one process"
-    release = current_app.config["RELEASE"]
+    release = cache.settings["RELEASE"]
     return f"Of {count} of release {release}, since {tables.moment(overview.since)}."
 
 
@@ -155,7 +155,7 @@ def ask(entries: Entries, wait: float) -> list[Snapshot]:
     if not found:
         raise Away(
             f"No running process answered within {wait:g} s. Heard are those of this release"
-            f" ({current_app.config['RELEASE']}) that have this command's SECRET_KEY,"
+            f" ({cache.settings['RELEASE']}) that have this command's SECRET_KEY,"
             " CACHE_KEY_PREFIX and cache server, have answered a request, and were not started with"
             " CACHE_INSPECTOR=false."
         )
@@ -441,7 +441,7 @@ def clear(entries: Entries, yes: bool, as_json: bool) -> None:
     What others have on the same server stays.
     """
     if not yes:
-        prefix = current_app.config["CACHE_KEY_PREFIX"]
+        prefix = cache.settings["CACHE_KEY_PREFIX"]
         question = f"Drop every entry of {prefix}? All pages will be computed anew."
         click.confirm(question, abort=True, err=True)
     cache.clear()
@@ -539,7 +539,7 @@ def warm(entries: Entries, base_url: str | None, concurrency: int, as_json: bool
         raise click.UsageError(str(error)) from error
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     jobs = warming.jobs(app, address)
-    done = warming.run(app, address, jobs, concurrency)
+    done = warming.run(app, entries, address, jobs, concurrency)
     with click.progressbar(done, length=len(jobs), label="Warming", file=sys.stderr) as bar:
         results = list(bar)
     failed = [result for result in results if result.outcome == "failed"]
@@ -574,7 +574,13 @@ def doctor(wait: float, as_json: bool) -> None:
     could not be checked.
     """
     with hushed():
-        findings = checks.examine(current_app, cache.entries, wait, cache.declarations.rows())
+        findings = checks.examine(
+            current_app,
+            cache.entries,
+            wait,
+            cache.declarations.rows(),
+            settings=cache.settings,
+        )
     problems = sum(finding.severity == "problem" for finding in findings)
     if as_json:
         write_json({"problems": problems, "findings": [asdict(finding) for finding in findings]})

@@ -31,13 +31,16 @@ def examine(
     entries: Entries | None,
     wait: float,
     declarations: Iterable[tuple[str, str, str]] = (),
+    *,
+    settings: Mapping[str, Any],
 ) -> list[Finding]:
     """Run the checks that the settings leave.
 
     :param wait: seconds to wait for the running processes at most.
     :param declarations: what the cache takes for harmless, as its owner declared.
+    :param settings: the cache's own.
     """
-    config = app.config
+    config = {**app.config, **settings}
     findings = list(check_settings(config))
     for check in app.extensions.get(_CHECKS, ()):
         findings += check(config)

@@ -107,7 +107,7 @@ def init_app(app: Flask, cache: "Cache", authorize: Callable[[], str]) -> None:
     with app.app_context():
         entries = cache.entries
     if entries is not None and app.config["CACHE_INSPECTOR"]:
-        figures = Figures(entries, app.config["RELEASE"], requests)
+        figures = Figures(entries, entries.config["RELEASE"], requests)
         app.extensions[_FIGURES] = figures
         ticker.every(_TICK_SECONDS, figures.tick)
     app.extensions[_AUTHORIZE] = authorize

@@ -46,9 +46,9 @@ def init_app(app: Flask, cache: "Cache") -> None:
             name="prometheus_client",
         )
     with app.app_context():
-        entries = cache.entries
+        entries, release = cache.entries, cache.settings["RELEASE"]
     requests, ticker = counted(app, cache)
-    metrics = app.extensions[_METRICS] = Metrics(app, requests, entries)
+    metrics = app.extensions[_METRICS] = Metrics(release, requests, entries)
     ticker.every(_EXPORT_SECONDS, metrics.export)
 
 
@@ -68,11 +68,12 @@ def exposition(app: Flask) -> tuple[bytes, str]:
 class Metrics:
     """Hands on to Prometheus what the process has counted.
 
+    :param release: the deployed version.
     :param entries: of the cache; ``None`` where there is none.
     """
 
-    def __init__(self, app: Flask, requests: Requests, entries: Entries | None) -> None:
-        self._release: str = app.config["RELEASE"]
+    def __init__(self, release: str, requests: Requests, entries: Entries | None) -> None:
+        self._release = release
         self._requests = requests
         self._entries = entries
         self._store = Timings()

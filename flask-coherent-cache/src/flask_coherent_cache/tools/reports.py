@@ -4,6 +4,7 @@ import json
 import time
 
 from ..board import Board
+from ..clock import monotonic
 from .figures import Snapshot
 
 LONGEST_SECONDS = 3.0
@@ -22,13 +23,13 @@ def ask(board: Board, longest: float = LONGEST_SECONDS) -> list[Snapshot]:
     :raises StoreError: where the store does not answer.
     """
     board.watch()
-    deadline = time.monotonic() + longest
+    deadline = monotonic() + longest
     found: dict[tuple[str, int], Snapshot] = {}
     quiet_at = deadline
     while True:
         before = len(found)
         found.update(((one["host"], one["pid"]), one) for one in read(board))
-        now = time.monotonic()
+        now = monotonic()
         if len(found) > before:
             quiet_at = min(deadline, now + _QUIET_SECONDS)
         if now >= quiet_at:

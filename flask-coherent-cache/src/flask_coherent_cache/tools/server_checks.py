@@ -116,6 +116,8 @@ def address(config: Config) -> str:
     """Say where the server is, without its password."""
     if config["CACHE_TYPE"] == "MemcachedCache":
         return ", ".join(config["CACHE_MEMCACHED_SERVERS"])
+    if config["CACHE_TYPE"] != "RedisCache":
+        return str(config["CACHE_TYPE"])
     if url := config["CACHE_REDIS_URL"]:
         parts = urlsplit(url)
         return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"

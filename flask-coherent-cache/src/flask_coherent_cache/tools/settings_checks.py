@@ -46,6 +46,13 @@ def _backend(config: Config) -> Iterator[Finding]:
             " database is not heard of by the server.",
             "RedisCache or MemcachedCache.",
         )  # fmt: skip
+    elif "." in kind:
+        yield Finding(
+            "backend", "advice",
+            f"CACHE_TYPE is {kind}, which does not keep every promise: the log says which at the"
+            " start.",
+            "RedisCache or MemcachedCache.",
+        )  # fmt: skip
     else:
         yield Finding("backend", "ok", f"CACHE_TYPE is {kind}.")
 
@@ -129,7 +136,8 @@ def check_processes(config: Config, overview: Overview) -> Iterator[Finding]:
             "processes", "unknown",
             f"No running process of release {config['RELEASE']} answered, so computations and"
             " errors could not be looked at.",
-            "Run this with the servers' own settings, while they run; or ask longer, by --wait.",
+            "Run this with the servers' own settings, while they run; or ask longer, by --wait."
+            " Under uWSGI, start it with --enable-threads: without, no process can answer.",
         )  # fmt: skip
         return
     count = len(overview.processes)

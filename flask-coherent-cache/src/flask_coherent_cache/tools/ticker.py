@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..clock import monotonic
+
 log = logging.getLogger(__name__)
 
 
@@ -38,7 +40,7 @@ class Ticker:
 
     def every(self, seconds: float, function: Callable[[], object]) -> None:
         """Have a quick function called; to be said before the first request."""
-        self._tasks.append(_Task(seconds, function, time.monotonic() + seconds))
+        self._tasks.append(_Task(seconds, function, monotonic() + seconds))
 
     def start(self) -> None:
         """Start the thread, once."""
@@ -54,10 +56,10 @@ class Ticker:
     def run_due(self) -> float:
         """Call what is due; returns the seconds to the next call."""
         for task in self._tasks:
-            if time.monotonic() >= task.due:
-                task.due = time.monotonic() + task.seconds
+            if monotonic() >= task.due:
+                task.due = monotonic() + task.seconds
                 _run(task)
-        return max(0.0, min(task.due for task in self._tasks) - time.monotonic())
+        return max(0.0, min(task.due for task in self._tasks) - monotonic())
 
 
 def _run(task: _Task) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from flask import Flask, url_for
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
+from ..fills import Entries
 from ..views import warm_of
 
 Outcome = Literal["filled", "hit", "stale", "failed"]
@@ -71,26 +72,28 @@ def jobs(app: Flask, address: str) -> list[Job]:
     return list(found.values())
 
 
-def run(app: Flask, address: str, pages: Iterable[Job], concurrency: int) -> Iterator[Result]:
+def run(
+    app: Flask, entries: Entries, address: str, pages: Iterable[Job], concurrency: int
+) -> Iterator[Result]:
     """Ask for pages, so many at a time, and yield what became of each as it is done."""
-    with _as_the_owner(app), ThreadPoolExecutor(concurrency, "cache-warm") as pool:
+    with _as_the_owner(app, entries), ThreadPoolExecutor(concurrency, "cache-warm") as pool:
         for done in as_completed([pool.submit(_ask, app, address, page) for page in pages]):
             yield done.result()
 
 
 @contextmanager
-def _as_the_owner(app: Flask) -> Iterator[None]:
+def _as_the_owner(app: Flask, entries: Entries) -> Iterator[None]:
     """Without the bounds on what visitors make up, and without a log line for each page."""
     names = ("CACHE_NEW_PAGES_PER_MINUTE", "CACHE_NEW_VALUES_PER_MINUTE")
-    bounds = {name: app.config[name] for name in names}
+    bounds = {name: entries.config[name] for name in names}
     access = logging.getLogger(f"{app.import_name}.access")
     level = access.level
-    app.config.update(dict.fromkeys(names, 0))
+    entries.config.update(dict.fromkeys(names, 0))
     access.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        app.config.update(bounds)
+        entries.config.update(bounds)
         access.setLevel(level)
 
 

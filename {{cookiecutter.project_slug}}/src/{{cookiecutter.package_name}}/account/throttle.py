@@ -1,8 +1,12 @@
-"""A bound on guessing passwords: so many failures in so many minutes, for a name and an address.
+"""A bound on guessing passwords: so many attempts in so many minutes, for a name and an address.
 
-Counted in the cache, which may forget: a bound on what is cheap to try, not a lock. Behind a
-proxy it needs PROXY_COUNT, or all visitors have one address.
+Counted in the cache, which may forget: a bound on what is cheap to try, not a lock. While the cache
+cannot count, each process does for itself. Behind a proxy it needs PROXY_COUNT, or all visitors
+have one address.
 """
+
+import threading
+import time
 
 from flask import request
 
@@ -11,22 +15,42 @@ from .client import client_of
 
 MOST_FAILURES = 10
 WINDOW_SECONDS = 15 * 60
+_MOST_COUNTED = 10_000
+#: Of this process: the ends of the attempts that count, by key.
+_counted: dict[str, list[float]] = {}
+_lock = threading.Lock()
 
 
-def is_exhausted(name: str) -> bool:
-    """Tell whether a name has failed too often from this request's address."""
-    return (cache.get(_key(name)) or 0) >= MOST_FAILURES
+def admit(name: str) -> bool:
+    """Count an attempt, before the password is looked at; tell whether it may be made.
+
+    Each takes a place that only one can take, so attempts at one moment are counted all.
+    """
+    key = _key(name)
+    places = [f"{key}:{number}" for number in range(MOST_FAILURES)]
+    if any(cache.add(place, True, timeout=WINDOW_SECONDS) for place in places):
+        return True
+    # Either all are taken, or the cache is away or off.
+    return not cache.has(places[-1]) and _admit_here(key)
 
 
-def note_failure(name: str) -> None:
-    """Count a failure; two at the same moment may count as one."""
-    cache.set(_key(name), (cache.get(_key(name)) or 0) + 1, timeout=WINDOW_SECONDS)
+def _admit_here(key: str) -> bool:
+    now = time.monotonic()
+    with _lock:
+        ends = [end for end in _counted.pop(key, []) if end > now]
+        admitted = len(ends) < MOST_FAILURES
+        _counted[key] = [*ends, now + WINDOW_SECONDS] if admitted else ends
+        if len(_counted) > _MOST_COUNTED:
+            del _counted[next(iter(_counted))]
+    return admitted
 
 
 def forget(name: str) -> None:
     """Start anew after a success."""
-    # By key: for a value that was set by hand and that no function or page stands for.
-    cache.delete(_key(name))
+    key = _key(name)
+    cache.delete_many(*(f"{key}:{number}" for number in range(MOST_FAILURES)))
+    with _lock:
+        _counted.pop(key, None)
 
 
 def _key(name: str) -> str:

@@ -57,14 +57,13 @@ def sign_in() -> ResponseReturnValue:
     if request.method != "POST":
         return render_template("account/sign_in.html")
     name, password = request.form.get("name", "").strip(), request.form.get("password", "")
-    if throttle.is_exhausted(name):
+    if not throttle.admit(name):
         refusal = "Too many failed attempts. Wait a quarter of an hour, then try again."
         page = render_template("account/sign_in.html", name=name, error=refusal)
         retry = {"Retry-After": str(throttle.WINDOW_SECONDS)}
         return page, HTTPStatus.TOO_MANY_REQUESTS, retry
     user = _authenticated(name, password)
     if user is None:
-        throttle.note_failure(name)
         refusal = "This name and password do not belong together."
         page = render_template("account/sign_in.html", name=name, error=refusal)
         return page, HTTPStatus.UNPROCESSABLE_ENTITY

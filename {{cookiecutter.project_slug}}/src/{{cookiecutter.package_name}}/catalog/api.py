@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import BadRequest
 
 from ..extensions import cache, csrf, db
+from ..security import sent_credentials
 from . import listing, queries
 from .models import MAX_INTEGER, Category, Product
 from .validation import validate
@@ -52,7 +53,7 @@ def check_token() -> None:
             HTTPStatus.SERVICE_UNAVAILABLE,
             "Writing is switched off: this server has no API_TOKEN in its environment.",
         )
-    sent = request.authorization
+    sent = sent_credentials()
     given = sent.token if sent is not None and sent.type == "bearer" and sent.token else ""
     if not hmac.compare_digest(given.encode(), token.encode()):
         refuse(
@@ -130,8 +131,8 @@ def _read_body(*, partial: bool) -> dict[str, Any]:
         refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send `Content-Type: application/json`.")
     try:
         body = request.get_json()
-    except BadRequest:
-        refuse(HTTPStatus.BAD_REQUEST, "The body is not valid JSON.")
+    except (BadRequest, RecursionError):  # Python's parser gives up on what is nested too deep.
+        refuse(HTTPStatus.BAD_REQUEST, "The body is not valid JSON, or nested too deep.")
     if not isinstance(body, dict):
         refuse(HTTPStatus.UNPROCESSABLE_ENTITY, "Send a JSON object.")
     known = frozenset(db.session.scalars(select(Category.slug)))

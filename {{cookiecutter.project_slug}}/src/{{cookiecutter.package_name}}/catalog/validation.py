@@ -10,6 +10,8 @@ from .models import MAX_INTEGER, MAX_NAME_LENGTH, MAX_SLUG_LENGTH
 SLUG = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*", re.ASCII)
 #: Fields that the database sets; they may be sent back unchanged, as a GET gave them.
 _READ_ONLY = frozenset({"id", "updated_at"})
+_MOST_SHOWN = 10
+_LONGEST_SHOWN = 60
 _REQUIRED = frozenset({"name", "price_cents", "category"})
 
 
@@ -36,13 +38,12 @@ def validate(
         "stock": _check_count,
         "category": lambda slug: _check_category(slug, categories),
     }
-    errors: dict[str, str] = {}
     values: dict[str, Any] = {}
+    errors = _unknown([field for field in body if field not in rules and field not in _READ_ONLY])
     for field, value in body.items():
         if field not in rules:
-            if field not in _READ_ONLY:
-                errors[field] = "is not a field of a product"
-        elif error := rules[field](value):
+            continue
+        if error := rules[field](value):
             errors[field] = error
         else:
             values[field] = value.strip() if field == "name" else value
@@ -53,6 +54,19 @@ def validate(
             if not values["slug"]:
                 errors["slug"] = "cannot be made from the name; send one"
     return values, dict(sorted(errors.items()))
+
+
+def _unknown(fields: list[str]) -> dict[str, str]:
+    """Report names that no product has: as many, and as much of each, as a person reads."""
+    errors = {
+        field if len(field) <= _LONGEST_SHOWN else f"{field[:_LONGEST_SHOWN]}…": (
+            "is not a field of a product"
+        )
+        for field in fields[:_MOST_SHOWN]
+    }
+    if len(fields) > _MOST_SHOWN:
+        errors["…"] = f"and {len(fields) - _MOST_SHOWN} more are not fields of a product"
+    return errors
 
 
 def _check_name(value: Any) -> str | None:

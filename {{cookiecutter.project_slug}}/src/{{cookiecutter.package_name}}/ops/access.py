@@ -12,6 +12,8 @@ from flask_coherent_cache.tools.findings import Finding
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import NotFound, Unauthorized
 
+from ..security import sent_credentials
+
 log = logging.getLogger(__name__)
 
 #: Where in `app.extensions` whatever signs users in may leave a function that names who is signed
@@ -24,7 +26,7 @@ def has_token() -> bool:
     """Tell whether a request brings OPS_TOKEN: as a bearer token (RFC 6750, 2.1), or as the
     password of any user name (RFC 7617), which a browser asks for."""
     token = current_app.config["OPS_TOKEN"]
-    sent = request.authorization
+    sent = sent_credentials()
     if not token or sent is None:
         return False
     if sent.type == "bearer":
@@ -47,7 +49,8 @@ def operator() -> str:
     if config["APP_ENV"] == "development" and not has_token():
         abort(403, description="In development this is for localhost, or for OPS_TOKEN.")
     if has_token():
-        name = request.authorization.username if request.authorization else None
+        sent = sent_credentials()
+        name = sent.username if sent is not None else None
         return f"the holder of OPS_TOKEN{f' ({name[:_LONGEST_NAME]!a})' if name else ''}"
     if user := _signed_in_operator():
         return f"the user {user}"
