@@ -27,8 +27,9 @@ ALWAYS = {
 #: Which modules may import what an extra brings, or the application.
 EXTRAS = {
     "cryptography": {"encryption.py"},
-    "redis": {"stores/redis.py"},
-    "hiredis": {"stores/redis.py", "tracking.py"},
+    "redis": {"stores/redis.py", "stores/connections.py", "stores/follower.py"},
+    "hiredis": {"stores/follower.py", "tracking.py"},
+    "uwsgidecorators": {"forks.py"},
     "pymemcache": {"stores/memcached.py"},
     "sqlalchemy": {"sqlalchemy.py", "sqlite.py", "notes.py"},
     "flask_wtf": {"tools/inspector.py"},

@@ -264,7 +264,7 @@ def test_what_is_no_lease_does_not_keep_a_generation_from_starting(
         store.put("app:starting", b"foreign", None)
         store.delete(["app:clock"])
         assert memoized() == "value"
-        assert tagstate.is_reading(store.get_many(["app:clock"])[0])
+        assert tagstate.is_reading(store.get_many(["app:clock"])[0], store.now())
 
 
 class Told:

@@ -9,6 +9,7 @@ import time
 
 from .clock import monotonic
 from .entries import Entry, Sealer
+from .forks import begin_after_fork
 from .stores import Store
 
 #: So many processes have a place; those beyond are not heard of.
@@ -31,8 +32,13 @@ class Board:
         self._sealer = sealer
         self._watched = f"{prefix}:board:watched"
         self._places = [f"{prefix}:board:{number}" for number in range(PLACES)]
-        self._place: str | None = None
         self._free_at = 0.0
+        self.begin()
+        begin_after_fork(self)
+
+    def begin(self) -> None:
+        """Have no place: the one of the process that forked is not ours."""
+        self._place: str | None = None
 
     def watch(self) -> None:
         """Ask every process to write, for the next ten seconds."""
@@ -62,7 +68,7 @@ class Board:
 
     def leave(self) -> None:
         """Give the place up; to be called where nobody reads any more, for it expires soon."""
-        self._place = None
+        self.begin()
 
     def read(self) -> list[bytes]:
         """Return what the processes wrote; what is not theirs is left out."""

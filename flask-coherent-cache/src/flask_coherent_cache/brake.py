@@ -1,13 +1,11 @@
 """The brake: switches the cache off for all processes of an application, and on again."""
 
-import os
 import re
-import threading
 import time
 from contextlib import suppress
-from weakref import WeakSet
 
 from .clock import monotonic
+from .forks import new_lock
 from .stores import Store, StoreError
 
 #: While it is off, or while a fill goes on for longer, the store is asked so often.
@@ -36,12 +34,7 @@ class Brake:
         #: When the store was asked for what is known, by the monotonic clock.
         self._asked_at = 0.0
         self._next_ask = 0.0
-        self.begin()
-        _brakes.add(self)
-
-    def begin(self) -> None:
-        """Share no lock with the process from which this one forked: a thread may have held it."""
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def learn(self, value: bytes | None, asked_at: float) -> bool:
         """Learn what lies in the store; tell whether the cache is off.
@@ -102,15 +95,3 @@ def seconds_off(value: bytes | None) -> float | None:
     if value is None:
         return None
     return float(value) if _SECONDS.fullmatch(value) else 0.0
-
-
-_brakes: WeakSet[Brake] = WeakSet()
-
-
-def _begin_all() -> None:
-    for brake in _brakes:
-        brake.begin()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_all)

@@ -15,10 +15,11 @@ monotonic = partial(time.monotonic)
 if hasattr(time, "clock_gettime"):  # Right even where this is imported while time is frozen.
     monotonic = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
 
-_real_time = partial(time.time)
+#: Seconds since the epoch as this host has them, right or not.
+host_time = partial(time.time)
 #: A machine without a clock begins in 1970; readings need a time that is plausible.
 _LEAST = 1_000_000_000.0
-_ahead = max(_real_time(), _LEAST) - monotonic()
+_ahead = max(host_time(), _LEAST) - monotonic()
 
 
 def wall() -> float:
@@ -26,4 +27,4 @@ def wall() -> float:
 
     A clock that is set forward counts; one that is set back, or frozen, does not.
     """
-    return max(_real_time(), monotonic() + _ahead)
+    return max(host_time(), monotonic() + _ahead)

@@ -1,9 +1,9 @@
 """What the store did not take: kept, and done before this process trusts the store again."""
 
-import threading
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from .forks import new_lock
 from .standby import Standby
 from .stores import Store, StoreError
 
@@ -45,11 +45,11 @@ class Deliveries:
         self._raise_tags = raise_tags
         self._end_generation = end_generation
         self._failed = failed
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._undelivered: list[Callable[[], object]] = []
         #: Whether what was noted before this process began has been worked off.
         self._has_joined = False
-        self._joining = threading.Lock()
+        self._joining = new_lock()
         #: Where invalidations are noted that the store does not take.
         self.notes: Notes | None = None
         store.breaker.before_closing = self._recover

@@ -6,9 +6,8 @@ import json
 import time
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from .clock import wall
 from .stores import is_reading
 
 #: The format's version within one process.
@@ -44,33 +43,43 @@ class Entry:
     fresh_until: float
     kept_until: float
 
+    def moved(self, seconds: float) -> "Entry":
+        """Return it with its times by a clock that is so much ahead."""
+        if not seconds:
+            return self
+        times = (self.stored_at, self.fresh_until, self.kept_until)
+        stored_at, fresh_until, kept_until = (moment + seconds for moment in times)
+        return replace(self, stored_at=stored_at, fresh_until=fresh_until, kept_until=kept_until)
+
     def is_fresh(self) -> bool:
         """Tell whether it is before its soft expiry."""
         return time.time() < self.fresh_until
 
-    def is_valid(self, generation: str, tag_values: Iterable[bytes | None]) -> bool:
+    def is_valid(self, generation: str, tag_values: Iterable[bytes | None], now: float) -> bool:
         """Judge it by the store's generation and its tags' values, in the order of ``tags``.
 
         A missing tag, one in doubt, or one raised since ``started`` makes it invalid.
+
+        :param now: the store's time, in seconds since the epoch.
         """
         if self.generation != generation:
             return False
         if self.started is None:
             return True
-        now = wall()
         return all(is_reading(value, now) and int(value) <= self.started for value in tag_values)
 
 
 def invalid_tags(
-    tags: Sequence[str], tag_values: Iterable[bytes | None], started: int | None
+    tags: Sequence[str], tag_values: Iterable[bytes | None], started: int | None, now: float
 ) -> tuple[tuple[str, ...], int | None]:
     """Name the tags that make an entry invalid, and give the latest of their readings.
 
     A missing tag, and one in doubt, has none.
 
     :param started: the entry's.
+    :param now: the store's time, in seconds since the epoch.
     """
-    now, invalid = wall(), []
+    invalid = []
     for tag, value in zip(tags, tag_values, strict=True):
         reading = int(value) if value is not None and is_reading(value, now) else None
         if reading is None or reading > (started or 0):

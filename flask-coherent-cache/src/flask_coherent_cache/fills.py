@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .board import Board
 from .brake import Brake
-from .clock import monotonic, wall
+from .clock import monotonic
 from .deliveries import SETTLING_SECONDS, Deliveries
 from .entries import Entry, Sealer, invalid_tags
+from .forks import begin_after_fork, new_lock
 from .generations import Generations
 from .inputs import printable, report_once
 from .keys import bounded, encodable
@@ -198,10 +199,7 @@ class Entries:
         self._lease_seconds = lease_seconds
         self._wait_seconds = wait_seconds
         self._tags_of: dict[str, tuple[str, ...]] = {}
-        self._flights: dict[str, threading.Event] = {}
-        self._lock = threading.Lock()
-        self._pool: ThreadPoolExecutor | None = None
-        self._refilling: set[str] = set()
+        self._lock = new_lock()
         self._refused: dict[str, float] = {}
         self._reported: dict[str, float] = {}
         self._quiet_until = 0.0
@@ -222,6 +220,14 @@ class Entries:
         self.can_reach: Callable[[set[Any], frozenset[Any]], bool] = lambda entities, held: False
         #: Tells the context what it holds beside what it read through the cache.
         self.before_fetch: Callable[[Reads], None] = lambda reads: None
+        self.begin()
+        begin_after_fork(self)
+
+    def begin(self) -> None:
+        """Know of no fill under way: the threads of the process that forked are not here."""
+        self._flights: dict[str, threading.Event] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._refilling: set[str] = set()
 
     # -- fetching ------------------------------------------------------------------------
 
@@ -580,7 +586,7 @@ class Entries:
         # Without a reading it would be a plain value, which no tag can make invalid.
         if entry.started is None:
             return None
-        sealed = self.sealer.seal(key, entry)
+        sealed = self._seal(key, entry)
         try:
             self.store.store_entry(
                 self._entry_key(key),
@@ -628,7 +634,7 @@ class Entries:
             if not lease.held:
                 release_foreign(self.store, lease.key, holder)
         current = self._generations.take_reading(reads.of(self), asked_at, clock, generation, off)
-        entry = self.sealer.open(key, sealed)
+        entry = self._open(key, sealed)
         # Not again by the second look, which comes with the lease.
         if entry is None and sealed is not None and lease is None:
             self.count("unauthentic entry")
@@ -641,15 +647,14 @@ class Entries:
             self._keep(self._tags_of, key, entry.tags)
         else:
             entry = replace(entry, tags=known)  # One tuple in this process, not two.
-        now = wall()
+        now = self.store.now()
         tags = zip(entry.tags, values, strict=True)
         if overdue := [tag for tag, value in tags if is_overdue(value, now)]:
             self.invalidate(overdue)
-        valid = entry.is_valid(current, values)
+        valid = entry.is_valid(current, values, now)
         if not valid:
-            return _Found(
-                entry, sealed=sealed, invalid=invalid_tags(entry.tags, values, entry.started)
-            )
+            invalid = invalid_tags(entry.tags, values, entry.started, now)
+            return _Found(entry, sealed=sealed, invalid=invalid)
         # A plain value has no beginning, so a copy of it could not be told from a later one.
         if self.near is not None and entry.started is not None:
             self.near.keep(key, entry, values, epoch)
@@ -662,7 +667,7 @@ class Entries:
         known = self.statistics.entries.get(key)
         if known is None or known.tags != tags:
             return (), None
-        raised, reading = invalid_tags(tags, values, known.started)
+        raised, reading = invalid_tags(tags, values, known.started, self.store.now())
         # Where none has a reading, the store lost them, too.
         return (raised, reading) if reading is not None else ((), None)
 
@@ -674,14 +679,15 @@ class Entries:
         clock, generation, _, *sealed = self.store.get_many(
             [*self._generations.keys, *(self._entry_key(key) for key in keys)]
         )
-        opened = [self.sealer.open(key, value) for key, value in zip(keys, sealed, strict=True)]
+        opened = [self._open(key, value) for key, value in zip(keys, sealed, strict=True)]
         tags = list({tag for entry in opened if entry is not None for tag in entry.tags})
         values = dict(zip(tags, self._tag_values(tags), strict=True))
         # Without its clock a generation is over, and the next lookup starts another one.
         stands = self._generations.stands(clock, generation)
         name = (generation or b"").decode("latin-1") if stands else ""
+        now = self.store.now()
         return [
-            judge(key, value, entry, name, values)
+            judge(key, value, entry, name, values, now)
             for key, value, entry in zip(keys, sealed, opened, strict=True)
         ]
 
@@ -744,7 +750,14 @@ class Entries:
     def _drop(self, dropped: frozenset[str], token: str) -> None:
         self.standby.drop(dropped)
         self.deliveries.deliver(partial(self._raise, dropped, token, current_origin()))
+        self._forget(dropped)
         self._tell(dropped)
+
+    def _forget(self, dropped: frozenset[str] | None) -> None:
+        """Have neither a copy here nor, once the server is lost, the standby bring it back."""
+        if self.near is not None:
+            self.near.forget(dropped)
+        self.standby.drop(dropped)
 
     def _raise(self, tags: Iterable[str], token: str = "", origin: str = "") -> None:
         names = [self._tag_key(tag) for tag in sorted(tags)]
@@ -786,7 +799,7 @@ class Entries:
                 now = time.time()
                 entry = replace(found.entry, fresh_until=min(now, found.entry.fresh_until))
                 left = max(1, found.entry.kept_until - now)
-                self.store.put(self._entry_key(key), self.sealer.seal(key, entry), left)
+                self.store.put(self._entry_key(key), self._seal(key, entry), left)
                 self._drop_copies(key)
         except StoreError as error:
             self._failed(error)
@@ -803,6 +816,7 @@ class Entries:
         token = self.mark(built) if built else None
         self.standby.drop(None)
         self.deliveries.deliver(partial(self._end_generation, current_origin()))
+        self._forget(None)
         self._tell(None)
         for entries in (self, *self.peers) if built else ():
             entries._drop(frozenset(built), token or "")
@@ -890,7 +904,7 @@ class Entries:
             return None
         now = time.time()
         times = (now, now + seconds, now + seconds)
-        return self.sealer.seal(key, Entry(value, moment.generation, None, (), *times))
+        return self._seal(key, Entry(value, moment.generation, None, (), *times))
 
     def delete(self, keys: Sequence[str]) -> bool:
         """Drop entries and make what depends on their keys invalid; say whether it is done yet."""
@@ -937,7 +951,9 @@ class Entries:
             yield True
         finally:
             with self._lock:
-                self._flights.pop(key).set()
+                # In a child that was forked by the fill itself, it is another process's.
+                if (own := self._flights.pop(key, None)) is not None:
+                    own.set()
 
     def _refill_soon(self, key: str, refill: Callable[[], object]) -> None:
         with self._lock:
@@ -971,6 +987,14 @@ class Entries:
         self.store.close()
 
     # -- names and states ----------------------------------------------------------------
+
+    def _seal(self, key: str, entry: Entry) -> bytes:
+        """Seal an entry, whose times lie in the store by the server's clock."""
+        return self.sealer.seal(key, entry.moved(self.store.shift()))
+
+    def _open(self, key: str, sealed: bytes | None) -> Entry | None:
+        entry = self.sealer.open(key, sealed)
+        return None if entry is None else entry.moved(-self.store.shift())
 
     def _entry_key(self, key: str) -> str:
         return encodable(f"{self.prefix}:{self._release}:entry:{key}")

@@ -4,7 +4,7 @@ import secrets
 import time
 
 from .brake import Brake
-from .clock import monotonic, wall
+from .clock import monotonic
 from .leases import free, new_token, release_foreign
 from .reads import Moment
 from .stores import Store, StoreError, is_reading
@@ -29,6 +29,8 @@ class Generations:
         self._state = [self.clock, self.generation]
         #: The keys whose values :meth:`take_reading` needs, in its order.
         self.keys = [*self._state, brake.key]
+        #: The last generation and the latest of its readings here, and when that was known.
+        self._latest: tuple[bytes | None, bytes, float] = (None, b"", 0.0)
 
     def take_reading(
         self,
@@ -47,6 +49,7 @@ class Generations:
         """
         if self._brake.learn(off, asked_at):
             moment.switch_off()
+        self._watch_clock(asked_at, clock, generation)
         if not self.stands(clock, generation):
             clock, generation = self.start()
         name = (generation or b"").decode("latin-1")
@@ -57,7 +60,20 @@ class Generations:
     def stands(self, clock: bytes | None, generation: bytes | None) -> bool:
         """Tell whether clock and generation are there, and of the server that answers."""
         server = (generation or b"").partition(b"@")[2].decode("latin-1")
-        return is_reading(clock) and server == self._store.identity()
+        if self._store.doubted or not is_reading(clock, self._store.now()):
+            return False
+        return server == self._store.identity()
+
+    def _watch_clock(self, asked_at: float, clock: bytes | None, generation: bytes | None) -> None:
+        """Doubt a server whose clock goes back: it has forgotten what it was told since.
+
+        So does one that was loaded with an older dump of its own, under whatever name.
+        """
+        known, latest, known_at = self._latest
+        if clock is None or generation != known or clock > latest:
+            self._latest = (generation, clock or b"", monotonic())
+        elif clock < latest and asked_at > known_at:
+            self._store.doubted = True
 
     def start(self) -> tuple[bytes | None, bytes | None]:
         """Start a new generation and clock where they are gone; one process does, others wait.
@@ -66,17 +82,19 @@ class Generations:
         than invalidations that the new clock counts.
         """
         token = new_token()
+        first: bytes | None = None
         deadline = monotonic() + 2 * _STARTING_SECONDS
         while True:
             leading = self._store.add(self._starting, token, _STARTING_SECONDS)
             holder, clock, generation = self._store.get_many([self._starting, *self._state])
             if not leading:
                 release_foreign(self._store, self._starting, holder)
+            if first not in (None, generation):
+                # Another process has ended it since this one came to doubt the server.
+                self._store.doubted = False
+            first = first or generation
             if leading and not self.stands(clock, generation):
-                self._store.put(self.generation, self._new_name(), None)
-                if not is_reading(clock):
-                    self._store.delete([self.clock])
-                self._store.add(self.clock, b"%d" % (wall() * 1_000_000), None)
+                self._renew(clock)
                 clock, generation = self._store.get_many(self._state)
             if leading:
                 self._store.release(self._starting, token)
@@ -86,6 +104,18 @@ class Generations:
                 free(self._store, self._starting)
                 raise StoreError("the store does not keep the clock and the generation")
             time.sleep(0.005)
+
+    def _renew(self, clock: bytes | None) -> None:
+        doubted, self._store.doubted = self._store.doubted, False
+        try:
+            self._store.put(self.generation, self._new_name(), None)
+        except StoreError:
+            self._store.doubted |= doubted
+            raise
+        now = self._store.now()
+        if not is_reading(clock, now):
+            self._store.delete([self.clock])
+        self._store.add(self.clock, b"%d" % (now * 1_000_000), None)
 
     def end(self) -> None:
         """Make every entry invalid; where a full server takes no new name, the clock goes."""

@@ -1,10 +1,10 @@
 """A bound on new keys: whoever makes up addresses is answered, and cannot fill the store."""
 
 import logging
-import threading
 from collections import Counter
 
 from .clock import monotonic
+from .forks import new_lock
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ class NewKeys:
 
     def __init__(self, seconds: float = 60) -> None:
         self._seconds = seconds
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._counts: Counter[str] = Counter()
         self._end = 0.0
 

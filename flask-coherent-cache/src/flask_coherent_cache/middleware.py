@@ -8,7 +8,6 @@ everything else goes on to Flask.
 import gzip
 import re
 import sys
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 
 from .entries import Entry
+from .forks import new_lock
 from .negotiation import accepts_gzip, is_json_preferred
 from .pages import Page, per_response_headers
 from .reads import CHOSEN, SERVED
@@ -86,7 +86,7 @@ class PageMiddleware:
         self._config = config
         #: Headers that are in the key of any page that was seen, as the environment spells them.
         self._names: tuple[str, ...] = ()
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         #: Equal headers of many pages are one here.
         self._shared: dict[tuple[str, str], tuple[str, str]] = {}
         self._session_cookie = _renewed_cookie(app)

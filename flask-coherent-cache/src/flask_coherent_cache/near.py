@@ -104,6 +104,8 @@ class NearCache:
     @property
     def epoch(self) -> int:
         """What changes with all that the server tells: to be read before the store is."""
+        with self._tracker.lock:
+            self._tracker.is_current()
         return self._tracker.epoch
 
     def close(self) -> None:
@@ -224,6 +226,19 @@ class NearCache:
         return name
 
     # -- dropping ------------------------------------------------------------------------
+
+    def forget(self, tags: frozenset[str] | None) -> None:
+        """Believe no copy that carries one of these tags, before the server tells of their change.
+
+        It may be lost first, and then nothing of it comes. ``None`` is all copies.
+        """
+        with self._tracker.lock:
+            self._tracker.epoch += 1
+            if tags is None:
+                self._remove_all()
+                return
+            for tag in tags:
+                self._written("tag", encodable(tag))
 
     def _written(self, kind: str, name: str) -> None:
         if kind == "renewed":

@@ -32,11 +32,13 @@ def judge(
     entry: Entry | None,
     generation: str,
     values: Mapping[str, bytes | None],
+    now: float,
 ) -> Peek:
     """Tell the state of what lies under a key.
 
     :param generation: the store's.
     :param values: what lies under its tags.
+    :param now: the store's time, in seconds since the epoch.
     """
     if sealed is None:
         return Peek(key, "gone")
@@ -47,9 +49,9 @@ def judge(
     tag_values = [values[tag] for tag in entry.tags]
     if entry.generation != generation:
         state = "cleared"
-    elif not entry.is_valid(generation, tag_values):
+    elif not entry.is_valid(generation, tag_values, now):
         state = "invalid"
-        invalid, _ = invalid_tags(entry.tags, tag_values, entry.started)
+        invalid, _ = invalid_tags(entry.tags, tag_values, entry.started, now)
     else:
         state = "fresh" if entry.is_fresh() else "stale"
     return Peek(key, state, entry, invalid, len(sealed))

@@ -1,11 +1,11 @@
 """Standby: what a process goes on with while its store is away, for seconds at most."""
 
-import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 
 from .clock import monotonic
 from .entries import Entry
+from .forks import new_lock
 from .reads import Reads
 
 #: What an entry takes beside its value.
@@ -25,7 +25,7 @@ class Standby:
     def __init__(self, seconds: float, max_bytes: int) -> None:
         self.seconds = seconds
         self._max_bytes = max_bytes
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._entries: OrderedDict[str, tuple[Entry, float]] = OrderedDict()
         self._bytes = 0
         self._dropped_at = 0.0

@@ -3,7 +3,6 @@
 Everything here is bounded, so that no number of names, keys or tags makes a process grow.
 """
 
-import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ import click
 from flask import has_request_context, request
 
 from .entries import Entry
+from .forks import new_lock
 from .timings import Timings
 
 Level = Literal["page", "function", "fragment", "value"]
@@ -66,7 +66,7 @@ class Lookups:
         self.reasons: Counter[Reason] = Counter()
         #: Seconds of the last policy.
         self.timeout: float | None = None
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def count(self, result: Result, *, near: bool = False) -> None:
         """Count one lookup."""
@@ -255,7 +255,7 @@ class Statistics:
         self.forgot_entries = False
         self._lookups: dict[tuple[Level, str], Lookups] = {}
         self._event = 0
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def lookups(self, level: Level, name: str) -> Lookups:
         """Return the counts of a view, function or fragment; beyond a number, of all others."""

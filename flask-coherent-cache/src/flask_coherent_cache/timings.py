@@ -1,7 +1,8 @@
 """How often something was done, and how long it took: the counts of a histogram."""
 
-import threading
 from bisect import bisect_left
+
+from .forks import new_lock
 
 #: Upper bounds of the buckets, in seconds: from a page in the process to a time-out.
 BOUNDS = (
@@ -20,7 +21,7 @@ class Timings:
     def __init__(self) -> None:
         self._counts = [0] * (len(BOUNDS) + 1)
         self._seconds = 0.0
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def observe(self, seconds: float) -> None:
         """Count one that took so long."""

@@ -8,35 +8,35 @@ counts.
 """
 
 import logging
-import os
 import select
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
 
 from hiredis import PushNotification
 
 from .brake import Brake
 from .clock import monotonic
+from .forks import begin_after_fork
 from .reads import Moment
-from .stores import StoreError, is_reading
+from .stores import ServerRefusedError, StoreError, is_reading
 
 if TYPE_CHECKING:
-    from .stores.redis import RedisStore, Tracking
+    from .stores.follower import Follower
+    from .stores.redis import RedisStore
 
 logger = logging.getLogger(__name__)
 
-#: Windows has neither, and no gunicorn.
-is_supported = hasattr(select, "poll") and hasattr(os, "register_at_fork")
+#: Windows has none.
+is_supported = hasattr(select, "poll")
 
 PING_SECONDS = 1.0
 #: Counted from when the ping was sent that was answered.
 TRUST_SECONDS = 2.5
 _TICK_SECONDS = 0.1
-#: Between attempts to connect: doubled from the one to the other.
-_RETRY_SECONDS = (0.2, 2.0)
+#: From one attempt to connect to the next, whatever became of the first.
+RETRY_SECONDS = 1.0
 #: The server writes 64 KiB to a connection and then serves others, also who wrote last: after so
 #: many bytes there may be more to come of what it has told the writer that it has done.
 _BACKLOG_BYTES = 32_768
@@ -68,7 +68,7 @@ class Tracker:
         self._brake = brake
         self._forget, self._written, self._lost = forget, written, lost
         self.begin()
-        _trackers.add(self)
+        begin_after_fork(self)
 
     def begin(self) -> None:
         """Be as new: nothing of it may be shared with the process from which this one forked."""
@@ -76,11 +76,13 @@ class Tracker:
         self.lock = threading.RLock()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
-        self._connection: Tracking | None = None
+        self._connection: Follower | None = None
         #: Of the lookups, which hold the lock, and of the thread that waits without it.
         self._poll: Any = None
         self._waiting: Any = None
-        self._retry_seconds = _RETRY_SECONDS[0]
+        self._attempted_at = float("-inf")
+        #: Whether the log says that it follows the server; at first it says nothing.
+        self._is_following = True
         #: Rises with everything that the server tells, and with every new connection.
         self.epoch = 0
         self._reset()
@@ -88,6 +90,7 @@ class Tracker:
     def _reset(self) -> None:
         self._forget()
         self.epoch += 1
+        self._store.note_followed(False)
         self._trusted_until = self._doubted_at = self._pinged_at = self._answered_at = 0.0
         self._received = 0
         #: All invalidations up to this reading have been applied.
@@ -132,19 +135,27 @@ class Tracker:
             for message in messages:
                 self._apply(message)
             if self._received > _BACKLOG_BYTES or not is_whole:
-                self._trusted_until, self._doubted_at = 0.0, monotonic()
-                self._ping()
+                self._distrust()
+
+    def _distrust(self) -> None:
+        """Believe nothing until the server has answered once more."""
+        self._trusted_until, self._doubted_at = 0.0, monotonic()
+        self._ping()
 
     # -- what the server tells -----------------------------------------------------------
 
     def _apply(self, message: Any) -> None:
+        if isinstance(message, ServerRefusedError):
+            raise message
         if not isinstance(message, PushNotification):
             if not self._replies:
                 raise OSError(f"the server replied without a command: {message!r}")
             self._replies.popleft()(message)
         elif message[0] == b"invalidate":
-            if message[1] is None:  # The server was emptied.
+            if message[1] is None:  # The server was emptied, perhaps to be another one's replica.
                 self._forget()
+                self._store.note_emptied()
+                self._distrust()
             for key in message[1] or [key.encode() for key in self._state_keys]:
                 self._apply_write(key.decode("utf-8", "replace"))
             self.epoch += 1
@@ -175,12 +186,17 @@ class Tracker:
         def told(clock: bytes | None, generation: bytes | None, off: bytes | None) -> None:
             self._asking = False
             self._brake.learn(off, asked_at)
-            if is_reading(clock) and generation is not None:
-                self._applied = int(clock or 0)
+            server = (generation or b"").partition(b"@")[2].decode("latin-1")
+            if is_reading(clock, self._store.now()) and server == self._connection.server:  # type: ignore[union-attr]
+                self._applied = int(clock)
                 if not self._outdated:
-                    self._clock, self.generation = self._applied, generation.decode("latin-1")
+                    self._clock = self._applied
+                    self.generation = (generation or b"").decode("latin-1")
             if self._outdated:
                 self._ask()
+            elif not self._is_following:
+                self._is_following = True
+                logger.warning("The near cache follows the server again.")
 
         self._send(answered, "MGET", *self._state_keys)
 
@@ -188,12 +204,14 @@ class Tracker:
         sent = self._pinged_at = monotonic()
         self._received = 0
 
-        def ponged(_: Any) -> None:
+        def ponged(reply: Any) -> None:
+            self._connection.check(reply)  # type: ignore[union-attr]
             self._answered_at = sent
+            self._store.note_followed(True)
             if sent >= self._doubted_at:
                 self._trusted_until = sent + TRUST_SECONDS
 
-        self._send(ponged, "PING")
+        self._send(ponged, *self._connection.ask())  # type: ignore[union-attr]
 
     def _send(self, then: Callable[[Any], None], *command: str) -> None:
         self._connection.send(*command)  # type: ignore[union-attr]
@@ -218,7 +236,7 @@ class Tracker:
                 if self._connection is connection:
                     self._attend(connection)
 
-    def _attend(self, connection: "Tracking") -> None:
+    def _attend(self, connection: "Follower") -> None:
         try:
             self.drain()
             now = monotonic()
@@ -234,15 +252,14 @@ class Tracker:
     def _connect(self) -> None:
         kinds = ("clock", "generation", "off", "tag:", "renewed:")
         prefixes = [f"{self._prefix}:{kind}" for kind in kinds]
+        if self._closed.wait(self._attempted_at + RETRY_SECONDS - monotonic()):
+            return
+        self._attempted_at = monotonic()
         try:
             connection = self._store.track(f"{self._prefix}-near", prefixes)
         except StoreError as error:
-            if self._retry_seconds == _RETRY_SECONDS[0]:
-                logger.warning("The near cache cannot follow the server: %s", error)
-            self._closed.wait(self._retry_seconds)
-            self._retry_seconds = min(2 * self._retry_seconds, _RETRY_SECONDS[1])
+            self._note_lost(error)
             return
-        self._retry_seconds = _RETRY_SECONDS[0]
         with self.lock:
             self._reset()
             self._connection = connection
@@ -257,15 +274,24 @@ class Tracker:
                 self._lose(OSError("closed"))
 
     def _lose(self, error: OSError) -> None:
-        logger.info("The near cache lost its connection, and makes it anew: %s", error)
         if not self._closed.is_set():
-            # Before requests find out, each by a wait of its own.
-            self._store.breaker.open()
+            self._note_lost(error)
+            if not isinstance(error, ServerRefusedError):
+                # Before requests find out, each by a wait of its own.
+                self._store.breaker.open()
         if self._connection is not None:
             self._connection.close()
         self._connection = None
         self._lost(self._answered_at + PING_SECONDS)
         self._reset()
+
+    def _note_lost(self, error: Exception) -> None:
+        """Log it once, until the server is followed again."""
+        if self._is_following:
+            self._is_following = False
+            logger.warning(
+                "The near cache cannot follow the server, and each hit asks it: %s", error
+            )
 
     def close(self) -> None:
         """Drop the connection, for good."""
@@ -275,20 +301,8 @@ class Tracker:
                 self._lose(OSError("closed"))
 
 
-def _poll(connection: "Tracking") -> Any:
+def _poll(connection: "Follower") -> Any:
     """Make what tells whether something lies in a connection; two threads cannot share one."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return poll
-
-
-_trackers: WeakSet[Tracker] = WeakSet()
-
-
-def _begin_all() -> None:
-    for tracker in _trackers:
-        tracker.begin()
-
-
-if is_supported:
-    os.register_at_fork(after_in_child=_begin_all)

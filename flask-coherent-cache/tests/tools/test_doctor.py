@@ -155,7 +155,7 @@ def test_a_server_that_is_not_there(start: MakeServer, examine: Any, kind: str) 
 def test_a_server_that_hangs(
     start: MakeServer, examine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache.tools.server_checks._PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("flask_coherent_cache.tools.server_refusals.PATIENCE_SECONDS", 0.5)
     server = start()
     server.pause()
     timeouts = {f"CACHE_{name}_TIMEOUT_SECONDS": 0.25 for name in ("CONNECT", "SOCKET")}
@@ -171,16 +171,112 @@ def test_a_wrong_password(start: MakeServer, examine: Any, credentials: str) -> 
     assert "wrong" not in str(found)
 
 
-@pytest.mark.parametrize("denied", ["evalsha", "unlink", "incr", "client|tracking", "mget", "info"])
+@pytest.mark.parametrize(
+    "denied",
+    [command.removeprefix("+") for command in COMMANDS if command != "+script|load"],
+)
 def test_a_user_that_lacks_a_command(start: MakeServer, examine: Any, denied: str) -> None:
     # Whoever else has loaded the scripts, the user runs them.
     server = start("RedisCache", *HEALTHY)
     allowed = [command for command in COMMANDS if command != f"+{denied}"]
     connect(server).execute_command("ACL", "SETUSER", "app", "on", ">pw", "~*", "-@all", *allowed)
-    found = examine(server, CACHE_REDIS_URL=f"redis://app:pw@127.0.0.1:{server.port}/0")
-    check = "tracking" if denied == "client|tracking" else "permissions"
+    number = 1 if denied == "select" else 0
+    found = examine(server, CACHE_REDIS_URL=f"redis://app:pw@127.0.0.1:{server.port}/{number}")
+    check = "tracking" if denied.startswith("client") else "permissions"
     assert found[check]["severity"] == "problem"
     assert f"+{denied}" in found[check]["remedy"]
+
+
+@pytest.mark.parametrize(
+    "missing", ["HELLO", "CLIENT", "INFO", "EVALSHA", "SCRIPT", "TIME", "UNLINK", "MGET"]
+)
+def test_a_server_without_a_command(start: MakeServer, examine: Any, missing: str) -> None:
+    # As of an older one, of one that somebody has confined, or behind a proxy.
+    server = start("RedisCache", *HEALTHY, "--rename-command", missing, "")
+    found = examine(server)
+    check = "tracking" if missing in ("HELLO", "CLIENT") else "permissions"
+    assert found[check]["severity"] == "problem"
+    assert missing in found[check]["what"] + found[check]["remedy"]
+    assert "See its log" not in str(found)
+
+
+def test_a_node_of_a_cluster(start: MakeServer, examine: Any) -> None:
+    one, other = (start("RedisCache", *HEALTHY, "--cluster-enabled", "yes") for _ in range(2))
+    assert is_problem(examine(one), "cluster", "nobody has the slot")
+    halves = {one: (0, 8191), other: (8192, 16383)}
+    for server, slots in halves.items():
+        connect(server).execute_command("CLUSTER", "ADDSLOTSRANGE", *slots)
+    connect(one).execute_command("CLUSTER", "MEET", "127.0.0.1", other.port)
+    for server in halves:
+        wait_until(lambda server=server: is_up(server))
+    for server in halves:
+        (problem,) = (each for check, each in examine(server).items() if check == "cluster")
+        assert "in one slot" in problem["what"] or "lie on another" in problem["what"]
+    # In braces, all keys lie at one of the two, and the other one names it.
+    found = {server: examine(server, CACHE_KEY_PREFIX="{shop}") for server in halves}
+    (stranger,) = (server for server in halves if "cluster" in found[server])
+    (owner,) = (server for server in halves if server is not stranger)
+    assert is_problem(found[stranger], "cluster", f"127.0.0.1:{owner.port}")
+    assert set(found[owner]) == {"processes"}
+
+
+def is_up(server: Server) -> bool:
+    return "cluster_state:ok" in str(connect(server).execute_command("CLUSTER", "INFO"))
+
+
+def test_a_proxy_that_ends_the_connection(start: MakeServer, examine: Any) -> None:
+    # As twemproxy does at a command that it does not know.
+    with socket.create_server(("127.0.0.1", free_port())) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    listening.accept()[0].close()
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        port = listening.getsockname()[1]
+        found = examine(CACHE_TYPE="RedisCache", CACHE_REDIS_URL=f"redis://127.0.0.1:{port}/0")
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert is_problem(found, "server", "ends the connection instead of answering")
+    assert "twemproxy" in found["server"]["remedy"]
+
+
+def test_a_server_that_lets_nobody_in_for_now(start: MakeServer, examine: Any) -> None:
+    few = start("RedisCache", *HEALTHY, "--min-replicas-to-write", "1")
+    assert is_problem(examine(few), "writes", "fewer replicas than min-replicas-to-write")
+    full = start("RedisCache", *HEALTHY)
+    held = connect(full)
+    held.config_set("maxclients", 1)
+    assert is_problem(examine(full), "clients", "as many connections as it may")
+    held.config_set("maxclients", 100)
+
+
+def test_a_host_whose_clock_is_off_is_named(make: MakeApp) -> None:
+    hours_30 = 30 * 3600
+    tell(make, report(1, at=time.time() - hours_30, host="web1"))
+    tell(make, report(2, at=time.time() + hours_30, host="web2"))
+    tell(make, report(3, at=time.time() - 5, host="web3"))
+    code, told = invoke_json(make(), "doctor", "--wait", "0")
+    assert code == 1
+    problems = [each["what"] for each in told["findings"] if each["severity"] == "problem"]
+    assert problems == [
+        "The clock of host web1 is about 30.0 h behind the server's.",
+        "The clock of host web2 is about 30.0 h ahead of the server's.",
+    ]
+
+
+def test_this_host_is_named_where_its_clock_is_off(
+    healthy: Server, examine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = time.time
+    monkeypatch.setattr(time, "time", lambda: right() - 30 * 3600)
+    found = examine(healthy)
+    assert is_problem(found, "clock", "30.0 h ahead of")
+    assert socket.gethostname() in found["clock"]["what"]
 
 
 def test_a_user_that_reaches_other_keys(start: MakeServer, examine: Any) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 from flask import Flask, current_app
 
-from .base import Facts, Store, StoreError
+from .base import Facts, ServerRefusedError, Store, StoreError
 from .names import kind_of, options_as_settings
 from .tagstate import is_overdue, is_reading
 
 __all__ = [
-    "Facts", "Store", "StoreError", "connect", "is_overdue", "is_reading", "kind_of",
-    "missing_extra", "options_as_settings",
+    "Facts", "ServerRefusedError", "Store", "StoreError", "connect", "is_overdue", "is_reading",
+    "kind_of", "missing_extra", "options_as_settings",
 ]  # fmt: skip
 
 #: Module, class and extra. A store's client library is imported only where the store is used.

@@ -8,18 +8,18 @@ import hashlib
 import logging
 import math
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakSet
 
 from cachelib import FileSystemCache, SimpleCache
 from cachelib.serializers import BaseSerializer
 from flask import Flask
 from flask_caching.backends.base import BaseCache
 
+from ..clock import wall
+from ..forks import new_lock
 from .base import Facts, StoreError
 from .breaker import CircuitBreaker
 from .names import imported
@@ -68,8 +68,8 @@ class AdaptedStore:
         self.breaker = CircuitBreaker(self._probe, config["CACHE_RETRY_SECONDS"])
         self.on_call: Callable[[float], object] = lambda seconds: None
         self._probed = f"{config['CACHE_KEY_PREFIX']}:probe"
-        self.begin()
-        _stores.add(self)
+        self.doubted = False
+        self._lock = new_lock()
         #: It leaves files of this ending alone.
         self._lock_file = (
             os.path.join(self.backend._path, "lock.__wz_cache")
@@ -84,10 +84,6 @@ class AdaptedStore:
                 "unpickles them, whoever can write to it runs code here.", kind,
             )  # fmt: skip
         self._say_what_is_lost(kind)
-
-    def begin(self) -> None:
-        """Share no lock with the process from which this one forked: a thread may have held it."""
-        self._lock = threading.Lock()
 
     def _say_what_is_lost(self, kind: str) -> None:
         if self._lock_file is not None and flock is not None:
@@ -108,6 +104,12 @@ class AdaptedStore:
 
     def identity(self) -> str:
         return "adapted"
+
+    def now(self) -> float:
+        return wall()
+
+    def shift(self) -> int:
+        return 0
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         with self._guarded():
@@ -142,17 +144,17 @@ class AdaptedStore:
     def mark(self, tags: Sequence[str], token: str) -> None:
         with self._changing():
             for tag in tags:
-                self._write(tag, marked(self._get(tag), token, time.time()), TAG_SECONDS)
+                self._write(tag, marked(self._get(tag), token, self.now()), TAG_SECONDS)
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         with self._changing():
             now = self._get(clock)
-            if not is_reading(now):
+            if not is_reading(now, self.now()):
                 return None
             reading = int(now) + 1
             self._write(clock, b"%d" % reading, None)
             for tag in tags:
-                value = invalidated(self._get(tag), reading, token, time.time())
+                value = invalidated(self._get(tag), reading, token, self.now())
                 self._write(tag, value, TAG_SECONDS)
             return reading
 
@@ -260,15 +262,3 @@ def _store_error(error: Exception) -> StoreError:
     if isinstance(error, StoreError):
         return error
     return StoreError(f"{error!r}", "timeout" if isinstance(error, TimeoutError) else "unreachable")
-
-
-_stores: WeakSet[AdaptedStore] = WeakSet()
-
-
-def _begin_all() -> None:
-    for store in _stores:
-        store.begin()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_all)

@@ -26,6 +26,10 @@ class StoreError(Exception):
         self.failure: Failure = failure
 
 
+class ServerRefusedError(OSError):
+    """The server answered, and does not do what following it needs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a store's server says of itself; ``None`` where it does not.
@@ -62,12 +66,21 @@ class Store(Protocol):
     breaker: "CircuitBreaker"
     #: Called with the seconds of each call to a server, also of one that failed.
     on_call: Callable[[float], object]
+    #: Whether this process has reason to think that the server has forgotten invalidations: the
+    #: generation has to end before anything of it counts.
+    doubted: bool
 
     def facts(self) -> Facts:
         """Ask the server of itself."""
 
     def identity(self) -> str:
-        """Name the server that answers: another name means that it may hold other data."""
+        """Name the server that answered this thread: another name may hold other data."""
+
+    def now(self) -> float:
+        """Return the server's time in seconds since the epoch, or this host's where it has none."""
+
+    def shift(self) -> int:
+        """Return by how many seconds the server's clock is ahead of Python's; 0 if they agree."""
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Read all keys at once, ``None`` for a missing one."""

@@ -5,6 +5,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from ..forks import begin_after_fork, new_lock
 from .base import Failure, StoreError
 
 logger = logging.getLogger(__name__)
@@ -13,7 +14,6 @@ logger = logging.getLogger(__name__)
 _OPENING: frozenset[Failure] = frozenset(
     {"timeout", "unreachable", "loading", "forbidden", "read-only", "full"}
 )
-_SHORTEST_PAUSE_SECONDS = 0.05
 _CLOSING_SECONDS = 2
 
 
@@ -29,7 +29,7 @@ class CircuitBreaker:
     milliseconds. Where that fails, too, the server is ``is_away``, which is logged once.
 
     :param probe: asks the server, and has it write something; raises :class:`StoreError`.
-    :param retry_seconds: the longest pause between two probes.
+    :param retry_seconds: the pause between two probes.
     :param name: of what is guarded, for the log.
     :param refusal: makes the error that :meth:`check` raises, of a sentence.
     """
@@ -45,18 +45,28 @@ class CircuitBreaker:
         self._name = name
         self._refusal = refusal
         self._retry_seconds = retry_seconds
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._stopped = threading.Event()
-        self._settled = threading.Event()
-        self._settled.set()
+        self._lock = new_lock()
+        self._is_stopped = False
         self._demands = 0
         self.is_open = False
         self.is_away = False
+        self.begin()
+        begin_after_fork(self)
         #: Why it is open, where the server said it.
         self.failure: Failure | None = None
         #: Called by the probing thread when the server answers; if it raises, nothing is closed.
         self.before_closing: Callable[[], None] = lambda: None
+
+    def begin(self) -> None:
+        """Have no thread: that of the process that forked is not here, and whoever asks next
+        starts another.
+        """
+        self._thread: threading.Thread | None = None
+        self._stopped, self._settled = threading.Event(), threading.Event()
+        if self._is_stopped:
+            self._stopped.set()
+        if not self.is_open or self.is_away:
+            self._settled.set()
 
     def check(self, unless: Failure | None = None) -> None:
         """Pass while it is closed, and for the probing thread.
@@ -94,12 +104,13 @@ class CircuitBreaker:
 
     def close(self) -> None:
         """Stop asking, for good; a probe under way is waited for."""
+        self._is_stopped = True
         self._stopped.set()
         if (thread := self._thread) is not None and thread is not threading.current_thread():
             thread.join(_CLOSING_SECONDS)
 
     def _start(self) -> None:
-        """Start the thread; one that a process had before it forked does not live in the child."""
+        """Start the thread, if there is none."""
         with self._lock:
             alive = self._thread is not None and self._thread.is_alive()
             if self.is_open and not alive and not self._stopped.is_set():
@@ -115,7 +126,7 @@ class CircuitBreaker:
                 self.before_closing()
             except Exception as error:
                 self._note_away(error)
-                pause = min(max(2 * pause, _SHORTEST_PAUSE_SECONDS), self._retry_seconds)
+                pause = self._retry_seconds
             else:
                 pause = 0.0
                 if self._closes(demands):

@@ -13,19 +13,24 @@ from pymemcache import (
     MemcacheClientError,
     MemcacheError,
     MemcacheUnexpectedCloseError,
+    MemcacheUnknownCommandError,
     PooledClient,
 )
 from pymemcache.client.rendezvous import RendezvousHash
 
-from ..clock import wall
+from ..clock import monotonic
+from ..forks import begin_after_fork
 from .base import Facts, Failure, StoreError
 from .breaker import CircuitBreaker
+from .clock import ServerClock
 from .tagstate import DOUBT_SECONDS, TAG_SECONDS, invalidated, is_reading, marked
 
 #: Memcached's protocol: keys of at most 250 bytes without spaces and control characters.
 _PLAIN_KEY = re.compile(r"[!-~]{1,250}")
 #: An expiry above 30 days is taken as a date (protocol.txt, "Expiration times").
 _LONGEST_EXPIRY_SECONDS = 30 * 24 * 3600
+#: How often its clock is asked for.
+_CLOCK_SECONDS = 60
 #: How often a compare-and-swap is tried before the store counts as out of order.
 _TRIES = 100
 
@@ -44,7 +49,17 @@ class MemcachedStore:
     def __init__(self, config: Mapping[str, Any]) -> None:
         self.breaker = CircuitBreaker(self._probe, config["CACHE_RETRY_SECONDS"])
         self.on_call: Callable[[float], object] = lambda seconds: None
+        self.doubted = False
+        self._config = config
         self._probed = f"{config['CACHE_KEY_PREFIX']}:probe"
+        self._timeout = config["CACHE_SOCKET_TIMEOUT_SECONDS"]
+        self._clock = ServerClock()
+        self.begin()
+        begin_after_fork(self)
+
+    def begin(self) -> None:
+        """Make connections and locks anew: those of the process that forked are not ours."""
+        config = self._config
         # Not pymemcache's HashClient: it moves the keys of a server that is away to another one,
         # so that old tags come back with it, and several threads at it meet a KeyError.
         self._clients = {
@@ -61,7 +76,6 @@ class MemcachedStore:
         self._servers = RendezvousHash(list(self._clients))
         # pymemcache's pool raises at once when it is empty; threads wait here instead.
         self._free = threading.BoundedSemaphore(config["CACHE_POOL_SIZE"])
-        self._timeout = config["CACHE_SOCKET_TIMEOUT_SECONDS"]
 
     def facts(self) -> Facts:
         with self._connection():
@@ -86,6 +100,25 @@ class MemcachedStore:
         """A Memcached that was restarted is empty, so its name says nothing more."""
         return "memcached"
 
+    def now(self) -> float:
+        if monotonic() >= self._clock.learned_at + _CLOCK_SECONDS:
+            self._learn_time()
+        return self._clock.now()
+
+    def shift(self) -> int:
+        return self._clock.shift()
+
+    def _learn_time(self) -> None:
+        """Ask the first server for its time; it counts whole seconds."""
+        asked_at = monotonic()
+        client = self._clients[min(self._clients)]
+        with self._connection():
+            try:
+                seconds = float(client.stats()[b"time"])
+            except (MemcacheClientError, MemcacheUnknownCommandError, KeyError, ValueError):
+                seconds = self._clock.now()  # Some proxies have no statistics.
+        self._clock.learn(seconds, asked_at)
+
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         plain = [_plain(key) for key in keys]
         by_server: dict[str, list[str]] = {}
@@ -99,11 +132,11 @@ class MemcachedStore:
 
     def put(self, key: str, value: bytes, seconds: float | None) -> None:
         with self._connection():
-            self._of(key).set(_plain(key), value, expire=_expiry(seconds))
+            self._of(key).set(_plain(key), value, expire=self._expiry(seconds))
 
     def add(self, key: str, value: bytes, seconds: float | None) -> bool:
         with self._connection():
-            return bool(self._of(key).add(_plain(key), value, expire=_expiry(seconds)))
+            return bool(self._of(key).add(_plain(key), value, expire=self._expiry(seconds)))
 
     def add_then_get_many(
         self, key: str, value: bytes, seconds: float, keys: Sequence[str]
@@ -123,8 +156,9 @@ class MemcachedStore:
                 self._of(key).cas(_plain(key), b"", cas, expire=-1)
 
     def mark(self, tags: Sequence[str], token: str) -> None:
+        now = self.now()
         for tag in tags:
-            self._change(tag, lambda value: marked(value, token, wall()))
+            self._change(tag, lambda value: marked(value, token, now))
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         with self._connection():
@@ -132,10 +166,11 @@ class MemcachedStore:
                 reading = self._of(clock).incr(_plain(clock), 1)
             except MemcacheClientError:
                 return None  # It is no number.
-        if reading is None or not is_reading(b"%d" % reading):
+        now = self.now()
+        if reading is None or not is_reading(b"%d" % reading, now):
             return None
         for tag in tags:
-            self._change(tag, lambda value: invalidated(value, reading, token, wall()))
+            self._change(tag, lambda value: invalidated(value, reading, token, now))
         return int(reading)
 
     def store_entry(
@@ -162,6 +197,13 @@ class MemcachedStore:
         self.breaker.close()
         for client in self._clients.values():
             client.close()
+
+    def _expiry(self, seconds: float | None) -> int:
+        if seconds is None:
+            return 0
+        # It counts the ticks of its clock: what lives for one second can be gone at once.
+        whole = -int(-seconds // 1) + 1
+        return whole if whole <= _LONGEST_EXPIRY_SECONDS else int(self._clock.now()) + whole
 
     def _of(self, key: str) -> PooledClient:
         return self._clients[self._servers.get_node(_plain(key))]
@@ -194,16 +236,16 @@ class MemcachedStore:
         comes before that reading is below it, one that comes after it replaces the mark.
         """
         token = secrets.token_hex(4)
-        mark = marked(None, token, wall())
+        mark = marked(None, token, self.now())
         if not self.add(tag, mark, DOUBT_SECONDS):
             return
         with self._connection():
             value, cas = self._of(tag).gets(_plain(tag))
-            now = self._of(clock).get(_plain(clock))
-            created = value == mark and is_reading(now)
+            reading = self._of(clock).get(_plain(clock))
+            created = value == mark and is_reading(reading, self._clock.now())
             if created:
-                expiry = _expiry(TAG_SECONDS)
-                created = self._of(tag).cas(_plain(tag), now.strip(), cas, expire=expiry)
+                expiry = self._expiry(TAG_SECONDS)
+                created = self._of(tag).cas(_plain(tag), reading.strip(), cas, expire=expiry)
         if not created:
             self.invalidate(clock, [tag], token)
 
@@ -213,7 +255,7 @@ class MemcachedStore:
             for _ in range(_TRIES):
                 value, cas = self._of(tag).gets(_plain(tag))
                 changed = change(value)
-                expiry = _expiry(TAG_SECONDS)
+                expiry = self._expiry(TAG_SECONDS)
                 if cas is None:
                     done = self._of(tag).add(_plain(tag), changed, expire=expiry)
                 else:
@@ -240,11 +282,3 @@ def _plain(key: str) -> str:
     if _PLAIN_KEY.fullmatch(key):
         return key
     return "sha256:" + hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _expiry(seconds: float | None) -> int:
-    if seconds is None:
-        return 0
-    # It counts the ticks of its clock: what lives for one second can be gone at once.
-    whole = -int(-seconds // 1) + 1
-    return whole if whole <= _LONGEST_EXPIRY_SECONDS else int(wall()) + whole

@@ -1,15 +1,15 @@
 """The store inside one process: ``SimpleCache``."""
 
 import math
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..clock import monotonic, wall
+from ..forks import begin_after_fork, new_lock
 from .base import Facts
 from .breaker import CircuitBreaker
-from .tagstate import TAG_SECONDS, invalidated, is_reading, marked
+from .tagstate import FIRST_READING, TAG_SECONDS, invalidated, is_reading, marked
 
 #: What an item costs beside its key's and its value's bytes (measured on CPython 3.13).
 _OVERHEAD_BYTES = 250
@@ -30,22 +30,35 @@ class MemoryStore:
         self.breaker = CircuitBreaker(lambda: None, 1)
         # No call of it goes to a server.
         self.on_call: Callable[[float], object] = lambda seconds: None
-        self._items: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
-        self._lock = threading.Lock()
+        self.doubted = False
+        self._lock = new_lock()
         self._max_entries: int = config["CACHE_THRESHOLD"]
         self._max_bytes: int = config["CACHE_MAX_BYTES"]
-        self._bytes = 0
         self._evictions = 0
+        self.begin()
+        begin_after_fork(self)
+
+    def begin(self) -> None:
+        """Be empty: what a process had before it forked, its threads may be about to invalidate."""
+        self._items: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
+        self._bytes = 0
 
     def facts(self) -> Facts:
         with self._lock:
             return Facts(
                 "SimpleCache", self._bytes, self._max_bytes, "least recently used",
-                self._evictions, len(self._items), wall(),
+                self._evictions, len(self._items), self.now(),
             )  # fmt: skip
 
     def identity(self) -> str:
         return "memory"
+
+    def now(self) -> float:
+        # At least when readings start, however wrong the host's clock is.
+        return max(wall(), FIRST_READING / 1_000_000)
+
+    def shift(self) -> int:
+        return 0
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         with self._lock:
@@ -80,17 +93,17 @@ class MemoryStore:
     def mark(self, tags: Sequence[str], token: str) -> None:
         with self._lock:
             for tag in tags:
-                self._put(tag, marked(self._get(tag), token, wall()), TAG_SECONDS)
+                self._put(tag, marked(self._get(tag), token, self.now()), TAG_SECONDS)
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         with self._lock:
             now = self._get(clock)
-            if now is None or not is_reading(now):
+            if now is None or not is_reading(now, self.now()):
                 return None
             reading = int(now) + 1
             self._put(clock, b"%d" % reading, None)
             for tag in tags:
-                value = invalidated(self._get(tag), reading, token, wall())
+                value = invalidated(self._get(tag), reading, token, self.now())
                 self._put(tag, value, TAG_SECONDS)
             return reading
 

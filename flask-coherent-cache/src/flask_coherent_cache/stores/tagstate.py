@@ -13,26 +13,27 @@ that has not come, validates nothing, and the next invalidation replaces it.
 import re
 from typing import TypeGuard
 
-from ..clock import wall
-
 _VALUE = re.compile(rb"(0|[0-9]{16})((?: [^ :]+:[0-9]{1,10})*)")
 
 #: A tag outlives every entry that carries it; one that is missing only costs a computation.
 TAG_SECONDS = 40 * 24 * 3600
 #: How long a commit may take between its mark and its invalidation.
 DOUBT_SECONDS = 60
-#: Readings start at the wall clock in microseconds (2001 and later), so that a lost clock starts
+#: Readings start at the server's time in microseconds (2001 and later), so that a lost clock starts
 #: above the readings that it gave before, and a counter that began at zero is recognised.
 FIRST_READING = 1_000_000_000_000_000
-#: How far hosts' clocks may be apart: what is further ahead is nothing that they wrote.
+#: How far a server's clock may be set back: what is further ahead is nothing that it gave.
 AHEAD_SECONDS = 24 * 3600
 
 
-def is_reading(value: bytes | None, now: float | None = None) -> TypeGuard[bytes]:
-    """Tell whether a value is a reading: present, a number, not restarted from 0, not to come."""
+def is_reading(value: bytes | None, now: float) -> TypeGuard[bytes]:
+    """Tell whether a value is a reading: present, a number, not restarted from 0, not to come.
+
+    :param now: the server's time, as in all of this module, in seconds since the epoch.
+    """
     if value is None or len(value) != 16 or not value.isdigit():
         return False
-    latest = ((wall() if now is None else now) + AHEAD_SECONDS) * 1_000_000
+    latest = (now + AHEAD_SECONDS) * 1_000_000
     return FIRST_READING <= int(value) <= latest
 
 

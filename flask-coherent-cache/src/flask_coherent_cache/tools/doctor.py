@@ -10,7 +10,7 @@ from ..stores import StoreError
 from . import reports
 from .findings import Finding
 from .overview import merge
-from .server_checks import check_server
+from .server_checks import check_clocks, check_server
 from .settings_checks import check_declarations, check_processes, check_settings
 
 Check = Callable[[Mapping[str, Any]], Iterable[Finding]]
@@ -56,5 +56,6 @@ def examine(
         except StoreError:
             # Said already, by the checks of the server.
             found = []
+        findings += check_clocks(found, entries.store.now())
         findings += check_processes(config, merge(found))
     return findings

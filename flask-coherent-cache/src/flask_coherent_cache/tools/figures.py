@@ -3,12 +3,12 @@
 import json
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterable
 from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, TypedDict, TypeVar
 
+from ..forks import new_lock
 from ..statistics import (
     ANSWERED,
     Cause,
@@ -183,7 +183,7 @@ class History:
     def __init__(self) -> None:
         self._buckets: dict[int, list[float]] = {}
         self._totals = [0.0] * self.NUMBERS
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def note(self, totals: Iterable[float], now: float) -> None:
         """Note the totals since the process began, which grew since they were noted last."""

@@ -4,7 +4,6 @@ What is counted for each request is counted in the process alone; a thread hands
 so a hit pays for no file. A process that is killed takes the counts of its last second with it.
 """
 
-import threading
 from collections import Counter
 from collections.abc import Iterable
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from flask import Flask
 
 from ..fills import Entries
+from ..forks import new_lock
 from ..statistics import Lookups
 from ..timings import Read, Timings, added
 from .requests import Requests, counted
@@ -79,7 +79,7 @@ class Metrics:
         self._store = Timings()
         self._fills: dict[Lookups, Timings] = {}
         self._instruments: Instruments | None = None
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         if entries is not None:
             entries.store.on_call = self._store.observe
             entries.statistics.on_fill.append(self._filled)

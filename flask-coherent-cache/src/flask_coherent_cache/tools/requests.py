@@ -1,6 +1,5 @@
 """How many requests this process answered, with what, and how fast."""
 
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flask import Flask
 
+from ..forks import new_lock
 from ..statistics import Statistics
 from ..timings import Timings
 from ..views import PAGE_MIDDLEWARE, is_refill
@@ -59,7 +59,7 @@ class Requests:
     def __init__(self, statistics: Statistics | None) -> None:
         self._statistics = statistics
         self._timings: dict[Answered, Timings] = {}
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def count(self, answered: Answered, seconds: float) -> bool:
         """Count a request that Flask answered; tell whether none was answered so before.

@@ -1,38 +1,32 @@
 """The checks of the cache server: they ask it, and write and delete a few keys of their own."""
 
-import re
 import secrets
+import socket
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..brake import Brake
 from ..stores import Facts, StoreError, connect
-from . import tables
+from . import server_refusals, tables
+from .figures import Snapshot
 from .findings import Finding
+from .release_checks import check_releases
+from .server_refusals import address, not_tracked, refused
 
 Config = Mapping[str, Any]
 
-#: Whoever does not answer within so many seconds does not answer.
-_PATIENCE_SECONDS = 2.0
 _ROUND_TRIPS = 9
 #: A time-out has to be so many times what a call takes, for there are slower ones.
 _LEAST_TIMES = 3
 #: In seconds. Memcached counts whole ones.
 _MOST_APART = {"RedisCache": 1.0, "MemcachedCache": 2.5}
+#: What a process says of itself may be so old, in seconds.
+_TOLD_SECONDS = 15.0
+_HOUR = 3600
 _NEARLY_FULL = 0.9
 _PROBE_SECONDS = 10
-#: Redis before 7.2 does not say which command.
-_IN_A_SCRIPT = "executing the script can't run"
-_DENIED_COMMAND = re.compile(r"'([\w|-]+)' command")
-#: What a key is, behind the application's prefix, where no release is in it.
-_OF_ALL_RELEASES = re.compile(r"(clock|generation|off|starting|probe)$|(tag|board|renewed|doctor):")
-_OF_A_RELEASE = re.compile(r"([A-Za-z0-9._-]+):(entry|lease):")
-_SHOWN = 3
-
 #: Policies that evict what is in use.
 _POOR_POLICIES = {
     "allkeys-random": "whatever comes: the clock of all entries, too, and every entry with it",
@@ -59,7 +53,7 @@ class Server:
 def check_server(config: Config) -> Iterator[Finding]:
     """Yield what is found at the cache server."""
     names = ("CACHE_CONNECT_TIMEOUT_SECONDS", "CACHE_SOCKET_TIMEOUT_SECONDS")
-    patient = {name: max(config[name], _PATIENCE_SECONDS) for name in names}
+    patient = {name: max(config[name], server_refusals.PATIENCE_SECONDS) for name in names}
     store = connect({**config, **patient})
     try:
         yield from _check(Server(config, store))
@@ -73,7 +67,7 @@ def _check(server: Server) -> Iterator[Finding]:
     try:
         server.seconds = _round_trip(server)
     except StoreError as error:
-        yield _lost(server.config, where, error)
+        yield refused(server.config, where, error)
         return
     milliseconds = f"{1000 * server.seconds:.2g} ms"
     yield Finding("server", "ok", f"The server at {where} answers in {milliseconds}.")
@@ -82,12 +76,15 @@ def _check(server: Server) -> Iterator[Finding]:
         server.info = server.store.info() if hasattr(server.store, "info") else {}
     except StoreError as error:
         yield Finding(
-            "server", "unknown", f"It does not say how it does: {error}.",
-            "Let the application's user ask: +info.",
+            "permissions", "problem",
+            f"The server does not say how it does, nor which server it is: {error}. Whenever a"
+            " process begins or loses a connection, the cache begins anew; and where a failover"
+            " leaves connections open, it may go unnoticed.",
+            "Let the application's user ask, by +info; or rename the command back.",
         )  # fmt: skip
     checks: tuple[Callable[[Server], Iterator[Finding]], ...] = (
         _switch, _timeouts, _writes, _tracking, _eviction, _memory, _clock, _clients, _persistence,
-        _releases,
+        check_releases,
     )  # fmt: skip
     for check in checks:
         yield from check(server)
@@ -112,18 +109,6 @@ def _switch(server: Server) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def address(config: Config) -> str:
-    """Say where the server is, without its password."""
-    if config["CACHE_TYPE"] == "MemcachedCache":
-        return ", ".join(config["CACHE_MEMCACHED_SERVERS"])
-    if config["CACHE_TYPE"] != "RedisCache":
-        return str(config["CACHE_TYPE"])
-    if url := config["CACHE_REDIS_URL"]:
-        parts = urlsplit(url)
-        return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
-    return f"{config['CACHE_REDIS_HOST']}:{config['CACHE_REDIS_PORT']}"
-
-
 def _round_trip(server: Server) -> float:
     taken = []
     server.store.get_many([f"{server.config['CACHE_KEY_PREFIX']}:clock"])
@@ -132,51 +117,6 @@ def _round_trip(server: Server) -> float:
         server.store.get_many([f"{server.config['CACHE_KEY_PREFIX']}:clock"])
         taken.append(time.perf_counter() - began)
     return sorted(taken)[_ROUND_TRIPS // 2]
-
-
-def _lost(config: Config, where: str, error: StoreError) -> Finding:
-    """Say why a server cannot be used at all."""
-    setting = (
-        "CACHE_MEMCACHED_SERVERS"
-        if config["CACHE_TYPE"] == "MemcachedCache"
-        else "CACHE_REDIS_URL, or CACHE_REDIS_HOST and _PORT"
-    )
-    if error.failure == "forbidden":
-        return Finding(
-            "credentials", "problem", f"The server at {where} does not let us in: {error}.",
-            "Correct CACHE_REDIS_USERNAME and CACHE_REDIS_PASSWORD, or what CACHE_REDIS_URL has of"
-            " them; or the user, on the server.",
-        )  # fmt: skip
-    if error.failure == "unreachable":
-        return Finding(
-            "server", "problem", f"There is no server to be reached at {where}: {error}.",
-            f"Start it, or correct {setting}; with TLS, look at its certificate.",
-        )  # fmt: skip
-    if error.failure == "timeout":
-        return Finding(
-            "server", "problem",
-            f"The server at {where} does not answer within {_PATIENCE_SECONDS:g} s.",
-            "It hangs, or something between drops what is sent: see its log, its load, its disk.",
-        )  # fmt: skip
-    if _is_denial(error):
-        return _denied(error)
-    return Finding("server", "problem", f"The server at {where} refuses: {error}.", "See its log.")
-
-
-def _is_denial(error: StoreError) -> bool:
-    # redis-py leaves out the code that says it, NOPERM; of a script the words are others.
-    return "permission" in str(error) or _IN_A_SCRIPT in str(error)
-
-
-def _denied(error: StoreError) -> Finding:
-    command = _DENIED_COMMAND.search(str(error))
-    if command:
-        remedy = f"Allow it, by +{command[1]}; compose.yaml has all that the user needs."
-    elif _IN_A_SCRIPT in str(error):
-        remedy = "Allow what the scripts do: +get +set +del +incr +time."
-    else:
-        remedy = "Let it reach the application's keys: ~ and CACHE_KEY_PREFIX and :*."
-    return Finding("permissions", "problem", f"The server's user may not do it: {error}.", remedy)
 
 
 # -- what it does ------------------------------------------------------------------------
@@ -200,29 +140,9 @@ def _writes(server: Server) -> Iterator[Finding]:
     """Do all that the cache does, with keys that are nobody's."""
     failures = list(_trials(server))
     for error in failures:
-        yield _refused(server, error)
+        yield refused(server.config, address(server.config), error)
     if not failures:
         yield Finding("writes", "ok", "It does all that the cache asks of it.")
-
-
-def _refused(server: Server, error: StoreError) -> Finding:
-    if _is_denial(error):
-        return _denied(error)
-    if error.failure == "full":
-        return Finding(
-            "writes", "problem", f"The server is full and takes no writes: {error}.",
-            "maxmemory-policy allkeys-lfu, so that it makes room; or more memory.",
-        )  # fmt: skip
-    if error.failure == "read-only":
-        replica = server.info.get("role") == "slave"
-        return Finding(
-            "writes", "problem",
-            f"The server takes no writes: {error}.",
-            "It is a replica: name the primary's address."
-            if replica
-            else "It cannot save to its disk: see its log, or let a cache save nothing (save '').",
-        )  # fmt: skip
-    return Finding("writes", "problem", f"A call of the cache fails: {error}.", "See its log.")
 
 
 def _trials(server: Server) -> Iterator[StoreError]:
@@ -265,12 +185,7 @@ def _tracking(server: Server) -> Iterator[Finding]:
     try:
         server.store.track("doctor", [f"{server.config['CACHE_KEY_PREFIX']}:doctor:"]).close()
     except StoreError as error:
-        yield Finding(
-            "tracking", "problem",
-            f"The server does not tell of writes, so that each hit asks it: {error}.",
-            "Redis from 6 on or Valkey does, where the user may (+client|tracking) and no proxy in"
-            " between forbids it. Without: CACHE_NEAR_BYTES=0.",
-        )  # fmt: skip
+        yield not_tracked(error)
     else:
         yield Finding("tracking", "ok", "It tells of writes: a hit need not ask it.")
 
@@ -357,12 +272,33 @@ def _clock(server: Server) -> Iterator[Finding]:
         which = "ahead of" if told > ended else "behind"
         yield Finding(
             "clock", "problem",
-            f"The server's clock is {apart:.1f} s {which} this machine's: ages and expiries are"
-            " wrong by as much, on one machine or the other.",
+            f"The server's clock is {_span(apart)} {which} that of this host,"
+            f" {socket.gethostname()}. The cache goes by the server's; all else on this host does"
+            " not, as cookies, tokens and what browsers keep.",
             "Have both set by NTP.",
         )  # fmt: skip
     else:
-        yield Finding("clock", "ok", "The server's clock and this machine's agree.")
+        yield Finding("clock", "ok", "The server's clock and this host's agree.")
+
+
+def check_clocks(processes: Iterable[Snapshot], now: float) -> Iterator[Finding]:
+    """Yield the hosts of running processes whose clocks are off.
+
+    :param now: the server's time in seconds since the epoch, after the processes had told theirs.
+    """
+    behind = {one["host"]: now - one["at"] for one in processes}
+    for host, seconds in sorted(behind.items()):
+        if not -_MOST_APART["MemcachedCache"] <= seconds <= _TOLD_SECONDS:
+            which = "behind" if seconds > 0 else "ahead of"
+            yield Finding(
+                "clock", "problem",
+                f"The clock of host {host} is about {_span(abs(seconds))} {which} the server's.",
+                "Have it set by NTP.",
+            )  # fmt: skip
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 3600:,.1f} h" if seconds >= _HOUR else f"{seconds:.1f} s"
 
 
 def _clients(server: Server) -> Iterator[Finding]:
@@ -393,52 +329,3 @@ def _persistence(server: Server) -> Iterator[Finding]:
             " begins anew all the same.",
             "appendonly no, where nothing else lies there.",
         )  # fmt: skip
-
-
-def _releases(server: Server) -> Iterator[Finding]:
-    prefix, release = server.config["CACHE_KEY_PREFIX"], server.config["RELEASE"]
-    if not hasattr(server.store, "scan"):
-        yield Finding("releases", "unknown", "Memcached lists no keys, so older ones are not seen.")
-        return
-    try:
-        keys, complete = server.store.scan(f"{prefix}:")
-    except StoreError as error:
-        yield Finding(
-            "releases", "unknown", f"Whether older keys lie there could not be seen: {error}.",
-            f"An administrator can: redis-cli --scan --pattern '{prefix}:*'. Entries expire.",
-        )  # fmt: skip
-        return
-    older, strays = _sorted_out(keys, prefix, release)
-    partly = "" if complete else ", of the first 100,000 that the server holds"
-    if strays:
-        shown = ", ".join(strays[:_SHOWN])
-        yield Finding(
-            "releases", "problem",
-            f"{len(strays):,} keys{partly} begin as this application's and are none of its own, but"
-            f" of stock Flask-Caching, or of another application: {shown}.",
-            "A CACHE_KEY_PREFIX of its own for each application; redis-cli unlink for the rest.",
-        )  # fmt: skip
-    if older:
-        shown = ", ".join(f"{name} ({count:,})" for name, count in older.most_common(_SHOWN))
-        yield Finding(
-            "releases", "advice", f"Entries of other releases lie there{partly}: {shown}.",
-            "None, as they expire; if one of these should be running, it is.",
-        )  # fmt: skip
-    if not strays and not older:
-        yield Finding("releases", "ok", f"No keys of other releases{partly}.")
-
-
-def _sorted_out(keys: list[str], prefix: str, release: str) -> tuple[Counter[str], list[str]]:
-    """Count the keys of other releases, and list those of no known form."""
-    older: Counter[str] = Counter()
-    strays = []
-    for key in keys:
-        rest = key.removeprefix(f"{prefix}:")
-        if _OF_ALL_RELEASES.match(rest):
-            continue
-        found = _OF_A_RELEASE.match(rest)
-        if found is None:
-            strays.append(key)
-        elif found[1] != release:
-            older[found[1]] += 1
-    return older, strays

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..clock import monotonic
+from ..forks import begin_after_fork, new_lock
 
 log = logging.getLogger(__name__)
 
@@ -28,15 +29,19 @@ class _Task:
 class Ticker:
     """Calls functions every few seconds, one after the other, from the first request on.
 
-    Not before: a thread that a process has before it forks does not live in its children.
-
     :param active: whether it ever starts.
     """
 
     def __init__(self, active: bool = True) -> None:
         self._active = active
         self._tasks: list[_Task] = []
-        self._lock = threading.Lock()
+        self._lock = new_lock()
+        self.begin()
+        begin_after_fork(self)
+
+    def begin(self) -> None:
+        """Be about to start: the thread of the process that forked is not here."""
+        self._is_running = False
 
     def every(self, seconds: float, function: Callable[[], object]) -> None:
         """Have a quick function called; to be said before the first request."""
@@ -44,9 +49,11 @@ class Ticker:
 
     def start(self) -> None:
         """Start the thread, once."""
+        if self._is_running:
+            return
         with self._lock:
-            if self._active and self._tasks:
-                self._active = False
+            if self._active and self._tasks and not self._is_running:
+                self._is_running = True
                 threading.Thread(target=self._run, name="ticker", daemon=True).start()
 
     def _run(self) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from dropping import Dropper
+from flask_coherent_cache import tracking
 from harness import chance, finish, processes, run_at_once, server
 from killing import Killer, Stopper
 from shop import ROWS, Shop, done
@@ -29,6 +30,8 @@ READERS, THREADS = 4, 2
 DISTURBERS = {"drops": Dropper, "kills": Killer, "stops": Stopper}
 #: The slowest machine that is waited for.
 READS_PER_SECOND = 100
+#: In seconds. A connection that is killed a few times a second would else be there for no reads.
+tracking.RETRY_SECONDS = 0.1
 
 
 class Board:

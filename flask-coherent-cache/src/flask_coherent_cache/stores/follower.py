@@ -1,0 +1,103 @@
+"""The connection on which Redis or Valkey tells what was written."""
+
+import ssl
+from collections.abc import Sequence
+from typing import Any, cast
+
+import hiredis
+import redis
+
+from .base import ServerRefusedError
+from .connections import UNNAMED, identity_in
+
+
+class Follower:
+    """A connection on which the server tells which keys were written.
+
+    It is broadcasting mode of client-side caching (``CLIENT TRACKING``) by RESP3. redis-py makes
+    the connection, with TLS and user; from then on nothing but this class reads from it.
+    """
+
+    def __init__(self, connection: Any, prefixes: Sequence[str]) -> None:
+        connection.connect()
+        self.server: str = connection.identity
+        self._connection = connection
+        self._socket = connection._sock
+        self._reader = hiredis.Reader()
+        self.send(
+            "CLIENT",
+            "TRACKING",
+            "ON",
+            "BCAST",
+            *(word for prefix in prefixes for word in ("PREFIX", prefix)),
+        )
+        while (reply := self._next()) is False:
+            self._feed()
+        if reply != b"OK":
+            self.close()
+            raise redis.ResponseError(f"CLIENT TRACKING: {reply}")
+        self._socket.setblocking(False)
+
+    def fileno(self) -> int:
+        return cast("int", self._socket.fileno())
+
+    def send(self, *command: str) -> None:
+        self._socket.sendall(hiredis.pack_command(command))  # type: ignore[arg-type]
+
+    def ask(self) -> tuple[str, ...]:
+        """Return the command whose reply :meth:`check` judges."""
+        return ("PING",) if self.server == UNNAMED else ("INFO", "replication")
+
+    def check(self, reply: Any) -> None:
+        """See from a reply whether it is the same server still, with the same data.
+
+        :raises OSError: where it is not.
+        """
+        try:
+            if self.server != UNNAMED and identity_in(_text(reply)) != self.server:
+                raise OSError("the server has become another one")
+        except redis.ReadOnlyError as error:
+            raise OSError(f"Redis: {error}") from error
+
+    def receive(self) -> tuple[int, list[Any], bool]:
+        """Return the bytes and the messages that were there, and whether the last is complete.
+
+        A message is what the server told or replied, or an error for what it refused.
+        """
+        size, messages = 0, []
+        try:
+            while True:
+                size += self._feed()
+                while (message := self._next()) is not False:
+                    if isinstance(message, hiredis.ReplyError):
+                        message = ServerRefusedError(f"Redis: {message}")
+                    messages.append(message)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            # Where something lay there and nothing came out, it was a part of a TLS record.
+            return size, messages, size > 0 and not self._reader.has_data()
+        except OSError:
+            if not messages:
+                raise
+            return size, messages, False  # What came before the end counts; the end comes again.
+
+    def _next(self) -> Any:
+        """Return the next complete message, or ``False``."""
+        try:
+            return self._reader.gets()
+        except hiredis.HiredisError as error:
+            raise OSError(f"Redis: {error}") from error
+
+    def _feed(self) -> int:
+        data = self._socket.recv(65_536)
+        if not data:
+            raise ConnectionError("Redis closed the connection")
+        self._reader.feed(data)
+        return len(data)
+
+    def close(self) -> None:
+        self._connection.disconnect()
+
+
+def _text(reply: Any) -> bytes:
+    # In RESP3 some builds send INFO as a verbatim string, which hiredis gives as text.
+    return reply.encode() if isinstance(reply, str) else bytes(reply)

@@ -1,0 +1,71 @@
+"""The store's operations on Redis and Valkey that have to be one step, in Lua."""
+
+#: What a key holds as text; of foreign data, and without it, the other one. What else fails, as for
+#: a user that may not GET, must not look as if there were none.
+_TEXT = """
+local function text(key, pattern, other)
+  local value = redis.pcall('GET', key)
+  if type(value) == 'table' and not string.find(value.err, 'WRONGTYPE', 1, true) then
+    error(value.err)
+  end
+  return type(value) == 'string' and string.match(value, pattern) and value or other
+end
+"""
+
+#: KEYS: tags. ARGV: token, a doubt's seconds, a tag's. The value's form is in tagstate.py.
+MARK = (
+    _TEXT
+    + """
+local until_ = redis.call('TIME')[1] + ARGV[2]
+for _, tag in ipairs(KEYS) do
+  local value = text(tag, '^%d+', '0')
+  redis.call('SET', tag, value .. ' ' .. ARGV[1] .. ':' .. until_, 'EX', ARGV[3])
+end
+"""
+)
+
+#: KEYS: clock, tags. ARGV: token, a tag's seconds, the first reading, how far ahead one may be.
+#: Readings are below 2^53, so Lua's numbers hold them exactly; %d keeps them from an exponent.
+INVALIDATE = (
+    _TEXT
+    + """
+local now = text(KEYS[1], '^%d+$', '0')
+if #now ~= 16 or tonumber(now) < tonumber(ARGV[3]) then return nil end
+local reading = redis.call('INCR', KEYS[1])
+local seconds = tonumber(redis.call('TIME')[1])
+local latest = seconds + ARGV[4]
+for i = 2, #KEYS do
+  local value = text(KEYS[i], '^%d+', '0')
+  local kept = ''
+  for token, until_ in string.gmatch(value, ' ([^ :]+):(%d+)') do
+    if token ~= ARGV[1] and tonumber(until_) >= seconds and tonumber(until_) <= latest then
+      kept = kept .. ' ' .. token .. ':' .. until_
+    end
+  end
+  local old = tonumber(string.match(value, '^%d+'))
+  if old > latest * 1000000 then old = 0 end
+  redis.call('SET', KEYS[i], string.format('%d', math.max(old, reading)) .. kept, 'EX', ARGV[2])
+end
+return reading
+"""
+)
+
+#: KEYS: entry, clock, lease, tags. ARGV: entry, milliseconds, a tag's seconds, the lease's token.
+STORE_ENTRY = (
+    _TEXT
+    + """
+local now = text(KEYS[2], '^%d+$', nil)
+for i = 4, #KEYS do
+  if now and not text(KEYS[i], '^%d+', nil) then redis.call('SET', KEYS[i], now, 'EX', ARGV[3]) end
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if ARGV[4] ~= '' and text(KEYS[3], '', '') == ARGV[4] then redis.call('DEL', KEYS[3]) end
+"""
+)
+
+RELEASE = (
+    _TEXT
+    + """
+if text(KEYS[1], '', '') == ARGV[1] then redis.call('DEL', KEYS[1]) end
+"""
+)
