@@ -8,6 +8,7 @@ from flask import Flask
 
 import flask_coherent_cache as caching
 from flask_coherent_cache.testing import memcached_server, redis_server
+from proofs.cases.databases import postgresql
 
 BACKENDS = ("SimpleCache", "RedisCache", "MemcachedCache")
 
@@ -33,6 +34,15 @@ def server_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
             address = f"127.0.0.1:{memcached_port}"
             settings["MemcachedCache"] = {"CACHE_MEMCACHED_SERVERS": [address]}
         yield settings
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """The URL of a PostgreSQL of the tests' own."""
+    with postgresql() as url:
+        if url is None:
+            pytest.skip("no PostgreSQL on this machine")
+        yield url
 
 
 @pytest.fixture(params=BACKENDS)

@@ -3,7 +3,8 @@
 Usage: python tests/explore.py MINUTES [PYTEST-ARGUMENT...]
 
 It ends at once where something fails, and says how to see it again. What is found becomes a fixed
-case. Without arguments it asks for the tests that draw: properties, orders of events, coherence.
+case. Without arguments it asks for the tests that draw: properties, orders of events, coherence,
+and what random databases show after random writes.
 """
 
 import os
@@ -16,12 +17,13 @@ from pathlib import Path
 HERE = Path(__file__).parent
 DRAWING = (
     HERE / "test_properties.py",
+    HERE / "test_oracle.py",
     HERE / "proofs" / "test_cases.py",
     HERE / "proofs" / "test_coherence.py",
 )
-CHOSEN = ("-k", "properties or stateful or no_read_is_stale")
-#: Orders of events in a round; a round takes about two minutes.
-EXAMPLES = "300"
+CHOSEN = ("-k", "properties or stateful or no_read_is_stale or what_differs_after")
+#: Orders of events, and cases for each database, in a round, which takes a few minutes.
+EXAMPLES, CASES = "300", "20000"
 
 
 def main(minutes: str, *arguments: str) -> None:
@@ -30,7 +32,11 @@ def main(minutes: str, *arguments: str) -> None:
     end, rounds = time.monotonic() + 60 * float(minutes), 0
     while time.monotonic() < end:
         seed = str(secrets.randbelow(10**9))
-        drawn = {"PROOF_SEED": seed, "PROOF_EXAMPLES": os.environ.get("PROOF_EXAMPLES", EXAMPLES)}
+        drawn = {
+            "PROOF_SEED": seed,
+            "PROOF_EXAMPLES": os.environ.get("PROOF_EXAMPLES", EXAMPLES),
+            "ORACLE_CASES": os.environ.get("ORACLE_CASES", CASES),
+        }
         result = subprocess.run(command, env={**os.environ, **drawn}, check=False)
         rounds += 1
         if result.returncode:

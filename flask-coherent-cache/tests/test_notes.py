@@ -15,7 +15,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_coherent_cache import Cache
 from flask_coherent_cache.inputs import _reported
-from flask_coherent_cache.sqlalchemy import track
 from flask_coherent_cache.testing import Server, wait_until
 
 
@@ -45,7 +44,7 @@ class Process:
         self.entries = self.app.extensions["cache"][self.cache]
         self.breaker = self.entries.store.breaker
         with self.app.app_context():
-            track(self.app, self.entries, db)
+            self.cache.watch(db)
         self._price = self.cache.memoize(300, make_name=lambda _: "price")(self._read)
 
     def _read(self, number: int) -> int:

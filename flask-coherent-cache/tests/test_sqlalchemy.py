@@ -35,7 +35,6 @@ from sqlalchemy.orm import (
 )
 
 from flask_coherent_cache.reads import current_reads
-from flask_coherent_cache.sqlalchemy import track
 from flask_coherent_cache.sqlite import begin_before_savepoint
 
 #: What threads have read.
@@ -205,7 +204,6 @@ def shop(make_app: Callable[..., tuple[Flask, Any]], tmp_path: Path) -> Iterator
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA journal_mode=WAL")
 
-        event.listen(engine, "savepoint", begin_before_savepoint)
         db.create_all()
         shelf = Shelf(id=1, name="one")
         labels = [Label(id=1, text="new"), Label(id=2, text="old")]
@@ -216,7 +214,7 @@ def shop(make_app: Callable[..., tuple[Flask, Any]], tmp_path: Path) -> Iterator
         db.session.add(City(id=1, country="p"))
         db.session.add_all([Draft(slug="a"), Draft(slug="a", deleted=True)])
         db.session.commit()
-    track(app, cache.entries, db)
+    cache.watch(db)
     yield Shop(app, cache)
     with app.app_context():
         db.session.remove()
@@ -718,10 +716,6 @@ def test_a_process_that_no_server_hears_says_so(
     shop.write(lambda: set_price(2))
     said = [record for record in caplog.records if "does not hear of it" in record.getMessage()]
     assert len(said) == (0 if shop.cache.entries.store.shared else 1)
-
-
-def test_the_null_cache_watches_nothing() -> None:
-    track(Flask("null"), None, db)
 
 
 def _in_thread(function: Callable[[], Any]) -> None:

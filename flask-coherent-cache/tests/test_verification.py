@@ -15,7 +15,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 import flask_coherent_cache as caching
 from flask_coherent_cache.reads import current_reads
-from flask_coherent_cache.sqlalchemy import _Tracker, track
 from test_near import ready
 
 MakeApp = Callable[..., tuple[Flask, Any]]
@@ -623,7 +622,7 @@ def shop(verifying: Flask, cache: Any, tmp_path: Path) -> Flask:
     verifying.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path / 'shop.db'}"
     db.init_app(verifying)
     with verifying.app_context():
-        track(verifying, cache.entries, db)
+        cache.watch(db)
         db.create_all()
         db.session.add(Product(id=1, name="one"))
         db.session.commit()
@@ -663,10 +662,7 @@ def test_pages_of_a_database_pass(shop: Flask, cache: Any) -> None:
     assert "different" not in found
 
 
-def test_a_dependency_that_is_not_tracked_is_found(
-    shop: Flask, cache: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(_Tracker, "_committing", lambda self, dialect, commit: commit)
+def test_a_dependency_that_is_not_tracked_is_found(shop: Flask, cache: Any) -> None:
     client = shop.test_client()
     client.get("/1")
     with shop.app_context():

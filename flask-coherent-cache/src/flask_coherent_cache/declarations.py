@@ -102,13 +102,17 @@ BUILT_IN_HOOKS: dict[tuple[str, str], Declaration] = {
     ),
 }
 
+#: Names on ``g`` of what holds no data of a request: the sessions of Flask-SQLAlchemy-Lite, whose
+#: objects are known by their tables.
+RESOURCES = frozenset({"_sqlalchemy_sessions", "_sqlalchemy_async_sessions"})
+
 #: Context processors that return the same names for every visitor, so that a name which a template
 #: looks up in vain is none of theirs.
 FIXED_PROCESSORS = frozenset({"flask_login.utils._user_context_processor"})
 
 #: Context variables that say nothing of a visitor: Flask's, this package's, and those of tracing.
 KNOWN_VARIABLES = frozenset(
-    {"flask.app_ctx", "flask.request_ctx", "caching_flushing", "decimal_context"}
+    {"flask.app_ctx", "flask.request_ctx", "decimal_context"}
     | {"debug_toolbars"}  # Flask-DebugToolbar changes bodies after all that is stored.
     | {"current_context", "current_span", "current_scope", "isolation_scope", "global_scope"}
 )

@@ -86,6 +86,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
     from flask_caching import _CachedFunction, _MemoizedFunction
 
+    from .sqlalchemy.tracking import Databases
+
 __all__ = ["Cache", "CachedResponse"]
 
 logger = logging.getLogger(__name__)
@@ -128,6 +130,7 @@ _DEFAULTS: dict[str, Any] = {
     "CACHE_SOURCE_CHECK": False,
     "CACHE_SURROGATE_KEYS": False,
     "CACHE_VERIFY": 0,
+    "CACHE_REPLICA_LAG_SECONDS": 0,
     "CACHE_ENABLE_SIGNALS": False,
 }
 
@@ -167,6 +170,7 @@ class Cache(flask_caching.Cache):
         self._settings: WeakKeyDictionary[Flask, dict[str, Any]] = WeakKeyDictionary()
         self._listeners: list[Callable[..., Any]] = []
         self.registered_types = RegisteredTypes()
+        self._databases: Databases | None = None
         super().__init__(*args, **kwargs)
 
     def tenant(self, function: Callable[[], T]) -> Callable[[], T]:
@@ -269,6 +273,12 @@ class Cache(flask_caching.Cache):
         share = settings["CACHE_VERIFY"]
         if not isinstance(share, int | float) or not 0 <= share <= 1:
             raise ValueError(f"CACHE_VERIFY is {share!r}: use the share of hits, from 0 to 1.")
+        lag = settings["CACHE_REPLICA_LAG_SECONDS"]
+        if isinstance(lag, bool) or not isinstance(lag, int | float) or not 0 <= lag <= 3600:
+            raise ValueError(
+                f"CACHE_REPLICA_LAG_SECONDS is {lag!r}: use the seconds by which a replica of the "
+                "database may be behind, from 0 to 3600."
+            )
         for name, default in _DEFAULTS.items():
             app.config.setdefault(name, default)
         app.config["CACHE_TYPE"] = kind_of(app.config["CACHE_TYPE"])
@@ -288,6 +298,40 @@ class Cache(flask_caching.Cache):
             encode_queries(app)
         else:
             self._watch(app)
+        if self._databases is not None:
+            self._databases.connect(app)
+
+    @property
+    def apps(self) -> tuple[Flask, ...]:
+        """The applications that it serves."""
+        return tuple(self._settings)
+
+    def watch(self, database: Any, *, metadata: Any = None) -> None:
+        """Have queries become tags, and commits invalidate what they changed.
+
+        Call it before or after the ``init_app`` of either extension, once for each database::
+
+            cache.watch(db)  # Flask-SQLAlchemy, Flask-SQLAlchemy-Lite
+            cache.watch(engine, metadata=Base.metadata)
+            cache.watch(sessionmaker(engine), metadata=SQLModel.metadata)
+
+        It adds the table ``cache_note`` to the metadata, which keeps what the cache's server cannot
+        take: create it as you create your own tables. On SQLite it begins a transaction before a
+        savepoint, so that a rollback undoes what the savepoint changed.
+
+        :param database: the extension, an engine, a ``sessionmaker``, a ``scoped_session``, or a
+            list of these.
+        :param metadata: of the tables there: a ``MetaData``, a base class, or a list of these. An
+            extension that has metadata of its own needs none.
+        :raises TypeError: for anything else, such as an asynchronous engine.
+        :raises ValueError: for a ``sessionmaker`` without an engine.
+        """
+        if self._databases is None:
+            # SQLAlchemy is of an extra.
+            from .sqlalchemy.tracking import Databases  # noqa: PLC0415
+
+            self._databases = Databases(self)
+        self._databases.add(database, metadata)
 
     def _watch(self, app: Flask) -> None:
         """Notice what is read of each request, and look at each response last."""
@@ -446,7 +490,7 @@ class Cache(flask_caching.Cache):
         """
         check_tags(tags, "cache.invalidate")
         if self.entries is not None:
-            self.entries.invalidate(tags)
+            self.entries.invalidate(tags, lag=self.entries.replica_lag)
 
     def invalidate_view(self, endpoint: str, **values: object) -> None:
         """Make the pages of an endpoint invalid: all of them, or those with these arguments.

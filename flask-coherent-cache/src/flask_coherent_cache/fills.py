@@ -194,7 +194,11 @@ class Entries:
         self.own_tag = f"cache:{prefix}"
         self._generations = Generations(store, prefix, self.brake)
         self.deliveries = Deliveries(
-            store, standby, partial(self._raise, origin="note"), self._end_generation, self._failed
+            store,
+            standby,
+            lambda tags: self._raise(tags, origin="note", lag=self.replica_lag),
+            self._end_generation,
+            self._failed,
         )
         self._lease_seconds = lease_seconds
         self._wait_seconds = wait_seconds
@@ -218,6 +222,8 @@ class Entries:
         #: objects of others can come to one of these.
         self.objects_of: Callable[[], frozenset[Any]] = frozenset
         self.can_reach: Callable[[set[Any], frozenset[Any]], bool] = lambda entities, held: False
+        #: What watches the databases; ``None`` where nothing does.
+        self.watcher: Any = None
         #: Tells the context what it holds beside what it read through the cache.
         self.before_fetch: Callable[[Reads], None] = lambda reads: None
         self.begin()
@@ -448,7 +454,7 @@ class Entries:
 
         :param found: what lay in the store before.
         """
-        if not asked.alone or reads.has_other_session:
+        if not asked.alone:
             return self._compute(asked, reads, stale, found, lease)
         held, before = self.objects_of(), reads.enter()
         try:
@@ -734,22 +740,25 @@ class Entries:
 
     # -- invalidating --------------------------------------------------------------------
 
-    def invalidate(self, tags: Iterable[str], token: str = "") -> None:
+    def invalidate(self, tags: Iterable[str], token: str = "", lag: float = 0) -> None:
         """Make every entry that carries one of the tags invalid, before returning.
 
         Where the store is away it is done later, but before this process trusts it again. The
         application's other caches follow: until the last one has, the tags are in doubt in all.
+
+        :param lag: the seconds in which the old value may be read again, as by a replica: until
+            they are over, nothing that carries a tag is valid.
         """
         dropped = frozenset(tags)
         if dropped and self.peers:
             token = token or self.mark(dropped) or ""
         if dropped:
             for entries in (self, *self.peers):
-                entries._drop(dropped, token)
+                entries._drop(dropped, token, lag)
 
-    def _drop(self, dropped: frozenset[str], token: str) -> None:
+    def _drop(self, dropped: frozenset[str], token: str, lag: float = 0) -> None:
         self.standby.drop(dropped)
-        self.deliveries.deliver(partial(self._raise, dropped, token, current_origin()))
+        self.deliveries.deliver(partial(self._raise, dropped, token, current_origin(), lag))
         self._forget(dropped)
         self._tell(dropped)
 
@@ -759,8 +768,18 @@ class Entries:
             self.near.forget(dropped)
         self.standby.drop(dropped)
 
-    def _raise(self, tags: Iterable[str], token: str = "", origin: str = "") -> None:
+    @property
+    def replica_lag(self) -> float:
+        """For how long a commit may not be seen where the application reads, in seconds."""
+        return float(self.config.get("CACHE_REPLICA_LAG_SECONDS", 0))
+
+    def _raise(
+        self, tags: Iterable[str], token: str = "", origin: str = "", lag: float = 0
+    ) -> None:
         names = [self._tag_key(tag) for tag in sorted(tags)]
+        if lag:
+            # Nobody settles this doubt: whoever meets it when it is overdue bumps the tag again.
+            self.store.mark(names, secrets.token_hex(8), lag)
         reading = self.store.invalidate(self._generations.clock, names, token)
         if reading is None:
             self._generations.start()

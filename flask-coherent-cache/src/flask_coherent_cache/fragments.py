@@ -358,7 +358,7 @@ class Used:
         mapper = state.mapper
         what = f"is a row, {mapper.class_.__name__},"
         if not hasattr(self._entries.before_fetch, "__self__"):
-            raise UnstableArgument(f"{what} of whose changes nobody tells: call track(…)")
+            raise UnstableArgument(f"{what} of whose changes nobody tells: call cache.watch(db)")
         if not state.persistent or state.modified:
             raise UnstableArgument(f"{what} with changes that are not committed")
         columns = {
@@ -368,10 +368,9 @@ class Used:
         }
         if others := sorted(set(state.dict) - columns - {"_sa_instance_state"}):
             raise UnstableArgument(f"{what} which holds {others[0]!r} beside its columns")
-        from .sqlalchemy import _identity  # noqa: PLC0415 - it is there, since a row is
+        from .sqlalchemy.rows import rows_of  # noqa: PLC0415 - it is there, since a row is
 
-        identity = _identity(state.identity)
-        self.rows += [(table.fullname, identity) for table in mapper.tables]
+        self.rows += rows_of(state)
         # Nobody is told of a change inside one of these.
         inside = {
             key: value

@@ -20,6 +20,7 @@ from .declarations import (
     BUILT_IN_HOOKS,
     FIXED_PROCESSORS,
     KNOWN_VARIABLES,
+    RESOURCES,
     Declaration,
     Declarations,
 )
@@ -250,7 +251,7 @@ class Noticed:
 
         :param name: on ``g`` or the request; empty for all names.
         """
-        if self.quiet:
+        if self.quiet or name in RESOURCES:
             return
         self._look_back(name, value)
         if "nonce" in name:
@@ -365,7 +366,7 @@ class Noticed:
         if owner.naming or not owner.inputs:
             return
         declaration = owner.declaration
-        names = _BUILT_IN_NAMES
+        names = _BUILT_IN_NAMES | RESOURCES
         if declaration is not None:
             names = names | declaration.g | declaration.resources
         written = before.written(names, self.declarations)

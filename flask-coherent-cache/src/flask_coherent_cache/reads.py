@@ -23,7 +23,7 @@ class Scope:
 
     tags: set[str]
     rows: dict[str, set[str]]
-    expected: dict[tuple[str, tuple[str, ...], tuple[Any, ...]], None]
+    expected: dict[object, tuple[str, ...]]
     fresh_until: float | None
     entities: set[Any]
 
@@ -73,14 +73,14 @@ class Reads(Moment):
     :param fresh_until: the earliest soft expiry of the stale entries that were served, in
         seconds since the epoch: what is built on them expires no later.
     :param rows: the identities of the rows that were read by their key, by table.
-    :param expected: lookups by a key whose row has not turned up: table, columns and values.
-    :param uncommitted: whether it wrote what is not committed yet.
+    :param expected: lookups by a key whose row has not turned up, with the names of their table.
+    :param uncommitted: whether it may see what is not committed yet.
+    :param writing: the transactions of the database whose changes it may see.
     :param bypass: whether it looks nothing up and stores nothing any more: it saw data that is
         not committed.
     :param verifying: whether it computes a hit again, for a comparison: it looks nothing up, stores
         nothing, and counts nothing.
     :param entities: the mapped classes whose objects were got from a session.
-    :param has_other_session: whether it got objects from another session than the watched one.
     :param tally: what its lookups came to.
     :param noticed: what was read of the request itself.
     :param mount: below which path the application is mounted, which is in URLs that are built.
@@ -92,12 +92,12 @@ class Reads(Moment):
     tags: set[str] = field(default_factory=set)
     fresh_until: float | None = None
     rows: dict[str, set[str]] = field(default_factory=dict)
-    expected: dict[tuple[str, tuple[str, ...], tuple[Any, ...]], None] = field(default_factory=dict)
+    expected: dict[object, tuple[str, ...]] = field(default_factory=dict)
     uncommitted: bool = False
+    writing: set[Any] = field(default_factory=set)
     bypass: bool = False
     verifying: bool = False
     entities: set[Any] = field(default_factory=set)
-    has_other_session: bool = False
     tally: Tally = field(default_factory=Tally)
     noticed: Noticed = field(default_factory=Noticed)
     mount: str = ""
@@ -148,6 +148,8 @@ class Reads(Moment):
         self.bypass = self.bypass or earlier.bypass
         self.began = min(self.began, earlier.began)
         self.uncommitted = self.uncommitted or earlier.uncommitted
+        for transaction in list(earlier.writing):
+            transaction.seen_by(self)
         for owner in (earlier.owner, *earlier.moments):
             if owner is not None:
                 self.of(owner).follow_moment(earlier.of(owner))
@@ -162,7 +164,7 @@ class Reads(Moment):
                 # What names no rows, such as a bulk UPDATE, raises "table:*".
                 tags.add(f"{table}:*")
                 tags.update(f"{table}:{identity}" for identity in identities)
-        tags.update(table for table, _, _ in self.expected)
+        tags.update(*self.expected.values())
         return tags
 
 

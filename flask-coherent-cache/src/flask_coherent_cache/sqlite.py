@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-__all__ = ["begin_before_savepoint"]
+__all__ = ["begin_before_savepoint", "is_autocommit"]
 
 
 def begin_before_savepoint(connection: Connection, *_: object) -> None:
@@ -12,14 +12,20 @@ def begin_before_savepoint(connection: Connection, *_: object) -> None:
 
     Python's driver begins a transaction before a change only. Without one, releasing the savepoint
     commits, and a rollback after it undoes nothing. This is a listener to the event ``savepoint``
-    of an engine.
+    of an engine; ``cache.watch`` adds it.
 
     The transaction takes the lock for writing at once. If it only read first, its change would fail
     as soon as another connection has committed in between, however long it may wait.
     """
     driver: Any = connection.connection.dbapi_connection
     # In autocommit mode nothing is to be begun: a savepoint's release commits, as a statement does.
-    # SQLAlchemy sets that mode by the level; from Python 3.12 the driver has an attribute, too.
-    by_itself = driver.isolation_level is None or getattr(driver, "autocommit", None) is True
-    if not driver.in_transaction and not by_itself:
+    if not driver.in_transaction and not is_autocommit(driver):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def is_autocommit(driver: Any) -> bool:
+    """Tell whether SQLite's driver begins no transaction by itself.
+
+    SQLAlchemy sets that mode by the level; from Python 3.12 the driver has an attribute, too.
+    """
+    return driver.isolation_level is None or getattr(driver, "autocommit", None) is True

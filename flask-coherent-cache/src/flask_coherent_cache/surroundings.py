@@ -19,7 +19,7 @@ _RECEIVERS = (
     signals.appcontext_tearing_down.receivers,
 )
 #: Extensions whose teardowns let go of what a request took, which a hit takes nothing of.
-_HARMLESS_TEARDOWNS = frozenset({"flask_sqlalchemy"})
+_HARMLESS_TEARDOWNS = frozenset({"flask_sqlalchemy", "flask_sqlalchemy_lite"})
 
 
 class Surroundings:

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 from flask_coherent_cache import Cache
-from flask_coherent_cache.sqlalchemy import track
-from flask_coherent_cache.sqlite import begin_before_savepoint
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf.csrf import CSRFProtect
@@ -35,6 +33,8 @@ db = SQLAlchemy(model_class=Base)
 migrate = Migrate(directory=str(Path(__file__).parent / "migrations"), render_as_batch=True)
 csrf = CSRFProtect()
 cache = Cache()
+# What a query reads becomes the tags of what is cached, and a commit raises them.
+cache.watch(db)
 
 # Models are subclasses of `Model`: Flask-SQLAlchemy's, which type checkers cannot follow.
 if TYPE_CHECKING:
@@ -49,9 +49,6 @@ def init_app(app: Flask) -> None:
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             event.listen(db.engine, "connect", _prepare_sqlite)
-        for engine in db.engines.values():
-            if engine.dialect.name == "sqlite":
-                event.listen(engine, "savepoint", begin_before_savepoint)
         guard(db.engine, app.config["DATABASE_TIMEOUT_SECONDS"])
     migrate.init_app(app, db)
     csrf.init_app(app)
@@ -62,9 +59,6 @@ def init_app(app: Flask) -> None:
     cache.init_app(app)
     # Before anything else wraps the application: what does runs on these hits, too.
     cache.serve_before_flask(app)
-    with app.app_context():
-        # What a query reads becomes the tags of what is cached, and a commit raises them.
-        track(app, cache.entries, db)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

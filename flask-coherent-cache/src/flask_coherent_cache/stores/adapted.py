@@ -141,10 +141,10 @@ class AdaptedStore:
             if self._get(key) == token:
                 self.backend.delete(key)
 
-    def mark(self, tags: Sequence[str], token: str) -> None:
+    def mark(self, tags: Sequence[str], token: str, seconds: float | None = None) -> None:
         with self._changing():
             for tag in tags:
-                self._write(tag, marked(self._get(tag), token, self.now()), TAG_SECONDS)
+                self._write(tag, marked(self._get(tag), token, self.now(), seconds), TAG_SECONDS)
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         with self._changing():

@@ -102,8 +102,12 @@ class Store(Protocol):
     def release(self, key: str, token: bytes) -> None:
         """Delete a key if it holds ``token``."""
 
-    def mark(self, tags: Sequence[str], token: str) -> None:
-        """Put each tag in doubt: it validates nothing until that is settled."""
+    def mark(self, tags: Sequence[str], token: str, seconds: float | None = None) -> None:
+        """Put each tag in doubt: it validates nothing until that is settled.
+
+        :param seconds: for how long, if nobody settles it; as long as a commit may take, unless it
+            is said.
+        """
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         """Advance the clock and raise each tag to its new reading; settle the doubt of ``token``.

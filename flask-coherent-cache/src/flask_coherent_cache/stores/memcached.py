@@ -155,10 +155,10 @@ class MemcachedStore:
                 # An expiry in the past deletes, and only what was read.
                 self._of(key).cas(_plain(key), b"", cas, expire=-1)
 
-    def mark(self, tags: Sequence[str], token: str) -> None:
+    def mark(self, tags: Sequence[str], token: str, seconds: float | None = None) -> None:
         now = self.now()
         for tag in tags:
-            self._change(tag, lambda value: marked(value, token, now))
+            self._change(tag, lambda value: marked(value, token, now, seconds))
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         with self._connection():

@@ -90,10 +90,10 @@ class MemoryStore:
             if self._get(key) == token:
                 self._drop(key)
 
-    def mark(self, tags: Sequence[str], token: str) -> None:
+    def mark(self, tags: Sequence[str], token: str, seconds: float | None = None) -> None:
         with self._lock:
             for tag in tags:
-                self._put(tag, marked(self._get(tag), token, self.now()), TAG_SECONDS)
+                self._put(tag, marked(self._get(tag), token, self.now(), seconds), TAG_SECONDS)
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         with self._lock:

@@ -1,5 +1,6 @@
 """The store on Redis or Valkey."""
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -141,9 +142,10 @@ class RedisStore:
         with self._guarded():
             self._release(keys=[key], args=[token])
 
-    def mark(self, tags: Sequence[str], token: str) -> None:
+    def mark(self, tags: Sequence[str], token: str, seconds: float | None = None) -> None:
+        doubt = DOUBT_SECONDS if seconds is None else math.ceil(seconds)
         with self._guarded():
-            self._mark(keys=list(tags), args=[token, DOUBT_SECONDS, TAG_SECONDS])
+            self._mark(keys=list(tags), args=[token, doubt, TAG_SECONDS])
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         keys, arguments = [clock, *tags], (token, TAG_SECONDS, FIRST_READING, AHEAD_SECONDS)

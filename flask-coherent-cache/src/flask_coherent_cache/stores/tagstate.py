@@ -10,6 +10,7 @@ Whoever else writes to the store may leave anything here, so what has no such fo
 that has not come, validates nothing, and the next invalidation replaces it.
 """
 
+import math
 import re
 from typing import TypeGuard
 
@@ -48,10 +49,11 @@ def is_overdue(value: bytes | None, now: float) -> bool:
     return not doubts or any(_is_settled(doubt, "", now) for doubt in doubts)
 
 
-def marked(value: bytes | None, token: str, now: float) -> bytes:
-    """Add a writer's doubt to a tag's value."""
+def marked(value: bytes | None, token: str, now: float, seconds: float | None = None) -> bytes:
+    """Add a doubt to a tag's value, of ``DOUBT_SECONDS`` unless it is said."""
     old, doubts = _parts(value, now)
-    return b" ".join([old, *doubts, b"%s:%d" % (token.encode(), now + DOUBT_SECONDS)])
+    until = now + DOUBT_SECONDS if seconds is None else math.ceil(now + seconds)
+    return b" ".join([old, *doubts, b"%s:%d" % (token.encode(), until)])
 
 
 def invalidated(value: bytes | None, reading: int, token: str, now: float) -> bytes:

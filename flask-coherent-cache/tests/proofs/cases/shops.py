@@ -8,7 +8,6 @@ from typing import Any
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from flask_coherent_cache.sqlalchemy import track
 from harness import make_app, prepare_sqlite
 
 
@@ -38,7 +37,7 @@ class Shop:
         with self.app.app_context():
             prepare_sqlite(db.engine)
             if name == "ours":
-                track(self.app, self.cache.entries, db)
+                self.cache.watch(db)
 
     def __repr__(self) -> str:
         # Stock's memoize keys hold it: the same in every process.

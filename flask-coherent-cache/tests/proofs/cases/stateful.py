@@ -32,7 +32,6 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
-from flask_coherent_cache.sqlalchemy import track
 from flask_coherent_cache.testing import redis_server
 from harness import SEED, make_app, prepare_sqlite
 
@@ -77,7 +76,7 @@ class Shop:
         with self.app.app_context():
             prepare_sqlite(db.engine)
             db.create_all()
-            track(self.app, self.cache.entries, db)
+            self.cache.watch(db)
             self.entries = self.cache.entries
 
     def _cached(self, name: str, function: Any, **options: Any) -> Any:

@@ -23,7 +23,6 @@ from pymemcache.client.base import PooledClient
 from sqlalchemy import Engine, event
 
 from flask_coherent_cache import Cache
-from flask_coherent_cache.sqlite import begin_before_savepoint
 from flask_coherent_cache.testing import memcached_server, redis_server
 
 #: Patient with a busy machine: a time-out would be a bypass, and the proofs count fills.
@@ -92,7 +91,7 @@ def make_app(subject: str, settings: dict[str, Any], **more: Any) -> tuple[Flask
 
 
 def prepare_sqlite(engine: Engine) -> None:
-    """Let readers read while a writer writes, and begin a transaction before a savepoint.
+    """Let readers read while a writer writes.
 
     A database of another kind is left alone. A proof's database need not survive the machine.
     """
@@ -104,7 +103,6 @@ def prepare_sqlite(engine: Engine) -> None:
             connection.execute(f"PRAGMA {pragma}")
 
     event.listen(engine, "connect", write_ahead)
-    event.listen(engine, "savepoint", begin_before_savepoint)
 
 
 def run_at_once(targets: list[Callable[[], None]], seconds: float = 300) -> None:

@@ -10,7 +10,6 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from flask_coherent_cache.sqlalchemy import track
 from harness import make_app, prepare_sqlite
 
 ROWS = 20
@@ -80,7 +79,7 @@ class Shop:
         with self.app.app_context():
             prepare_sqlite(db.engine)
             if subject == "ours":
-                track(self.app, self.cache.entries, db)
+                self.cache.watch(db)
                 count_copies(self.cache.entries.near)
 
     def add_pages(self, app: Flask) -> None:

@@ -1,0 +1,116 @@
+"""Ways to break what the library knows of SQL, each of which the oracle has to catch."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from flask_coherent_cache.sqlalchemy import catalog, compiling, rows, statements, writes
+
+
+def cascade_forgotten() -> Any:
+    return mock.patch.object(writes._Writing, "_follow")
+
+
+def secondary_table_forgotten() -> Any:
+    """What no class is mapped to is not written."""
+    inner = statements._writes
+
+    def mapped(statement: Any, *args: Any) -> Any:
+        return () if statement.table.name.endswith("link") else inner(statement, *args)
+
+    return mock.patch.object(statements, "_writes", mapped)
+
+
+def second_mapping_forgotten() -> Any:
+    """A table is what its name is spelled like."""
+
+    def spelled(self: Any, schema: str | None, name: str, *, written: bool) -> set[str]:
+        return {f"{schema}.{name}" if schema else name}
+
+    return mock.patch.object(catalog.Tables, "_names", spelled)
+
+
+def flush_state_leaked() -> Any:
+    """Bulk statements are taken for those of a flush, whose rows are named elsewhere."""
+    inner = writes._Writing.write
+
+    def named(self: Any, table: Any, kind: str, columns: Any, **_: bool) -> None:
+        inner(self, table, kind, columns, named=True)
+
+    return mock.patch.object(writes._Writing, "write", named)
+
+
+@contextmanager
+def _unnoted(method: str, when: Callable[..., bool] = lambda *_, **__: True) -> Iterator[None]:
+    """Have a method of the compiler render without notes."""
+    own = compiling.Noting.__dict__.get(method)
+
+    def silent(self: Any, *args: Any, **kwargs: Any) -> Any:
+        inner = own.__get__(self) if own else getattr(super(compiling.Noting, self), method)
+        if not when(self, *args, **kwargs):
+            return inner(*args, **kwargs)
+        kept, self.__dict__["_notes"] = self.notes, compiling.Notes()
+        try:
+            return inner(*args, **kwargs)
+        finally:
+            self.__dict__["_notes"] = kept
+
+    with mock.patch.object(compiling.Noting, method, silent, create=own is None):
+        yield
+
+
+def alias_unresolved() -> Any:
+    return _unnoted("visit_alias")
+
+
+def subquery_in_the_select_list_skipped() -> Any:
+    def is_shown(self: Any, *_: Any, within_columns_clause: bool = False, **__: Any) -> bool:
+        return within_columns_clause
+
+    return _unnoted("visit_grouping", is_shown)
+
+
+def on_clause_skipped() -> Any:
+    return _unnoted("visit_binary")
+
+
+def text_trusted() -> Any:
+    return mock.patch.object(compiling.Notes, "text")
+
+
+def view_trusted() -> Any:
+    return mock.patch.object(catalog.Tables, "is_a", return_value=False)
+
+
+def row_that_is_not_there() -> Any:
+    """A lookup depends on its row alone, found or not."""
+    inner = rows.expect_row
+
+    def found(reads: Any, lookup: Any, names: Any, context: Any) -> bool:
+        before = dict(reads.expected)
+        did = inner(reads, lookup, names, context)
+        reads.expected = before
+        return did
+
+    return mock.patch.object(statements, "expect_row", found)
+
+
+def everything_dropped() -> Any:
+    inner = writes.touched
+
+    def every(statement: Any, tables: Any, *args: Any, **kwargs: Any) -> set[str]:
+        return writes._everything(tables) if inner(statement, tables, *args, **kwargs) else set()
+
+    return mock.patch("flask_coherent_cache.sqlalchemy.engines.touched", every)
+
+
+MUTATIONS: dict[str, Callable[[], Any]] = {
+    function.__name__: function
+    for function in (
+        *(cascade_forgotten, secondary_table_forgotten, second_mapping_forgotten),
+        *(flush_state_leaked, alias_unresolved, subquery_in_the_select_list_skipped),
+        *(on_clause_skipped, text_trusted, view_trusted, row_that_is_not_there),
+        everything_dropped,
+    )
+}
