@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from baking import CHOICES, bake
+from baking import CHOICES, Project, bake
 from serving import Answer
-from stacks import Stack, make_stack, needs_compose, needs_engine, request, started
+from stacks import Stack, hide_files, make_stack, needs_compose, needs_engine, request, started
 
 SERVERS = list(itertools.product(CHOICES["cache_server"], CHOICES["database"]))
 
@@ -42,6 +43,9 @@ def test_compose_lint_has_nothing_to_say(tmp_path: Path, cache_server: str, data
           CL-0019: {enabled: false, reason: a tag gets repairs without anybody's doing}
         """
     )
+    # The one expression that the linter does not evaluate.
+    compose = project.path / "compose.yaml"
+    compose.write_text(compose.read_text().replace("${DATABASE_URL:+-by-profile}", ""))
     lint = Path(sys.executable).with_name("compose-lint")
     # The secrets of .env are the owner's; where they lie is not compose.yaml's.
     options = ("--fail-on=low", "--strict-config", "--no-env", f"--config={rules}")
@@ -60,7 +64,130 @@ def test_compose_reads_the_file_without_a_warning(
     services = json.loads(read.stdout)["services"]
     published = {name for name, service in services.items() if service.get("ports")}
     assert published == {"web"}
-    assert {port["host_ip"] for port in services["web"]["ports"]} == {"127.0.0.1"}
+
+
+def services_of(project: Project, *options: str) -> dict[str, Any]:
+    """Return what Compose would run, by the name of each service."""
+    command = ("docker", "compose", *options, "config", "--format", "json")
+    services = json.loads(project.run(*command).stdout)["services"]
+    assert isinstance(services, dict)
+    return services
+
+
+@needs_compose
+@pytest.mark.docker
+@pytest.mark.parametrize(("cache_server", "database"), SERVERS)
+def test_the_smallest_server_and_any_engine_take_it(
+    tmp_path: Path, cache_server: str, database: str
+) -> None:
+    project = bake(tmp_path, cache_server=cache_server, database=database)
+    for name, service in services_of(project, "--profile", "*").items():
+        assert float(service["cpus"]) <= 1, f"{name}: refused where there is one processor"
+        assert not any("uid=" in mount for mount in service.get("tmpfs", [])), f"{name}: Podman"
+        kinds = {volume["type"] for volume in service.get("volumes", [])}
+        assert kinds <= {"volume"}, f"{name} would see the permissions of the host's files"
+        if "build" in service:
+            assert service["pull_policy"] == "build", f"{name}: a stranger's image"
+        assert {port["host_ip"] for port in service.get("ports", [])} <= {"127.0.0.1"}
+
+
+#: Of each answer, what RedisCache starts.
+REDIS = {"redis": "redis:", "valkey": "valkey/valkey:", "memcached": "redis:"}
+FILE, OWN = "sqlite:////data/other.db", "postgresql://me@db.example.com/name"
+DATABASE = "postgresql://app@database:5432/app"
+
+
+@pytest.fixture(
+    scope="module", params=[("redis", "postgresql"), ("valkey", "sqlite"), ("memcached", "sqlite")]
+)
+def plain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Generate a project whose .env tests write anew."""
+    cache_server, database = request.param
+    folder = tmp_path_factory.mktemp("plain")
+    return bake(folder, cache_server=cache_server, database=database)
+
+
+@needs_compose
+@pytest.mark.docker
+@pytest.mark.parametrize(
+    ("settings", "cache", "server"),
+    [
+        ({}, None, None),
+        ({"CACHE_TYPE": "", "DATABASE_URL": ""}, None, None),
+        ({"CACHE_TYPE": "RedisCache"}, "RedisCache", None),
+        ({"CACHE_TYPE": "MemcachedCache"}, "MemcachedCache", None),
+        ({"CACHE_TYPE": "NullCache"}, "", None),
+        ({"CACHE_TYPE": "SimpleCache", "WEB_CONCURRENCY": "1"}, "", None),
+        ({"DATABASE_URL": FILE}, None, False),
+        ({"DATABASE_URL": OWN}, None, False),
+        ({"DATABASE_URL": DATABASE, "COMPOSE_PROFILES": "postgresql"}, None, True),
+        ({"DATABASE_URL": FILE, "CACHE_TYPE": "NullCache"}, "", False),
+        ({"CACHE_REDIS_HOST": "r.example.com", "CACHE_REDIS_USERNAME": ""}, None, None),
+        ({"CACHE_MEMCACHED_SERVERS": "one:11211,two:11211"}, None, None),
+    ],
+)
+def test_what_env_says_wins_and_starts_its_server(
+    plain: Project, settings: dict[str, str], cache: str | None, server: bool | None
+) -> None:
+    cache_server, database = plain.answers["cache_server"], plain.answers["database"]
+    mark = "# --- Of one test\n"
+    own = plain.read(".env").partition(mark)[0]
+    lines = [f"{name}={value}\n" for name, value in settings.items()]
+    (plain.path / ".env").write_text("".join([own, mark, *lines]))
+    services = services_of(plain)
+    environ = services["web"]["environment"]
+    assert environ == services["migrate"]["environment"]
+    for name, value in settings.items():
+        assert environ[name] == (value or environ[name])
+    if cache is None:
+        cache = "MemcachedCache" if cache_server == "memcached" else "RedisCache"
+    if cache:
+        image = "memcached:" if cache == "MemcachedCache" else REDIS[cache_server]
+        assert services["cache"]["image"].startswith(image)
+        assert environ["CACHE_TYPE"] == cache
+    else:
+        assert "cache" not in services
+    expected = database == "postgresql" if server is None else server
+    assert ("database" in services) == expected
+
+
+@needs_compose
+@pytest.mark.docker
+def test_a_cache_that_nobody_knows_is_refused_by_name(tmp_path: Path) -> None:
+    project = bake(tmp_path)
+    refused = project.run("docker", "compose", "config", check=False, CACHE_TYPE="Tape")
+    assert refused.returncode
+    assert '"Tape" not found' in refused.stderr
+
+
+#: As tests/test_env_file.py of the project has them.
+ACCEPTED = {
+    "A=b": "b",
+    "A=": "",
+    "A=''": "",
+    "A=a=b:c/d+e%f~g": "a=b:c/d+e%f~g",
+    "A='a$b $$c {d} \\e \"f\" #g'": 'a$b $$c {d} \\e "f" #g',
+    "A=\"a 'b' #c\"": "a 'b' #c",
+    "A=a#b": "a#b",
+    "A=a b # comment": "a b",
+    "A='b' # comment": "b",
+    "export A=b": "b",
+}
+
+
+@needs_compose
+@pytest.mark.docker
+def test_compose_reads_a_line_of_env_as_flask_does(tmp_path: Path) -> None:
+    project = bake(tmp_path)
+    known = project.read("tests/test_env_file.py")
+    lines = [line.replace("A=", f"A{number}=") for number, line in enumerate(ACCEPTED)]
+    for value in ACCEPTED.values():
+        assert repr(value)[1:-1] in known or json.dumps(value)[1:-1] in known
+    with (project.path / ".env").open("a") as env:
+        env.write("\n".join(lines))
+    environ = services_of(project)["web"]["environment"]
+    found = [environ[f"A{number}"].replace("$$", "$") for number in range(len(lines))]
+    assert found == list(ACCEPTED.values())
 
 
 @needs_compose
@@ -86,7 +213,9 @@ def test_without_secrets_compose_says_what_to_do(tmp_path: Path) -> None:
 def stack(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
-    with started(make_stack(tmp_path_factory.mktemp("docker"), *request.param)) as result:
+    result = make_stack(tmp_path_factory.mktemp("docker"), *request.param)
+    hide_files(result)
+    with started(result):
         yield result
 
 
@@ -234,6 +363,42 @@ class TestStack:
         assert "ada" in made.stdout
         again = stack.compose("exec", "-T", "web", "sh", "-c", create, check=False)
         assert "already" in again.stderr
+
+    def test_the_cache_is_filled_under_the_address_of_the_first_run(self, stack: Stack) -> None:
+        warmed = stack.compose("exec", "-T", "web", "flask", "cache", "warm")
+        assert " 0 failed" in warmed.stdout
+
+    def test_the_metrics_are_there_for_the_token(self, stack: Stack) -> None:
+        address = f"{stack.replicas[0]}/metrics"
+        assert request(address).status == 401
+        shown = request(address, token=stack.secret("OPS_TOKEN"))
+        assert (shown.status, "http_requests_total" in shown.body) == (200, True)
+
+    def test_a_migration_is_written_on_this_machine(self, stack: Stack) -> None:
+        write = ("exec", "-T", "web", "flask", "db", "migrate", "--message", "Add a column")
+        refused = stack.compose(*write, check=False)
+        assert refused.returncode
+        assert "files are read-only" in refused.stderr
+        assert "Traceback" not in refused.stderr
+        (way,) = re.findall(
+            r"^    docker compose run (--rm (?:.*\\\n)*.*)$", stack.project.read("README.md"), re.M
+        )
+        stack.project.run(
+            "sh", "-c", f"docker compose run -T {way}", timeout=600, check=True, **stack.environ
+        )
+        (written,) = stack.project.package.glob("migrations/versions/*_add_a_column.py")
+        written.unlink()
+
+    @pytest.mark.parametrize("service", ["migrate", "web"])
+    def test_a_folder_that_cannot_be_written_is_told_in_words(
+        self, stack: Stack, service: str
+    ) -> None:
+        wrong = ("--env", "DATABASE_URL=sqlite:////app/app.db")
+        refused = stack.compose("run", "--rm", "-T", "--no-deps", *wrong, service, check=False)
+        assert refused.returncode
+        said = refused.stdout + refused.stderr
+        assert "user 10001 of this process may not write" in said
+        assert "Traceback" not in said
 
     def test_to_start_again_changes_nothing(self, stack: Stack) -> None:
         def total() -> object:

@@ -1,21 +1,28 @@
-"""With the real Prometheus: what it counts is what was sent, and its alerts fire."""
+"""With the real Prometheus: what it counts is what was sent, and its alerts fire.
+
+On the same stack, the proxy in front.
+"""
 
 import itertools
 import json
 import os
+import re
 import shutil
+import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPSConnection
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from baking import ROOT, TEMPLATE, bake
-from serving import free_port
-from stacks import PYTHON, Stack, needs_engine, request, started
+from serving import Answer, free_port
+from stacks import PYTHON, Stack, hide_files, needs_engine, request, started
 
 PROMETHEUS = "prom/prometheus:v3"
 RULES = TEMPLATE / "deploy" / "prometheus" / "alerts.yml"
@@ -115,14 +122,20 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     config.write_text(config.read_text().replace("interval: 15s", "interval: 1s"))
     rules = folder / "alerts.yml"
     rules.write_text(rules.read_text().replace("for: 1m", "for: 2s"))
-    port = free_port(3)
+    port = free_port(5)
+    with (project.path / ".env").open("a") as env:
+        env.write(f"PUBLIC_URL=https://localhost:{port + 4}\nPROXY_COUNT=1\n")
     environ = {
-        "COMPOSE_PROFILES": "observability",
+        "COMPOSE_PROFILES": "observability,edge",
+        "EDGE_HTTP_PORT": str(port + 3),
+        "EDGE_HTTPS_PORT": str(port + 4),
         "PROMETHEUS_PORT": str(port),
         "WEB_PORT": f"{port + 1}-{port + 2}",
         "WEB_CONCURRENCY": str(WORKERS),
     }
-    with started(Stack(project, name, environ)) as stack:
+    stack = Stack(project, name, environ)
+    hide_files(stack)
+    with started(stack):
         yield Watched(stack, f"http://127.0.0.1:{port}")
 
 
@@ -205,8 +218,7 @@ class TestWatched:
         assert "cache_lookups_total{" in scraped
         assert promtool("check", "metrics", sent=scraped) == ""
         for replica in watched.stack.replicas:
-            answer = request(f"{replica}/metrics", token=watched.stack.secret("OPS_TOKEN"))
-            assert answer.status == 404
+            assert request(f"{replica}/metrics").status == 401
 
     def test_an_alert_fires_when_the_cache_server_is_stopped_and_ends_after(
         self, watched: Watched
@@ -223,3 +235,107 @@ class TestWatched:
         wait_until(fires, lambda: watched.query("ALERTS"))
         watched.stack.compose("start", "cache")
         watched.wait(firing, {})
+
+
+#: What a visitor may say of himself; the proxy knows better.
+FORGED = {
+    "X-Forwarded-For": "6.6.6.6",
+    "X-Forwarded-Proto": "http",
+    "X-Forwarded-Host": "evil.example",
+    "X-Forwarded-Port": "99",
+    "X-Forwarded-Prefix": "/evil",
+    "Forwarded": "for=6.6.6.6;host=evil.example",
+}
+#: Run in the place of web: tell which headers came.
+ECHO = """
+import http.server, json, os, signal
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+class Echo(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        found = json.dumps({name.lower(): self.headers.get_all(name) for name in self.headers})
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(found)))
+        self.end_headers()
+        self.wfile.write(found.encode())
+http.server.ThreadingHTTPServer(("", 8000), Echo).serve_forever()
+"""
+
+
+def edge(watched: Watched, path: str, **headers: str) -> Answer:
+    """Ask the proxy for a page, whose certificate is its own."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    port = int(watched.stack.environ["EDGE_HTTPS_PORT"])
+    connection = HTTPSConnection("localhost", port, timeout=60, context=context)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return Answer(answer.status, answer.headers, answer.read().decode("utf-8", "replace"))
+    finally:
+        connection.close()
+
+
+class TestEdge:
+    """The proxy in front of the same two replicas; the tests share it, in this order."""
+
+    def test_it_serves_pages_by_https_and_static_files_itself(self, watched: Watched) -> None:
+        home = edge(watched, "/products")
+        assert home.status == 200
+        assert home.headers["Strict-Transport-Security"]
+        style = re.findall(r'"(/static/[^"]+\.css)"', home.body)[0]
+        own, compressed = edge(watched, style), edge(watched, style, **{"Accept-Encoding": "gzip"})
+        assert own.headers["Server"] == "Caddy"
+        assert "immutable" in own.headers["Cache-Control"]
+        assert compressed.headers["Content-Encoding"] == "gzip"
+        for name in ("Content-Security-Policy", "X-Content-Type-Options"):
+            assert own.headers.get_all(name) == home.headers.get_all(name)
+        # A name with another digest may mean other bytes: the application decides.
+        other = re.sub(r"\.[0-9a-f]{8}\.css", ".00000000.css", style)
+        assert edge(watched, other).status == 404
+
+    def test_what_is_for_operators_is_not_for_visitors(self, watched: Watched) -> None:
+        token = watched.stack.secret("OPS_TOKEN")
+        for path in ("/metrics", "/_cache/"):
+            assert edge(watched, path).status == 401
+            assert edge(watched, path, Authorization=f"Bearer {token}").status == 200
+
+    @pytest.mark.parametrize("part", ["head", "body"])
+    def test_half_sent_requests_silence_nobody(self, watched: Watched, part: str) -> None:
+        # As many as there are threads: 2 replicas of 4 workers of 4 threads.
+        url = f"https://localhost:{watched.stack.environ['EDGE_HTTPS_PORT']}/account/sign-in"
+        script = str(ROOT / "benchmarks" / "half_sent.py")
+        command = [sys.executable, script, "--count=32", f"--part={part}", url]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        result = json.loads(told.stdout)
+        assert (result["asked"], result["answered"]) == (5, 5)
+
+    def test_it_says_what_it_lacks(self, watched: Watched) -> None:
+        for lacking in ("PUBLIC_URL=http://localhost", "PROXY_COUNT=0"):
+            run = ("run", "--rm", "-T", "--no-deps", "--env", lacking, "edge")
+            refused = watched.stack.compose(*run, check=False)
+            assert refused.returncode
+            assert lacking.partition("=")[0] in refused.stdout + refused.stderr
+
+    def test_a_visitor_cannot_say_where_he_comes_from(self, watched: Watched) -> None:
+        assert edge(watched, "/", Host="evil.example").status == 421
+        stack = watched.stack
+        stack.compose("stop", "--timeout", "5", "web")
+        echo = ("run", "--rm", "--detach", "--no-deps", "--use-aliases", "web", "python")
+        stack.compose(*echo, "-c", ECHO)
+
+        def echoes() -> bool:
+            return edge(watched, "/").body.startswith("{")
+
+        wait_until(echoes, lambda: edge(watched, "/"))
+        found = edge(watched, "/", **FORGED).json
+        assert "evil" not in str(found)
+        assert "6.6.6.6" not in str(found)
+        assert found["x-forwarded-proto"] == ["https"]
+        assert found["x-forwarded-host"] == [f"localhost:{stack.environ['EDGE_HTTPS_PORT']}"]
+        assert len(found["x-forwarded-for"]) == 1  # type: ignore[arg-type]
+        assert found.keys() & {"x-forwarded-port", "x-forwarded-prefix", "forwarded"} == set()
+
+    def test_make_down_takes_down_the_profiles_too(self, watched: Watched) -> None:
+        watched.stack.project.run("make", "down", COMPOSE_PROFILES="")
+        assert watched.stack.compose("ps", "--all", "--quiet").stdout == ""

@@ -108,8 +108,14 @@ def test_the_license_is_the_chosen_one(every_project: list[Project]) -> None:
 def test_the_images_are_the_chosen_ones(every_project: list[Project]) -> None:
     for project in every_project:
         services = yaml.safe_load(project.read("compose.yaml"))["services"].values()
-        # Those of a profile are there whatever was chosen.
-        images = {s["image"] for s in services if not (s.get("build") or s.get("profiles"))}
+        servers = yaml.safe_load(project.read("deploy/servers.yaml"))["services"]
+        # Where .env says nothing else. Those of a profile are there whatever was chosen.
+        extended = [
+            servers[re.sub(r"\$\{\w+(:-(\w*)|:\+[\w-]*)\}", r"\2", s["extends"]["service"])]
+            for s in services
+            if "extends" in s
+        ]
+        images = {s["image"] for s in extended if not s.get("profiles")}
         chosen = [project.answers["cache_server"], project.answers["database"]]
         expected = [IMAGES[answer] for answer in chosen if answer in IMAGES]
         assert len(images) == len(expected)

@@ -3,7 +3,10 @@
 Each name is one of <https://docs.gunicorn.org/en/stable/settings.html>.
 """
 
+import logging
 import os
+import runpy
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,14 @@ def log_config(as_json: bool) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"lines": objects if as_json else lines},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "lines"}},
+        "filters": {"words": {"()": lambda: settings_in_words}},
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "formatter": "lines",
+                "filters": ["words"],
+            }
+        },
         "loggers": {
             "gunicorn.error": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
         },
@@ -47,16 +57,30 @@ def log_config(as_json: bool) -> dict[str, Any]:
     }
 
 
-# Without PORT (a container sets it) the server is for this machine alone.
+def settings_in_words(record: logging.LogRecord) -> bool:
+    """Show no traceback where settings are wrong: the error says all that there is to know."""
+    error = record.exc_info[1] if record.exc_info else None
+    if type(error).__name__ == "ConfigurationError":
+        record.msg, record.args, record.exc_info = str(error), (), None
+    return True
+
+
+DEPLOY = Path(__file__).parent / "deploy"
+address = runpy.run_path(str(DEPLOY / "address.py"))
+late_requests = runpy.run_path(str(DEPLOY / "late_requests.py"))
 port = whole_number("PORT", 8000, 1, 65535)
-host = "0.0.0.0" if os.environ.get("PORT") else "127.0.0.1"  # noqa: S104
-bind = [os.environ.get("GUNICORN_BIND") or f"{host}:{port}"]
+bind = address["binds"]()
+
+# The application takes the prefix off itself. Gunicorn would refuse each request without it, also
+# for the health and the metrics of this process.
+if prefix := os.environ.pop("SCRIPT_NAME", ""):
+    os.environ["APPLICATION_ROOT"] = prefix
 
 # Where it is set, the application answers with its metrics there, and nowhere else.
 if metrics_port := whole_number("METRICS_PORT", 0, 1, 65535):
     if metrics_port == port:
         problems.append(f"METRICS_PORT={metrics_port} is the port of the application itself.")
-    bind.append(f"{host}:{metrics_port}")
+    bind.append(f"{address['host']()}:{metrics_port}")
 
 # One process a core; each has its own near cache and database connections. It is 1 where nothing
 # is said, because the SimpleCache of a process is out of the others' reach.
@@ -82,6 +106,10 @@ http_parser = "python"
 # A worker that has not beaten for so long is stuck and is replaced.
 timeout = whole_number("GUNICORN_TIMEOUT_SECONDS", 30, 1, 3600)
 
+# A head has so long to arrive, and a body. Threads wait for them, so a proxy that buffers requests
+# belongs in front all the same: whoever asks again and again occupies them again and again.
+request_seconds = whole_number("GUNICORN_REQUEST_SECONDS", 10, 1, 3600)
+
 # Requests under way at a stop get so long. compose.yaml's stop_grace_period must be longer.
 graceful_timeout = whole_number("GUNICORN_GRACEFUL_TIMEOUT_SECONDS", 25, 1, 3600)
 
@@ -94,12 +122,24 @@ max_requests = whole_number("GUNICORN_MAX_REQUESTS", 100_000, 0, 1_000_000_000)
 max_requests_jitter = max_requests // 10
 
 # The heartbeat touches a file: on a disk that stalls, a healthy worker would be killed.
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None  # noqa: S108
+if worker_tmp_dir is None:
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        problems.append(f"Neither /dev/shm nor a folder for temporary files is writable: {error}")
 
 # The application logs each request with its id (logs.py), so a second line would say less.
 accesslog = None
 log_format = "json" if os.environ.get("APP_ENV") == "production" else "text"
 logconfig_dict = log_config((os.environ.get("LOG_FORMAT") or log_format) == "json")
+
+
+def post_fork(_server: Any, worker: Any) -> None:
+    """Bound the wait for a request; Gunicorn calls it by its name."""
+    if hasattr(worker, "murder_pending"):
+        late_requests["LateRequests"](worker, request_seconds)
+
 
 # Which proxy is believed is said once, by PROXY_COUNT.
 forwarded_allow_ips = ""

@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 VOLUME = """\
 services:
   cache:
-    tmpfs: !reset []
+    tmpfs: !override ["/tmp:size=1m"]
     volumes: ["snapshot:/data"]
 volumes:
   snapshot:
@@ -46,7 +46,7 @@ LOOKS = 4
 def prepare(stack: Stack) -> None:
     """Make a stack's project ready, before it is built."""
     replace(stack.project.package / "catalog" / "views.py", HOME, HOME_WITHIN_GRACE)
-    replace(stack.project.path / "compose.yaml", USERS, USERS_WITH_ADMIN)
+    replace(stack.project.path / "deploy" / "servers.yaml", USERS, USERS_WITH_ADMIN)
     (stack.project.path / "chaos.yaml").write_text(VOLUME, encoding="utf-8")
     shutil.copytree(HERE / "stock", stack.project.path / "stock")
     choose(stack, "ours")
@@ -65,6 +65,8 @@ def choose(stack: Stack, subject: str) -> None:
     """
     files = ["compose.yaml", "chaos.yaml", *["stock/compose.yaml"][: subject == "stock"]]
     stack.environ["COMPOSE_FILE"] = ":".join(files)
+    # The faults are done to a cache server that the subject may not need.
+    stack.environ["COMPOSE_PROFILES"] = "unused-cache"
     stack.environ["CACHE_TYPE"] = "NullCache" if subject == "NullCache" else "RedisCache"
 
 

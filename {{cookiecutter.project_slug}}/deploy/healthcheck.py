@@ -1,13 +1,21 @@
 """Exit with 0 if this container's server answers /healthz, with 1 and the reason if not."""
 
-import os
+import http.client
+import socket
 import sys
-from urllib.request import ProxyHandler, build_opener
 
-url = f"http://127.0.0.1:{os.environ.get('PORT') or 8000}/healthz"
+from address import reachable
 
+path, place = reachable()
+connection = http.client.HTTPConnection(place, timeout=3)
 try:
-    # Without a ProxyHandler of its own, urllib would ask the proxy that HTTP_PROXY names.
-    build_opener(ProxyHandler({})).open(url, timeout=3)
-except OSError as error:
-    sys.exit(f"{url}: {error}")
+    if path:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(3)
+        connection.sock.connect(path)
+    connection.request("GET", "/healthz")
+    answer = connection.getresponse()
+except (OSError, http.client.HTTPException) as error:
+    sys.exit(f"{path or place}: {error!r}")
+if answer.status != 200:
+    sys.exit(f"{path or place}: /healthz answers {answer.status} {answer.reason}")

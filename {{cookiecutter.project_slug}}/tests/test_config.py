@@ -3,6 +3,8 @@
 import re
 
 import pytest
+from click.testing import CliRunner
+from flask.cli import FlaskGroup
 
 from package import load, name
 
@@ -297,6 +299,60 @@ def test_postgresql_is_spoken_by_psycopg_3(scheme):
     assert options["pool_pre_ping"] is True
     assert options["pool_size"] == 6
     assert options["connect_args"]["connect_timeout"] == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("postgresql://h/d?prepare_threshold=0", "postgresql://h/d?autocommit=1"),
+        *("postgresql://h/d?row_factory=x", "postgresql://h/d?sslmode=require&surprise=1"),
+        *("sqlite:///app.db?timeout=soon", "sqlite:///app.db?surprise=1"),
+    ],
+)
+def test_parameters_of_a_url_that_the_driver_does_not_take_are_refused(url):
+    assert "DATABASE_URL has parameters" in refusal(DATABASE_URL=url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://h/d?sslmode=verify-full&application_name=shop&options=-c%20jit%3Doff",
+        "sqlite:///app.db?timeout=9",
+        "sqlite:///app.db?check_same_thread=false",
+    ],
+)
+def test_parameters_of_a_url_that_the_driver_takes(url):
+    assert read(DATABASE_URL=url)["DATABASE_URL"] == url
+
+
+@pytest.mark.parametrize("path", ["/dev/null/app.db", "/nowhere/app.db"])
+def test_a_file_whose_folder_is_not_there_is_refused(path):
+    message = refusal(DATABASE_URL=f"sqlite:///{path}")
+    assert f"DATABASE_URL names the file {path}, whose folder is not there" in message
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_file_that_cannot_be_written_is_refused(monkeypatch, tmp_path, exists):
+    if exists:
+        (tmp_path / "app.db").touch()
+    monkeypatch.setattr(config.os, "access", lambda *_: False)
+    assert "of this process may not write" in refusal(DATABASE_URL=f"sqlite:///{tmp_path}/app.db")
+
+
+def test_without_a_url_the_folder_of_the_instance_is_needed(monkeypatch, tmp_path):
+    (tmp_path / "instance").write_text("")
+    monkeypatch.setattr(config, "instance_path", lambda: str(tmp_path / "instance"))
+    assert "instance/app.db" in refusal()
+
+
+def test_a_command_says_in_words_what_is_wrong(monkeypatch):
+    # The command sets it, and it would stay.
+    monkeypatch.setenv("FLASK_RUN_FROM_CLI", "false")
+    group = FlaskGroup(create_app=lambda: load().create_app(APP_ENV="staging"), load_dotenv=False)
+    result = CliRunner().invoke(group, ["routes"])
+    assert result.exit_code == 1
+    assert "Error: The settings are wrong:\n- APP_ENV is 'staging'" in result.output
+    assert "Traceback" not in result.output
 
 
 def test_sqlalchemys_own_setting_wins():

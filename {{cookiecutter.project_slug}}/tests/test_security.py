@@ -1,7 +1,7 @@
 """Security headers, trusted hosts, proxies and cookies."""
 
 import pytest
-from flask import request, session
+from flask import request, session, url_for
 
 from package import load
 
@@ -53,7 +53,7 @@ def test_hsts_elsewhere_by_setting(make_app):
 @pytest.mark.parametrize("host", ["evil.example", "shop.example.evil.example", "a b", "[::1"])
 def test_another_host_is_refused(make_app, host):
     client = make_app(TRUSTED_HOSTS="shop.example").test_client()
-    response = client.get("/healthz", headers={"Host": host})
+    response = client.get("/nowhere", headers={"Host": host})
     assert response.status_code == 400
     assert response.mimetype == "text/plain"
     assert host not in response.text
@@ -65,7 +65,50 @@ def test_another_host_is_refused(make_app, host):
 @pytest.mark.parametrize("host", ["shop.example", "shop.example:8000", "127.0.0.1:8000"])
 def test_a_trusted_host_and_this_machine_are_answered(make_app, host):
     client = make_app(TRUSTED_HOSTS="shop.example").test_client()
-    assert client.get("/healthz", headers={"Host": host}).status_code == 200
+    assert client.get("/nowhere", headers={"Host": host}).status_code == 404
+
+
+def test_the_host_of_the_public_address_is_trusted(make_app):
+    client = make_app(
+        TRUSTED_HOSTS="shop.example", PUBLIC_URL="https://www.shop.test"
+    ).test_client()
+    assert client.get("/nowhere", headers={"Host": "www.shop.test"}).status_code == 404
+    assert client.get("/nowhere", headers={"Host": "shop.test"}).status_code == 400
+
+
+@pytest.mark.parametrize("host", ["10.1.2.3:8000", "[fd00::1]:8000", "evil.example", "a b", ""])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("count", [0, 1])
+def test_health_depends_on_no_host(make_app, host, path, count):
+    client = make_app(TRUSTED_HOSTS="shop.example", PROXY_COUNT=count).test_client()
+    headers = {"Host": host, "X-Forwarded-Host": host}
+    assert client.get(path, headers=headers).status_code == 200
+
+
+def test_the_log_says_why_a_host_was_refused(make_app, caplog):
+    client = make_app(TRUSTED_HOSTS="shop.example").test_client()
+    client.get("/nowhere", headers={"Host": "10.1.2.3"})
+    (said,) = [record.getMessage() for record in caplog.records if "Refused" in record.message]
+    assert "'10.1.2.3' is not in TRUSTED_HOSTS" in said
+
+
+def test_under_a_prefix(make_app):
+    app = make_app(SCRIPT_NAME="/shop", APP_ENV="testing")
+
+    @app.get("/here")
+    def here():
+        return url_for("here")
+
+    def ask(path):
+        # Flask's client would put the prefix before the path itself.
+        return app.test_client().get(path, base_url="http://localhost")
+
+    assert ask("/shop/here").text == "/shop/here"
+    for path in ("/here", "/shopping", "/"):
+        assert ask(path).status_code == 404
+    for path in ("/healthz", "/readyz", "/shop/healthz"):
+        assert ask(path).status_code == 200
+    assert app.test_client().get("/here").text == "/shop/here", "the server knew the prefix"
 
 
 @pytest.mark.parametrize(

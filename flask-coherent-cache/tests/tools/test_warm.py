@@ -31,6 +31,20 @@ def paths(told: dict[str, Any], outcome: str) -> list[str]:
     return sorted(page["path"] for page in told["pages"] if page["outcome"] == outcome)
 
 
+def test_pages_of_an_application_under_a_prefix(app: Flask, cache: Any) -> None:
+    app.config["APPLICATION_ROOT"] = "/shop"
+
+    @app.get("/one")
+    @cache.cached(60, warm=True)
+    def one() -> str:
+        return "one"
+
+    _, told = invoke_json(app, "warm", *BASE)
+    assert paths(told, "filled") == ["/shop/one"]
+    visit = app.test_client().get("/one", base_url="https://shop.test/shop")
+    assert "; hit" in visit.headers["Cache-Status"]
+
+
 def test_declared_pages_are_hits_to_visitors(app: Flask, cache: Any) -> None:
     @app.get("/one")
     @cache.cached(60, warm=True)

@@ -45,5 +45,6 @@ def create_app(config: Mapping[str, Any] | object | None = None, **overrides: An
     security.init_app(app)
     logs.init_app(app)
     security.trust_proxies(app)
+    security.mount(app)
     metrics.listen(app, app.config["METRICS_PORT"])
     return app

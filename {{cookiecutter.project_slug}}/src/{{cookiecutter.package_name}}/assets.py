@@ -46,8 +46,12 @@ def add_hash(endpoint: str, values: dict[str, Any]) -> None:
     """Put the hash into a static file's name, where there is such a file."""
     path = endpoint == "static" and find(values.get("filename", ""))
     if path:
-        stem = values["filename"].removesuffix(path.suffix)
-        values["filename"] = f"{stem}.{fingerprint(path)[:8]}{path.suffix}"
+        values["filename"] = hashed_name(values["filename"], path)
+
+
+def hashed_name(filename: str | Path, path: Path) -> str:
+    """Return the name under which a file is served for good."""
+    return f"{str(filename).removesuffix(path.suffix)}.{fingerprint(path)[:8]}{path.suffix}"
 
 
 def serve(filename: str) -> Response:

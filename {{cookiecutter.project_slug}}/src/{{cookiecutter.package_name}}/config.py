@@ -4,8 +4,10 @@
 """
 
 import hashlib
+import os
 import re
 import secrets
+import sqlite3
 import ssl
 import tomllib
 from collections import ChainMap
@@ -14,11 +16,15 @@ from functools import cache
 from os import environ
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import click
+from dotenv import find_dotenv
 from environs import Env, EnvValidationError, ValidationError, validate
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from . import env_file
 from .database import CONNECT_ARGS, GuardedPool
 
 PACKAGE = Path(__file__).parent
@@ -44,8 +50,11 @@ A_KEY = (
 YEAR = 31_536_000
 
 
-class ConfigurationError(ValueError):
-    """Settings are missing or wrong; the text names each, with what would do."""
+class ConfigurationError(click.ClickException, ValueError):
+    """Settings are missing or wrong; the text names each, with what would do.
+
+    The `flask` command shows an error of Click's in words, and any other as a traceback.
+    """
 
     def __init__(self, problems: Iterable[str]) -> None:
         """Join the problems, one a line."""
@@ -147,6 +156,10 @@ def load(given: Mapping[str, Any], environment: Mapping[str, str] = environ) -> 
     # What is wrong by itself would only be found wrong a second time.
     problems = read.problems() or _contradictions(read.found)
     problems += _refusals(read.found) if production else []
+    problems += _unusable(url)
+    if environment.get("FLASK_RUN_FROM_CLI") == "true":
+        # The flask command has read it into the environment.
+        problems += env_file.problems(Path(find_dotenv(usecwd=True) or ".env"))
     if problems:
         raise ConfigurationError(problems)
     fixed = {
@@ -218,14 +231,18 @@ def _read_web(read: Settings, production: bool) -> None:
         "host names without scheme and port, and commas between (.example.com: all subdomains),",
         _matches(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*"),
     )
-    read.found["TRUSTED_HOSTS"] = None if hosts is None else [*hosts, *LOOPBACK]
     read.whole("PROXY_COUNT", 0, 0, 10)
-    read.text(
+    public = read.text(
         "PUBLIC_URL",
         None,
         "scheme and host as visitors write them, without a path: https://www.example.com",
         _matches(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/?"),
     )
+    own = [urlsplit(public).hostname] if public else []
+    read.found["TRUSTED_HOSTS"] = None if hosts is None else [*hosts, *own, *LOOPBACK]
+    path = ("a path such as /shop, without a slash at its end", _matches(r"/|(/[\w.~-]+)+"))
+    # gunicorn.conf.py hands the one on as the other, which is Flask's name for it.
+    read.text("APPLICATION_ROOT", read.text("SCRIPT_NAME", "/", *path), *path)
     read.flag("SESSION_COOKIE_SECURE", production)
     read.whole("HSTS_SECONDS", YEAR if production else 0, 0, 2 * YEAR)
 
@@ -235,6 +252,7 @@ def _read_server(read: Settings) -> None:
     read.whole("WEB_CONCURRENCY", 1, 1, 256)
     read.whole("GUNICORN_THREADS", 4, 1, 256)
     read.whole("GUNICORN_TIMEOUT_SECONDS", 30, 1, 3600)
+    read.whole("GUNICORN_REQUEST_SECONDS", 10, 1, 3600)
     read.whole("GUNICORN_GRACEFUL_TIMEOUT_SECONDS", 25, 1, 3600)
     read.whole("GUNICORN_KEEPALIVE_SECONDS", 65, 0, 3600)
     read.whole("GUNICORN_MAX_REQUESTS", 100_000, 0, 1_000_000_000)
@@ -384,6 +402,54 @@ def _is_database(url: str) -> bool:
         return False
     name = parsed.drivername
     return name == "sqlite" or (name == "postgresql+psycopg" and bool(parsed.database))
+
+
+def _unusable(url: str) -> list[str]:
+    """Say what keeps a connection from being made, of what can be told without a server."""
+    if not _is_database(url):
+        return []
+    parsed = make_url(url)
+    problem = (_wrong_query if parsed.query else _unwritable)(parsed) or _unwritable(parsed)
+    return [f"DATABASE_URL {problem}"] if problem else []
+
+
+def _wrong_query(url: URL) -> str | None:
+    # Each parameter goes to the driver as a text, also where the driver wants something else.
+    names = ", ".join(sorted(url.query))
+    try:
+        arguments, options = url.get_dialect()().create_connect_args(url)
+        if url.get_backend_name() == "sqlite":
+            sqlite3.connect(":memory:", **options).close()
+        else:
+            import psycopg  # noqa: PLC0415 - only where it is used
+
+            psycopg.conninfo.make_conninfo(*arguments, **options)
+    except (TypeError, ValueError, sqlite3.Error, SQLAlchemyError) as error:
+        return f"has parameters ({names}) that its driver does not take: {error}"
+    except Exception as error:
+        # psycopg's own, which is imported above only.
+        return f"has parameters ({names}) that are not libpq's: {error}".strip()
+    return None
+
+
+def _unwritable(url: URL) -> str | None:
+    """Say why a file of SQLite cannot be written by this process."""
+    name = url.database or ""
+    if url.get_backend_name() != "sqlite" or name in ("", ":memory:") or name.startswith("file:"):
+        return None
+    # As Flask-SQLAlchemy, which makes the folder `instance`.
+    path = Path(instance_path(), name)
+    folder = path.parent
+    if not Path(name).is_absolute():
+        folder = next(parent for parent in path.parents if parent.exists())
+    who = f"user {os.getuid()}" if hasattr(os, "getuid") else "the user"
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        return f"names the file {path}, which {who} of this process may not write."
+    if not folder.is_dir():
+        return f"names the file {path}, whose folder is not there."
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"names the file {path}, in whose folder {who} of this process may not write."
+    return None
 
 
 def _is_redis(url: str) -> bool:

@@ -40,6 +40,11 @@ def render(error: HTTPException) -> Response:
     """Return the response of an error, with the headers that belong to it (Allow, Retry-After)."""
     response = Response(headers=error.get_response(request.environ).headers)
     response.status_code = error.code or 500
+    if isinstance(error, SecurityError):
+        host = request.environ.get("HTTP_HOST", "")
+        log.warning(
+            "Refused: the host %a is not in TRUSTED_HOSTS, nor that of PUBLIC_URL.", host[:80]
+        )
     api = request.path.startswith("/api/")
     if api or prefers_json():
         response.data = json.dumps(problem(error))

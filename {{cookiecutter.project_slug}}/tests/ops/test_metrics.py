@@ -50,8 +50,9 @@ def labels(**values: str) -> Labels:
         ({}, None, 404),
         ({}, "Bearer ", 404),
         ({"APP_ENV": "development"}, None, 200),
-        ({"OPS_TOKEN": TOKEN, "METRICS_PORT": 9100}, f"Bearer {TOKEN}", 404),
-        ({"APP_ENV": "development", "METRICS_PORT": 9100}, None, 404),
+        ({"OPS_TOKEN": TOKEN, "METRICS_PORT": 9100}, f"Bearer {TOKEN}", 200),
+        ({"OPS_TOKEN": TOKEN, "METRICS_PORT": 9100}, None, 401),
+        ({"METRICS_PORT": 9100}, None, 404),
     ],
 )
 def test_they_are_not_for_everybody(
@@ -122,6 +123,8 @@ def served(tmp_path: Path) -> Iterator[Served]:
         "GUNICORN_BIND": f"127.0.0.1:{port}",
         "METRICS_PORT": str(metrics_port),
         "WEB_CONCURRENCY": "2",
+        # Machines ask for health and metrics without the prefix, visitors with it.
+        "SCRIPT_NAME": "/shop",
         "TMPDIR": str(tmp_path),
     }
     environ.pop("PORT", None)
@@ -156,5 +159,6 @@ def test_gunicorn_counts_for_all_of_its_workers_whatever_becomes_of_them(tmp_pat
             wait_until(lambda pid=before[0]: not (folder / f"counter_{pid}.db").exists())
         assert server.ask("/healthz", server.port)[0] == 200
         wait_until(lambda: server.healthy() == 41)
+        assert server.ask("/shop/metrics", server.port)[0] == 200
         assert server.ask("/metrics", server.port)[0] == 404
         assert server.ask("/healthz", server.metrics_port)[0] == 404

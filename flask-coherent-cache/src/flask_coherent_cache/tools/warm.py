@@ -62,7 +62,7 @@ def jobs(app: Flask, address: str) -> list[Job]:
             continue
         try:
             values = list(declared()) if callable(declared) else [{}]
-            with app.test_request_context(base_url=address):
+            with app.test_request_context(base_url=address + _root(app)):
                 paths = [url_for(endpoint, **each) for each in values]
         except Exception as error:
             logging.getLogger(__name__).debug("warm= of %s failed.", endpoint, exc_info=True)
@@ -79,6 +79,11 @@ def run(
     with _as_the_owner(app, entries), ThreadPoolExecutor(concurrency, "cache-warm") as pool:
         for done in as_completed([pool.submit(_ask, app, address, page) for page in pages]):
             yield done.result()
+
+
+def _root(app: Flask) -> str:
+    """Return the path under which the application is mounted; empty for the root."""
+    return str(app.config["APPLICATION_ROOT"]).rstrip("/")
 
 
 @contextmanager
@@ -100,7 +105,8 @@ def _as_the_owner(app: Flask, entries: Entries) -> Iterator[None]:
 def _ask(app: Flask, address: str, page: Job) -> Result:
     if page.problem:
         return Result(page.path, "failed", page.problem)
-    builder = EnvironBuilder(page.path, base_url=address)
+    root = _root(app)
+    builder = EnvironBuilder(page.path.removeprefix(root), base_url=address + root)
     try:
         # A whole body: a page is stored when it has been read.
         _, status, headers = run_wsgi_app(app, builder.get_environ(), buffered=True)

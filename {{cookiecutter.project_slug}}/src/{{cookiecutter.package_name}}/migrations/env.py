@@ -1,13 +1,26 @@
 """How `flask db` runs the migrations: on the application's own database and models."""
 
+import os
+from pathlib import Path
+from typing import Any
+
 from alembic import context
+from alembic.util import CommandError
 from flask import current_app
+
+VERSIONS = Path(__file__).parent / "versions"
+READ_ONLY = (
+    "This container cannot keep a new migration: its files are read-only, and gone with it. Write"
+    " it where the sources are, with `.venv/bin/flask db migrate`, or with Docker alone as the"
+    " README says under Commands."
+)
 
 
 def run() -> None:
     """Run them on a connection, or with `--sql` print what they would run."""
     migrate = current_app.extensions["migrate"]
     options = {"target_metadata": migrate.db.metadata, **migrate.configure_args}
+    options.setdefault("process_revision_directives", refuse_read_only)
     if context.is_offline_mode():
         dialect = migrate.db.engine.dialect.name
         context.configure(dialect_name=dialect, literal_binds=True, **options)
@@ -23,6 +36,16 @@ def run() -> None:
     # What a migration changes, it says to nobody: raw SQL, and columns of another meaning.
     for cache in current_app.extensions["cache"] if applied else ():
         cache.clear()
+
+
+def refuse_read_only(*_: Any) -> None:
+    """Say why no file can be written here, before Alembic tries to.
+
+    :raises CommandError: if so.
+    """
+    folder = VERSIONS if VERSIONS.is_dir() else VERSIONS.parent
+    if not os.access(folder, os.W_OK):
+        raise CommandError(READ_ONLY)
 
 
 run()
