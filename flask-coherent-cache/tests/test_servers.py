@@ -310,9 +310,10 @@ def test_a_reload_of_the_same_data_forgets_nothing(
 
 def confine(server: Server, *commands: str) -> dict[str, str]:
     """Let a user do only so much; return how to be that user."""
-    arguments = ("reset", "on", ">pw", "~app:*", "-@all", *commands)
+    word = "pw"
+    arguments = ("reset", "on", f">{word}", "~app:*", "-@all", *commands)
     client(server).execute_command("ACL", "SETUSER", "app", *arguments)
-    return {"CACHE_REDIS_URL": f"redis://app:pw@127.0.0.1:{server.port}/0"}
+    return {"CACHE_REDIS_URL": f"redis://app:{word}@127.0.0.1:{server.port}/0"}
 
 
 def test_a_server_that_may_not_be_asked_who_it_is_is_doubted_after_each_loss(

@@ -196,6 +196,12 @@ def test_lines_carry_the_request_id(make_app, capsys):
     assert "[-]" in outside
 
 
+@pytest.mark.parametrize("level", ["INFO", "WARNING"])
+def test_an_id_ends_with_its_request(make_app, level):
+    make_app(LOG_LEVEL=level).test_client().get("/nowhere").close()
+    assert logs.request_id() is None
+
+
 def test_json_is_one_object_a_line(make_app, capsys):
     app = make_app(LOG_FORMAT="json")
     app.test_client().get("/nowhere", headers={"X-Request-ID": "abc"})

@@ -40,4 +40,4 @@ __all__ = [
     "make_template_fragment_key",
 ]
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

@@ -730,6 +730,7 @@ class Cache(flask_caching.Cache):
             decorated.uncached = function  # type: ignore[attr-defined]
             decorated.call_uncached = call  # type: ignore[attr-defined]
             decorated.cache_timeout = timeout  # type: ignore[attr-defined]
+            decorated.sorts_query = query_string and not own_key  # type: ignore[attr-defined]
             decorated.cache_warm = warm  # type: ignore[attr-defined]
             decorated.make_cache_key = default_make_cache_key  # type: ignore[attr-defined]
             decorated.page_names = page_names  # type: ignore[attr-defined]

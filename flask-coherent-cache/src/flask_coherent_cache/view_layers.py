@@ -17,6 +17,6 @@ def layers(view: Any, method: str) -> Iterator[Any]:
             layer = getattr(layer, "__wrapped__", None)
 
 
-def is_cached(view: Any, method: str) -> bool:
-    """Tell whether ``@cache.cached`` is anywhere in a view."""
-    return any(hasattr(layer, "cache_warm") for layer in layers(view, method))
+def sorts_query(view: Any, method: str) -> bool:
+    """Tell whether the whole query is in the key of a view's pages, sorted by name."""
+    return any(getattr(layer, "sorts_query", False) for layer in layers(view, method))

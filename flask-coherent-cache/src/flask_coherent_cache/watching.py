@@ -42,7 +42,7 @@ from .inputs import (
 )
 from .noticed import FOREIGN, MISSING, Noticed, Owner, unknown_variables
 from .reads import READS, RECOMPUTATION, Reads, begin_reads, current_reads
-from .view_layers import is_cached
+from .view_layers import sorts_query
 
 F = TypeVar("F", bound=Callable[..., Any])
 _READS_OF = "_caching_reads_of_"
@@ -237,8 +237,10 @@ def _encode_query(request: Any) -> None:
 def _sort_query(request: Any) -> None:
     """Let a cached view, and the hooks before it, see the query as the key of its page has it."""
     state = request.__dict__
-    view = current_app.view_functions.get(request.endpoint or "")
-    if state["method"] not in ("GET", "HEAD") or not is_cached(view, state["method"]):
+    # Not by its property, which would count the path as read.
+    rule = state.get("url_rule")
+    view = current_app.view_functions.get(rule.endpoint) if rule else None
+    if state["method"] not in ("GET", "HEAD") or not sorts_query(view, state["method"]):
         return
     query = state["query_string"].decode("latin-1")
     in_order = sorted_query(query)

@@ -2,14 +2,17 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
-from flask_sqlalchemy_lite import SQLAlchemy
 from sqlalchemy import update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_coherent_cache import Cache
+from visits import NOT_INSTALLED
+
+SQLAlchemy: Any = pytest.importorskip("flask_sqlalchemy_lite", reason=NOT_INSTALLED).SQLAlchemy
 
 
 class Base(DeclarativeBase):
@@ -67,7 +70,6 @@ def test_a_commit_drops_what_was_read(tmp_path: Path, steps: tuple[str, ...]) ->
 def test_a_page_that_reads_a_row_is_cached(tmp_path: Path) -> None:
     """The session lies on g, and holds nothing of the request."""
     # Its teardown is a coroutine, by which asgiref leaves a context variable set.
-    pytest.importorskip("flask_coherent_cache.coroutines")
     app, cache, db = Flask("shop"), Cache(), SQLAlchemy()
     app.config["SQLALCHEMY_ENGINES"] = {"default": f"sqlite:///{tmp_path}/shop.sqlite3"}
     db.init_app(app)

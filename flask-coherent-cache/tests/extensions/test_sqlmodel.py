@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy.orm import sessionmaker
-from sqlmodel import Field, Session, SQLModel, create_engine, select
 
 from flask_coherent_cache import Cache
 from flask_coherent_cache.notes import NAME
+from visits import NOT_INSTALLED
+
+sqlmodel: Any = pytest.importorskip("sqlmodel", reason=NOT_INSTALLED)
+Field, Session, SQLModel = sqlmodel.Field, sqlmodel.Session, sqlmodel.SQLModel
+create_engine, select = sqlmodel.create_engine, sqlmodel.select
 
 
 class Hero(SQLModel, table=True):

@@ -52,11 +52,10 @@ _OPTIONS = {
     "threshold": "CACHE_THRESHOLD",
     "key_prefix": "CACHE_KEY_PREFIX",
     "servers": "CACHE_MEMCACHED_SERVERS",
-    "host": "CACHE_REDIS_HOST",
-    "port": "CACHE_REDIS_PORT",
-    "db": "CACHE_REDIS_DB",
-    "username": "CACHE_REDIS_USERNAME",
-    "password": "CACHE_REDIS_PASSWORD",
+    **{
+        name: f"CACHE_REDIS_{name.upper()}"
+        for name in ("host", "port", "db", "username", "password")
+    },
     "ssl": "CACHE_REDIS_TLS",
     "ssl_ca_certs": "CACHE_REDIS_CA_FILE",
     "ssl_certfile": "CACHE_REDIS_CERT_FILE",

@@ -27,13 +27,13 @@ def in_thread(function: Callable[[], Any]) -> None:
 
 @contextmanager
 def before_operation(store: Any, number: int, act: Callable[[], Any]) -> Iterator[list[str]]:
-    """Do something before the store's operation of that number; yield the operations' names."""
+    """Do something before this thread's operation of that number; yield the operations' names."""
     seen: list[str] = []
     own = [name for name in dir(store) if not name.startswith("_") and callable(_of(store, name))]
 
     def watched(name: str, operation: Callable[..., Any]) -> Callable[..., Any]:
         def watching(*args: Any, **kwargs: Any) -> Any:
-            if not acting:
+            if not acting and threading.get_ident() == here:
                 seen.append(name)
                 if len(seen) == number:
                     acting.append(True)
@@ -44,6 +44,7 @@ def before_operation(store: Any, number: int, act: Callable[[], Any]) -> Iterato
         return watching
 
     acting: list[bool] = []
+    here = threading.get_ident()
     for name in own:
         setattr(store, name, watched(name, getattr(store, name)))
     try:
