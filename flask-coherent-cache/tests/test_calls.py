@@ -1,10 +1,12 @@
 """Which function a key means: methods, closures, decorators, and what is refused in words."""
 
 import functools
+import itertools
 import json
 import logging
 import math
-from collections import Counter
+import threading
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -60,6 +62,9 @@ class Mall(Shop):
 
 
 class Nameless:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
     def total(self) -> int:
         return 1
 
@@ -128,7 +133,7 @@ def test_a_bound_method_under_cached_is_of_its_instance(cache: Any) -> None:
 
 
 def test_a_bound_method_of_what_has_no_text_is_refused_by_name(cache: Any) -> None:
-    with pytest.raises(UnstableArgument, match=r"'self' is a .*Nameless, .*cache.key_for"):
+    with pytest.raises(UnstableArgument, match=r"is a .*Nameless, whose lock is .*key_for"):
         cache.memoize(60)(Nameless().total)
 
 
@@ -159,6 +164,169 @@ def test_all_calls_are_dropped_where_the_key_does_not_tell_instances(cache: Any)
         function()
         cache.delete_memoized(function)
     assert calls == {"local": 2}
+
+
+class Till:
+    def __init__(self, cache: Any, name: str, other: Any = None) -> None:
+        self.name = name
+        self.total = cache.memoize(60)((other or self).count)
+        self.alias = self.count
+
+    def count(self) -> str:
+        calls[self.name] += 1
+        return self.name
+
+
+def test_a_plain_instance_may_hold_its_own_memoized_methods(app: Flask, cache: Any) -> None:
+    tills = [Till(cache, name) for name in ("ann", "bob", "ann")]
+    for _ in range(2):
+        for till in tills:
+            with app.app_context():
+                assert till.total() == till.name
+    assert calls == {"ann": 1, "bob": 1}
+    key = cache.memoize(60)(lambda_free_total)
+    assert key.make_cache_key(None, tills[0]) == key.make_cache_key(None, tills[2])
+    with pytest.raises(UnstableArgument, match="whose total is a function"):
+        key.make_cache_key(None, Till(cache, "eve", tills[0]))
+
+
+class Account:
+    def __init__(self, name: str, **more: Any) -> None:
+        self.name = name
+        self.__dict__.update(more)
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "the same"
+
+    def total(self, tax: int = 0) -> str:
+        calls[self.name] += 1
+        return f"{self.name} {tax}"
+
+
+def test_a_plain_instance_is_told_by_all_its_attributes(app: Flask, cache: Any) -> None:
+    total = cache.memoize(60)(Account.total)
+    ann, bob, other_ann = Account("ann"), Account("bob"), Account("ann")
+
+    def visit() -> None:
+        for account in (ann, bob, other_ann):
+            with app.app_context():
+                assert total(account) == f"{account.name} 0"
+
+    visit()
+    visit()
+    assert calls == {"ann": 1, "bob": 1}
+    other_ann.name = "eve"
+    visit()
+    assert calls == {"ann": 1, "bob": 1, "eve": 1}
+    cache.delete_memoized(total, ann)
+    visit()
+    assert calls == {"ann": 2, "bob": 1, "eve": 1}
+
+
+def test_a_plain_instance_hands_on_what_was_read_before(cache: Any) -> None:
+    key = CallKey(Account.total)
+    assert not key.holds_all((Account("ann"),), {})
+    assert not CallKey(base).holds_all((Account("ann"),), {})
+
+
+def test_a_method_that_changes_its_instance_is_never_stale(app: Flask, cache: Any) -> None:
+    class Turnstile:
+        def __init__(self) -> None:
+            self.turns = 0
+
+        @cache.memoize(60)
+        def turn(self) -> int:
+            self.turns += 1
+            return self.turns
+
+    first = Turnstile()
+    assert [first.turn(), first.turn(), first.turn()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("when", ["never", "before", "during"])
+def test_what_changed_since_is_not_stored_in_the_background(
+    app: Flask, cache: Any, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    started: list[Callable[[], None]] = []
+    monkeypatch.setattr(cache.entries, "_refill_soon", lambda key, refill: started.append(refill))
+    account, changes = Account("ann"), [lambda: None]
+
+    def named(account: Account) -> str:
+        calls["named"] += 1
+        changes.pop()()
+        return account.name
+
+    shown = cache.memoize(60, grace=60, make_name=lambda name: name)(named)
+
+    def read() -> str:
+        with app.app_context():
+            return str(shown(account))
+
+    def rename() -> None:
+        account.name = "bob"
+
+    assert read() == "ann"
+    with app.app_context():
+        cache.refresh(shown, account)
+    assert read() == "ann"
+    changes.append(rename if when == "during" else lambda: None)
+    if when == "before":
+        rename()
+    started.pop()()
+    account.name = "ann"
+    assert read() == "ann"
+    assert calls["named"] == (1 if when == "before" else 2)
+    assert len(started) == (0 if when == "never" else 1)
+
+
+def local_class(text: str, factor: Any = 1, base_class: type = object) -> Any:
+    class Local(base_class):  # type: ignore[misc]
+        unit = text
+
+        def __init__(self, n: Any = 1) -> None:
+            self.n = n
+
+        def total(self) -> Any:
+            return f"{self.n * factor} {self.unit}"
+
+    return Local
+
+
+def test_a_class_made_inside_a_function_is_told_by_what_it_consists_of(cache: Any) -> None:
+    total = cache.memoize(60)(lambda_free_total)
+    kinds = [local_class("a"), local_class("b"), local_class("a", 2), local_class("a", [1])]
+    kinds += [local_class("a", base_class=Plain), local_class("a", base_class=kinds[0])]
+    keys = [total.make_cache_key(None, kind(1)) for kind in kinds]
+    assert len({*keys}) == len(kinds)
+    assert keys[0] == total.make_cache_key(None, local_class("a")(1))
+    assert keys[0] != total.make_cache_key(None, kinds[0](2))
+    assert [total(kind(2)) for kind in kinds[:2]] == ["2 a", "2 b"]
+    kinds[0].unit = "c"
+    assert total.make_cache_key(None, kinds[0](1)) != keys[0]
+    closed = [closed_over(cache, kind(1)).make_cache_key(None) for kind in kinds]
+    assert len({*closed}) == len(kinds)
+
+
+def lambda_free_total(thing: Any) -> Any:
+    return thing.total()
+
+
+def test_a_class_made_inside_a_function_of_what_has_no_text_is_refused(cache: Any) -> None:
+    total = cache.memoize(60)(lambda_free_total)
+    for kind, words in (
+        (local_class("a", Nameless()), "whose total is a closure over factor, which is a"),
+        (local_class("a", Extension()), "closure over factor, which is a .*only its name tells"),
+        (local_class(Nameless()), "whose unit is a .*Nameless, whose lock"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(UnstableArgument, match=f"Local, a class made inside .*{words}"):
+            total(kind())
+        with pytest.raises(TypeError, match=words):
+            closed_over(cache, kind())
 
 
 def test_a_property_may_be_cached_inside(cache: Any) -> None:
@@ -331,6 +499,14 @@ class Setting:
     name: str
 
 
+class Plain:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def total(self) -> Any:
+        return self.value
+
+
 class Extension:
     def init_app(self, app: Flask) -> None:
         pass
@@ -375,6 +551,10 @@ FINE: list[Any] = [
         request,
     ),
     *(lambda: 1, lambda: 2, lambda n=1: n, lambda n=2: n),
+    *([1], [2], {"a": 1}, {1}, bytearray(b"a"), (1, [2]), (1, [3]), Counter("a"), deque([1])),
+    *(Plain(1), Plain([1]), Plain(Plain(1)), [Plain(2)], Plain(2).total, [].append, [1].append),
+    *(local_function([]), local_function([1]), partial(base, []), partial(base, [1])),
+    *(partial(base, x=[]), lambda x=[]: x, lambda *, x={}: x),
 ]
 
 
@@ -389,9 +569,10 @@ def test_what_has_a_stable_text_may_be_closed_over(app: Flask, cache: Any) -> No
 @pytest.mark.parametrize(
     "value",
     [
-        *([1], {"a": 1}, {1}, bytearray(b"a"), (1, [2]), Nameless(), SimpleNamespace()),
-        *(Nameless().total, [].append, LocalProxy(lambda: 1), local_function([])),
-        *(partial(base, []), partial(base, x=[]), lambda x=[]: x, lambda *, x={}: x),
+        *([Nameless()], (1, [Nameless()]), {"a": Nameless()}, Nameless(), SimpleNamespace()),
+        *(Nameless().total, [Nameless()].append, LocalProxy(lambda: 1), local_function(Nameless())),
+        *(partial(base, Nameless()), partial(base, x=Nameless()), lambda x=Nameless(): x),  # noqa: B008
+        *(lambda *, x=Nameless(): x, itertools.count(), (n for n in ()), threading.Lock()),  # noqa: B008
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -400,10 +581,10 @@ def test_what_has_no_stable_text_is_refused_by_the_variables_name(cache: Any, va
         closed_over(cache, value)
 
 
-def test_a_function_that_closes_over_what_may_change_is_refused(cache: Any) -> None:
-    words = "closure over value, which is a closure over n, which is a builtins.list, which may"
+def test_a_function_that_closes_over_what_has_no_text_is_refused(cache: Any) -> None:
+    words = "closure over value, which is a closure over n, which is a .*Nameless, whose lock"
     with pytest.raises(TypeError, match=words):
-        closed_over(cache, local_function([]))
+        closed_over(cache, local_function(Nameless()))
 
 
 def test_a_variable_counts_as_it_is_when_the_function_is_called(cache: Any) -> None:
@@ -420,6 +601,10 @@ def test_a_variable_counts_as_it_is_when_the_function_is_called(cache: Any) -> N
     factor = 3
     assert scaled(3) == 9
     factor = [4]  # type: ignore[assignment]
+    assert scaled(3) == [4, 4, 4]  # type: ignore[comparison-overlap]
+    factor[0] = 5  # type: ignore[index]
+    assert scaled(3) == [5, 5, 5]  # type: ignore[comparison-overlap]
+    factor = Nameless()  # type: ignore[assignment]
     with pytest.raises(UnstableArgument, match="closure over factor"):
         scaled(3)
 
@@ -434,6 +619,162 @@ def test_a_variable_of_a_function_that_is_closed_over_counts_too(cache: Any) -> 
     assert [scaled(3), scaled(3)] == [6, 6]
     factor = 3
     assert scaled(3) == 9
+
+
+def test_what_may_change_counts_as_it_is(cache: Any) -> None:
+    for value, change in (
+        (items := [1], lambda: items.append(2)),
+        (nested := {"a": [1]}, lambda: nested["a"].append(2)),
+        (names := {1}, lambda: names.add(2)),
+        (text := bytearray(b"a"), lambda: text.append(1)),
+        (plain := Plain(1), lambda: setattr(plain, "value", 2)),
+        (inner := Plain(Plain(1)), lambda: setattr(inner.value, "value", 2)),
+        (held := [1], lambda: held.append(2)),
+    ):
+        # The last one is what a function holds that is closed over.
+        shown = closed_over(cache, local_function(value) if value is held else value)
+        keys = [shown.make_cache_key(None), shown.make_cache_key(None)]
+        change()
+        assert keys[0] == keys[1] != shown.make_cache_key(None)
+
+
+def test_a_closure_that_changes_what_it_reads_is_computed_each_time(cache: Any) -> None:
+    seen: list[int] = []
+    holder = Plain(0)
+
+    @cache.memoize(60)
+    def position(x: int) -> int:
+        seen.append(x)
+        return len(seen)
+
+    @cache.memoize(60)
+    def increased() -> int:
+        holder.value += 1
+        return int(holder.value)
+
+    assert [position(5), position(5), position(5)] == [1, 2, 3]
+    assert [increased(), increased()] == [1, 2]
+
+
+def collecting(cache: Any, kind: str) -> tuple[Any, Any]:
+    runs: Any = {"list": [], "set": set(), "deque": deque(), "dict": {}}.get(kind, Counter())
+    if kind in ("list", "deque"):
+
+        def collect(x: int, y: int = 0) -> int:
+            runs.append((x, calls["runs"]))
+            calls["runs"] += 1
+            return x
+    elif kind == "set":
+
+        def collect(x: int, y: int = 0) -> int:
+            runs.add((x, calls["runs"]))
+            calls["runs"] += 1
+            return x
+    elif kind == "dict":
+
+        def collect(x: int, y: int = 0) -> int:
+            runs[x] = y
+            calls["runs"] += 1
+            return x
+    else:
+
+        def collect(x: int, y: int = 0) -> int:
+            runs[x] += 1
+            calls["runs"] += 1
+            return x
+
+    return cache.memoize(60)(collect), runs
+
+
+@pytest.mark.parametrize("kind", ["list", "set", "deque", "dict", "counter"])
+def test_a_variable_that_only_collects_is_no_part_of_the_key(cache: Any, kind: str) -> None:
+    collect, runs = collecting(cache, kind)
+    assert [collect(1), collect(1), collect(2), collect(1)] == [1, 1, 2, 1]
+    assert len(runs) == calls["runs"] == 2
+    assert collect.holds_all((1,), {})
+
+
+class Numbers(list[int]):
+    """Its ``append`` may do anything."""
+
+
+def uses() -> list[tuple[Callable[..., Any], Any]]:
+    """Functions with a variable, ``runs``, on which their result depends, or may."""
+    runs: Any = [0]
+
+    def told() -> Any:
+        runs.append(len(runs))
+        return 1
+
+    def returned() -> Any:
+        runs.append(1)
+        return runs
+
+    def kept() -> Any:
+        append = runs.append
+        append(1)
+        return append.__self__  # type: ignore[attr-defined]
+
+    def looked() -> Any:
+        runs.append(1)
+        return locals()
+
+    def tested() -> Any:
+        return runs.append(1) or runs
+
+    def inner() -> Any:
+        runs.append(1)
+        return [n for n in runs]  # noqa: C416
+
+    def handed() -> Any:
+        runs.append(1)
+
+        def get() -> Any:
+            return runs
+
+        return get()
+
+    def counted() -> Any:
+        runs[0] += 1
+        return 1
+
+    def popped() -> Any:
+        return runs.pop()
+
+    def chosen(x: int = 0) -> Any:
+        (runs if x else [1]).append(1)
+        return 1
+
+    def branched(x: int = 0) -> Any:
+        runs.append(1 if x else 2)
+        return 1
+
+    return [(f, runs) for f in (told, returned, kept, looked, tested, inner, handed, counted)] + [
+        (f, runs) for f in (popped, chosen, branched)
+    ]
+
+
+@pytest.mark.parametrize("function", [f for f, _ in uses()], ids=lambda f: f.__name__)
+def test_a_variable_that_may_be_read_is_a_part_of_the_key(cache: Any, function: Any) -> None:
+    runs = dict(zip(function.__code__.co_freevars, function.__closure__, strict=True))["runs"]
+    key = CallKey(function, scope=cache._scope)
+    before = key()
+    runs.cell_contents.append(7)
+    assert key() != before
+    assert not key.holds_all((), {})
+    assert not CallKey(function, make_name=str).holds_all((), {})
+
+
+def test_a_variable_of_a_type_that_is_not_known_is_a_part_of_the_key(cache: Any) -> None:
+    def made(runs: Any) -> Any:
+        def collect() -> int:
+            runs.append(1)
+            return 1
+
+        return CallKey(collect, scope=cache._scope)
+
+    assert made([1])() == made([2])() == made(deque())()
+    assert len({made(Numbers([1]))(), made(Numbers([2]))(), made(bytearray(b"a"))()}) == 3
 
 
 def test_a_view_of_what_may_change_counts_as_it_is(cache: Any) -> None:
@@ -513,6 +854,7 @@ def test_a_call_of_a_closure_is_deleted(cache: Any) -> None:
 class Hidden:
     def __init__(self, value: Any) -> None:
         self.value = value
+        self.lock = threading.Lock()
 
 
 class Derived(Hidden):

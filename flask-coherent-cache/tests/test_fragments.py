@@ -1,5 +1,6 @@
 """Fragments: what the body takes from around it is in the key, or nothing is stored."""
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -222,6 +223,9 @@ class User:
 
 class Thing:
     """Without a stable text."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
 
 
 class Everything(Extension):

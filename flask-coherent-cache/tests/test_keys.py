@@ -1,5 +1,6 @@
 """Keys and tags: no two values have one text, and equal ones have the same."""
 
+import asyncio
 import enum
 import functools
 import io
@@ -8,6 +9,7 @@ import os
 import random
 import re
 import sys
+import threading
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,11 +26,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from flask import Flask
 from markupsafe import Markup
-from werkzeug.datastructures import ImmutableMultiDict
+from werkzeug.datastructures import Authorization, ImmutableMultiDict
+from werkzeug.local import LocalProxy
 from werkzeug.routing import BaseConverter
 
 from flask_coherent_cache import UnstableArgument, keys
 from flask_coherent_cache.calls import CallKey
+from flask_coherent_cache.classes import attributes_of
+from flask_coherent_cache.closures import Closure, Scope
 from flask_coherent_cache.keys import encoded, stable_text
 
 LONG = pytest.mark.long
@@ -128,6 +133,78 @@ class Hidden:
         return "Hidden('**********')"
 
 
+class Plain:
+    def __init__(self, value: Any, **more: Any) -> None:
+        self.value = value
+        self.__dict__.update(more)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plain)
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __repr__(self) -> str:
+        return "Plain()"
+
+
+class OtherPlain(Plain):
+    pass
+
+
+class Slots:
+    __slots__ = ("_b", "a")
+
+    def __init__(self, a: Any, b: Any = ...) -> None:
+        self.a = a
+        if b is not ...:
+            self._b = b
+
+
+class MoreSlots(Slots):
+    """Has a dictionary, too."""
+
+
+class Locked:
+    def __init__(self, value: Any) -> None:
+        self.value, self.lock = value, threading.Lock()
+
+
+class Answering(Plain):
+    def __getattr__(self, name: str) -> Any:
+        return 1
+
+
+class Metaclass(type):
+    pass
+
+
+class Made(metaclass=Metaclass):
+    pass
+
+
+class Elsewhere:
+    def __set__(self, owner: Any, value: Any) -> None:
+        pass
+
+
+class Kept:
+    price = Elsewhere()
+
+
+class Rebuilt(Plain):
+    def __reduce__(self) -> Any:
+        return Rebuilt, (1,)
+
+
+class OfThread(threading.local):
+    pass
+
+
+class Drawn(random.Random):
+    pass
+
+
 class Identified:
     def __init__(self, value: Any) -> None:
         self.value = value
@@ -162,7 +239,7 @@ class _Outer:
 NameSake = namedtuple("Point", "x y")
 
 
-def subclassed(value: Any, **attributes: Any) -> Any:
+def subclassed(value: Any, /, **attributes: Any) -> Any:
     value.__dict__.update(attributes)
     return value
 
@@ -224,6 +301,12 @@ def nested(draw: random.Random, depth: int = 3) -> Any:
         lambda: Half("a", first),
         lambda: Identified(first),
         lambda: slice(first, second),
+        lambda: Plain(first),
+        lambda: Plain(first, other=second),
+        lambda: OtherPlain(first),
+        lambda: Slots(first, second),
+        lambda: Slots(first),
+        lambda: subclassed(MoreSlots(first), b=second),
     ]
     return draw.choice(made)()
 
@@ -243,15 +326,22 @@ def canon(value: Any) -> Any:
         return kind, canon(value.value)
     if isinstance(value, Secret | Half):
         return kind, canon(value.name), canon(value.password)
+    if isinstance(value, Plain):
+        return kind, frozenset((name, canon(held)) for name, held in vars(value).items())
+    if isinstance(value, Slots):
+        slots = tuple((n, canon(getattr(value, n))) for n in Slots.__slots__ if hasattr(value, n))
+        return kind, slots, tuple((n, canon(v)) for n, v in getattr(value, "__dict__", {}).items())
     if kind is slice:
         return kind, canon(value.start), canon(value.stop), canon(value.step)
     if isinstance(value, OrderedDict):
         return kind, tuple((canon(k), canon(v)) for k, v in value.items())
     if isinstance(value, dict):
         made = getattr(value, "default_factory", None)
-        return kind, made, frozenset((canon(k), canon(v)) for k, v in value.items())
+        # Instances that are alike may be two keys.
+        pairs = Counter((canon(k), canon(v)) for k, v in value.items())
+        return kind, made, frozenset(pairs.items())
     if isinstance(value, set | frozenset):
-        return kind, frozenset(map(canon, value))
+        return kind, frozenset(Counter(map(canon, value)).items())
     if isinstance(value, list | tuple | deque):
         return kind, getattr(value, "maxlen", None), tuple(map(canon, value))
     if isinstance(value, float | complex | Decimal | datetime | time | bytearray | range):
@@ -267,6 +357,18 @@ def near(draw: random.Random, value: Any) -> Any:
             return dict(reversed(value.items()))
         name = draw.choice([*value])
         return {**value, name: near(draw, value[name])}
+    if kind in (Plain, OtherPlain):
+        held = vars(value)
+        if chance < 0.2:
+            return subclassed(object.__new__(kind), **dict(reversed(held.items())))
+        if chance < 0.4:
+            return draw.choice([OtherPlain, Plain, Identified])(value.value)
+        if chance < 0.6:
+            return subclassed(object.__new__(kind), **{f"{n}_": v for n, v in held.items()})
+        name = draw.choice([*held])
+        return subclassed(object.__new__(kind), **{**held, name: near(draw, held[name])})
+    if kind is Slots:
+        return Slots(near(draw, value.a), draw.choice((..., value.a, getattr(value, "_b", None))))
     if kind not in (tuple, list, set, frozenset, Items) or not value:
         if chance < 0.5:
             return draw.choice(LEAVES)
@@ -316,12 +418,41 @@ def test_of_100_000_near_pairs_none_shares_a_text() -> None:
     assert first_fault(stable_text, 100_000) is None
 
 
+def closed(value: Any) -> str:
+    """Encode a value as what a function closes over."""
+    return Closure(lambda: value, None).text(Scope({}, str))
+
+
+def test_of_near_closures_none_shares_a_text() -> None:
+    assert first_fault(closed, 10_000) is None
+
+
+@LONG
+def test_of_100_000_near_pairs_of_closures_none_shares_a_text() -> None:
+    assert first_fault(closed, 100_000) is None
+
+
 def without(kind: Any, write: Callable[[Any, Any], str]) -> Callable[[Any], str]:
     """Make an encoding that writes one kind of container wrongly."""
 
     def encode(value: Any) -> str:
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(keys._WRITERS, kind, write)
+            return stable_text(value)
+
+    return encode
+
+
+def attributes(change: Callable[[Any], Any], *, in_order: bool = True) -> Callable[[Any], str]:
+    """Make an encoding that writes the attributes of an instance wrongly."""
+
+    def written(value: Any, kind: type) -> Any:
+        held = [*attributes_of(value, kind)]
+        return change(held if in_order else [*getattr(value, "__dict__", {}).items()])
+
+    def encode(value: Any) -> str:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(keys, "attributes_of", written)
             return stable_text(value)
 
     return encode
@@ -335,6 +466,10 @@ BROKEN: dict[str, Callable[[Any], str]] = {
     "joined by nothing": without(list, lambda value, _: "".join(map(stable_text, value))),
     "quotes forgotten": without(list, lambda value, _: f"list({','.join(map(str, value))})"),
     "order of a dict": without(dict, lambda value, _: f"dict({keys._pairs(value, None)})"),
+    "attributes forgotten": attributes(lambda held: []),
+    "values of attributes forgotten": attributes(lambda held: [(name, 1) for name, _ in held]),
+    "names of attributes forgotten": attributes(lambda held: [("a", value) for _, value in held]),
+    "order of attributes": attributes(lambda held: held, in_order=False),
     "no values": without(dict, lambda value, _: stable_text(sorted(map(stable_text, value)))),
 }
 
@@ -417,12 +552,37 @@ def test_a_number_of_very_many_digits_has_a_key() -> None:
         stable_text(Fraction(many, 3))
 
 
+CYCLE = Plain(1)
+CYCLE.value = {"a": [Plain(CYCLE), Plain(CYCLE)]}
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (Hidden("a"), "Hidden, whose text is not known to be complete"),
-        ([{"a": Hidden("a")}], "Hidden"),
-        (Secret("a", Hidden("b")), "Hidden"),
+        (Locked("a"), "Locked, whose lock is a _thread.lock, whose text is not known"),
+        ([{"a": Locked("a")}], "Locked"),
+        (Secret("a", Locked("b")), "Locked"),
+        (Plain(Plain(Locked(1))), f"Plain, whose value is a {__name__}.Plain, whose value is a"),
+        (Plain(io.BytesIO()), "Plain, whose value is a _io.BytesIO"),
+        (Plain(n for n in "a"), "Plain, whose value is a builtins.generator"),
+        (Plain(print), "Plain, whose value is a function"),
+        (MoreSlots(threading.RLock()), "MoreSlots, whose a is a _thread.RLock"),
+        (subclassed(Plain(1), _sa_instance_state=1), "is a row of the database"),
+        (Plain(subclassed(Plain(1), _sa_instance_state=1)), "whose value is a row of the database"),
+        (Answering(1), "Answering defines __getattr__"),
+        (Rebuilt(1), "Rebuilt defines __reduce__"),
+        (Made(), f"as a {__name__}.Metaclass made its class"),
+        (Kept(), f"as {__name__}.Kept keeps price by a descriptor"),
+        (OfThread(), "as _thread._local is written in C"),
+        (Drawn(), "as random.Random defines __getstate__"),
+        (object(), "is a builtins.object"),
+        (LocalProxy(lambda: 1), "LocalProxy"),
+        (threading.Condition(), "Condition defines __enter__"),
+        (asyncio.Lock(), "defines __aenter__"),
+        (Authorization("basic", {}), "Authorization defines __getattr__"),
+        (CYCLE, "contains itself"),
+        (Plain("a" * 100_001), "take more than 100000 characters"),
+        (functools.reduce(lambda held, _: Plain([held, held]), range(60), Plain(1)), "more than"),
         (subclassed(Secret("a"), extra=1), "holds 'extra' beside its fields"),
         (subclassed(Labelled(1), label="b"), "holds 'label', too"),
         (subclassed(Count(1), unit="m"), "holds 'unit', too"),
@@ -479,6 +639,14 @@ def test_what_a_class_computes_of_its_fields_does_not_count() -> None:
     assert half.size == 1
     assert stable_text(half) == text
     assert stable_text(Tight("a")) == f"{__name__}.Tight[name='a']"
+
+
+def test_attributes_count_in_any_order() -> None:
+    assert stable_text(Plain(1, a=2, b=3)) == stable_text(Plain(1, b=3, a=2))
+    assert stable_text(Hidden("a")) != stable_text(Hidden("b"))
+    assert stable_text(Slots(1)) == f"{__name__}.Slots[_b=unset,a=1]"
+    odd = [Plain(1, **{"a=1,b": 2}), Plain(1, a=1, b=2), Plain(1, **{"a": "1,b=2"})]
+    assert len({stable_text(each) for each in odd}) == 3
 
 
 def test_a_query_of_a_request_has_a_text() -> None:

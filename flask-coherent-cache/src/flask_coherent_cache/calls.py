@@ -6,13 +6,10 @@ from collections.abc import Callable, Iterable
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
 from typing import Any
 
+from .accumulators import LOOKS_AROUND, may_only_collect
 from .classes import UnstableArgument, full_name, is_found
-from .closures import OF_CLASSES, Closure, Scope, told_apart
+from .closures import OF_CLASSES, Closure, Scope, knowing_local_classes, told_apart
 from .keys import PLAIN_TYPES, OtherTypes, bounded, named, stable_text, tells_all
-
-#: What gets at a function's variables without their names.
-_LOOKS_AROUND = frozenset({"locals", "vars", "dir", "eval", "exec"})
-_LOOKS_AROUND |= {"_getframe", "currentframe", "stack"}
 
 
 def name_of(function: Any, decorator: str) -> str:
@@ -61,7 +58,7 @@ def _used(code: CodeType | None, names: tuple[str, ...]) -> frozenset[str]:
     """Return the parameters that a function's own code may look at, by name or otherwise."""
     if code is None or code.co_varnames[: len(names)] != names:
         return frozenset(names)  # A decorator's, which hands them on.
-    if _LOOKS_AROUND & {*code.co_names}:
+    if LOOKS_AROUND & {*code.co_names}:
         return frozenset(names)
     texts = [instruction.argrepr for instruction in dis.get_instructions(code)]
     return frozenset(name for name in names if any(name in text for text in texts))
@@ -107,7 +104,7 @@ class CallKey:
             if parameter.default is not parameter.empty
         }
         self._is_plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
-        self._others = others
+        self._others = knowing_local_classes(others)
         self._remedy = remedy
         self._scope = scope
         self.full_name = f"{function.__module__}.{function.__qualname__}"
@@ -124,7 +121,6 @@ class CallKey:
         self._skips_first = not self.is_bound and self._first not in used
         self._stands_alone = (
             code is not None
-            and not code.co_freevars
             and not self._ignored & used
             and (not self.is_method or self._skips_first)
         )
@@ -137,6 +133,8 @@ class CallKey:
             self.code_digest = told_apart(self.name, function) if by_code else ""
             if set(code.co_freevars) - OF_CLASSES:
                 self._closure = Closure(function, others)
+        if code is not None and code.co_freevars:
+            self._stands_alone &= self._closure is not None and may_only_collect(code)
         self._name_and_code = self.name + self.code_digest
 
     def refuse_nameless(self) -> None:
@@ -168,9 +166,11 @@ class CallKey:
 
     def holds_all(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         """Tell whether a call's key holds all that the function is given."""
+        if not self._stands_alone or (self._closure is not None and self._closure.carries):
+            return False
         positional = args[1:] if self._skips_first else args
         given = (*positional, *kwargs.values(), *self._defaults.values())
-        return self._stands_alone and all(map(tells_all, given))
+        return all(map(tells_all, given))
 
     def __call__(self, *args: Any, **kwargs: Any) -> str:
         """Write the call.

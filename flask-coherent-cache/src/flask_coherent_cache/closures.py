@@ -2,14 +2,18 @@
 
 import functools
 import hashlib
-from collections.abc import Callable, Iterator, MutableMapping, MutableSequence, MutableSet
+from abc import ABCMeta
+from collections import Counter
+from collections.abc import Callable, Iterator
 from enum import Enum
 from logging import Logger, getLogger
 from types import (
     BuiltinFunctionType,
     CodeType,
     FunctionType,
+    GetSetDescriptorType,
     MappingProxyType,
+    MemberDescriptorType,
     MethodDescriptorType,
     MethodType,
     ModuleType,
@@ -20,11 +24,15 @@ import flask
 from flask.sansio.scaffold import Scaffold
 from werkzeug.local import LocalProxy
 
-from .classes import UnstableArgument, full_name, is_found
-from .keys import OtherTypes, encoded, stable_text
+from .accumulators import only_collects
+from .classes import UnstableArgument, found_name, full_name, is_found
+from .keys import OtherTypes, encoded, is_known, stable_text
 
 _IN_C = (BuiltinFunctionType, MethodDescriptorType)
-_CHANGEABLE = (MutableSequence, MutableMapping, MutableSet)
+#: What says nothing of what a class does.
+_OF_EACH_CLASS = frozenset({"__module__", "__qualname__", "__doc__", "__annotations__"})
+_OF_EACH_CLASS |= {"__firstlineno__", "__static_attributes__", "__slots__", "__abstractmethods__"}
+_OF_EACH_CLASS |= {"_abc_impl", "__parameters__", "__orig_bases__"}
 _FLASK_PROXIES = ("current_app", "g", "request", "session")
 #: The code of each function that has a key, by the function's name.
 _codes: dict[str, CodeType] = {}
@@ -57,8 +65,11 @@ def told_apart(name: str, function: FunctionType) -> str:
 
 
 def _code_digest(function: FunctionType) -> str:
-    text = encoded(function.__globals__.get("__name__"), _code_text(function.__code__))
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=6).hexdigest()
+    return _digest(encoded(function.__globals__.get("__name__"), _code_text(function.__code__)))
+
+
+def _digest(text: str, size: int = 6) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
 
 
 def _code_text(value: Any) -> str | None:
@@ -69,6 +80,19 @@ def _code_text(value: Any) -> str | None:
     return f"code({text})"
 
 
+def knowing_local_classes(others: OtherTypes | None) -> OtherTypes:
+    """Make a writer that also names classes made inside functions, by all that they consist of."""
+
+    def text(value: Any) -> str | None:
+        if others is not None and (found := others(value)) is not None:
+            return found
+        if isinstance(value, type) and "<locals>" in value.__qualname__:
+            return _Enclosed(None, text, is_strict=True).class_text(value)
+        return None
+
+    return text
+
+
 class Closure:
     """Writes what a function closes over: the names in clear, the values as a digest."""
 
@@ -76,6 +100,15 @@ class Closure:
         self._function = function
         self._others = others
         self._kept: tuple[dict[str, Any], list[tuple[Any, Any]], str] | None = None
+
+    @property
+    def carries(self) -> bool:
+        """Tell whether the function takes data from its variables, and not only leaves some."""
+        code, cells = self._function.__code__, self._function.__closure__ or ()
+        return not all(
+            only_collects(code, name, _content(cell))
+            for name, cell in zip(code.co_freevars, cells, strict=True)
+        )
 
     def text(self, scope: Scope | None) -> str:
         """Write it as part of a name.
@@ -111,12 +144,17 @@ class _Enclosed:
     """One look at what a function, and those that it closes over, have in their cells.
 
     :param known: the application's objects by the names of their classes; ``None`` without one.
+    :param is_strict: refuse what only its name tells.
     """
 
-    def __init__(self, known: dict[str, Any] | None, others: OtherTypes | None) -> None:
+    def __init__(
+        self, known: dict[str, Any] | None, others: OtherTypes | None, *, is_strict: bool = False
+    ) -> None:
         self._known = known
+        self._is_strict = is_strict
         self._others = others
         self._functions: list[Any] = []
+        self._classes: list[type] = []
         self.cells: list[tuple[Any, Any]] = []
         #: Whether the text is the same as long as the cells hold the same objects.
         self.is_constant = True
@@ -132,17 +170,21 @@ class _Enclosed:
                 continue
             value = _content(cell)
             self.cells.append((cell, value))
+            if only_collects(function.__code__, name, value):
+                if type(value) is Counter:
+                    self.is_constant = False  # It depends on what was counted so far.
+                yield name, "collects"
+                continue
             try:
                 yield name, "empty" if value is _EMPTY else self._constant_text(value)
             except UnstableArgument as error:
                 raise UnstableArgument(f"is a closure over {name}, which {error}") from None
 
     def _constant_text(self, value: Any) -> str:
-        if type(value) is not LocalProxy and isinstance(value, _CHANGEABLE):
-            raise UnstableArgument(f"is a {full_name(type(value))}, which may change")
-        if type(value) is MappingProxyType:
-            self.is_constant = False  # It is a view of a dictionary.
-        if type(value) is tuple:
+        kind = type(value)
+        if (is_known(kind) and kind.__hash__ is None) or kind in (slice, MappingProxyType):
+            self.is_constant = False  # It may change.
+        if kind is tuple:
             return f"tuple({','.join(map(self._constant_text, value))})"
         return stable_text(value, self._text)
 
@@ -158,7 +200,7 @@ class _Enclosed:
             parts = (value.func, value.args, tuple(sorted(value.keywords.items())))
             return f"partial({self._constant_text(parts)})"
         if kind is MethodType:
-            return f"method({encoded(value.__func__, value.__self__, others=self._text)})"
+            return f"method({self._constant_text((value.__func__, value.__self__))})"
         if isinstance(getattr(value, "__qualname__", None), str) and is_found(value):
             return f"found({value.__module__}.{value.__qualname__})"
         if kind is FunctionType:
@@ -175,16 +217,66 @@ class _Enclosed:
         if hasattr(kind, "init_app"):
             return self._only_one(full_name(kind), value)
         if isinstance(value, type):
+            if self._is_strict:
+                return self.class_text(value)
             return self._only_one(full_name(value), value)
         if not issubclass(kind, Enum):
             self.is_constant = False
-        return self._others(value) if self._others is not None else None
+        if self._others is not None and (text := self._others(value)) is not None:
+            return text
+        if "<locals>" in kind.__qualname__ and not self._is_strict:
+            return stable_text(value, _Enclosed(None, self._others, is_strict=True)._text)
+        return None
 
     def _only_one(self, name: str, value: Any) -> str:
         """Name an object that an application has one of: itself, an extension, a local class."""
+        if self._is_strict:
+            raise UnstableArgument(f"is a {full_name(type(value))}, which only its name tells")
         if self._known is not None and self._known.setdefault(name, value) is not value:
             raise UnstableArgument(f"is one of several objects that only the name {name} tells")
         return f"the({name})"
+
+    def class_text(self, kind: type) -> str:
+        """Name a class that was made inside a function, by its name and all that it consists of.
+
+        :raises UnstableArgument: naming what of it has no stable text.
+        """
+        if "<locals>" not in kind.__qualname__:
+            return found_name(kind)
+        for place, other in enumerate(self._classes):
+            if other is kind:
+                return f"again({place})"
+        self._classes.append(kind)
+        self.is_constant = False
+        parts = [full_name(type(kind)), *map(self.class_text, kind.__bases__)]
+        if type(kind) not in (type, ABCMeta):
+            raise UnstableArgument(f"involves {full_name(kind)}, which a metaclass made")
+        for name, member in sorted(vars(kind).items()):
+            if name in _OF_EACH_CLASS or type(member) is GetSetDescriptorType:
+                continue
+            try:
+                parts.append(f"{name}={self._member_text(member)}")
+            except UnstableArgument as error:
+                raise UnstableArgument(
+                    f"involves {full_name(kind)}, a class made inside a function, whose {name} "
+                    f"{error}: define it at the module's top level"
+                ) from None
+        return f"{full_name(kind)}#{_digest(','.join(parts), 20)}"
+
+    def _member_text(self, member: Any) -> str:
+        kind = type(member)
+        if kind is MemberDescriptorType:
+            return "slot"
+        if isinstance(member, type) and not is_found(member):
+            return self.class_text(member)
+        if kind in (staticmethod, classmethod):
+            return f"{kind.__name__}({self._member_text(member.__func__)})"
+        if kind is property:
+            parts = map(self._member_text, (member.fget, member.fset, member.fdel))
+            return f"property({','.join(parts)})"
+        if kind is functools.cached_property:
+            return f"cached_property({self._member_text(member.func)})"
+        return self._constant_text(member)
 
     def _function_text(self, function: FunctionType) -> str:
         if hasattr(function, "uncached"):

@@ -816,8 +816,9 @@ class Cache(flask_caching.Cache):
                         return call(*args, **kwargs)
                 key = make_cache_key(function, *args, **kwargs)
                 return self._value(
-                    entries, decorated, options, key, names_of, args, kwargs, cache_memoize_signals
-                )
+                    entries, decorated, options, key, names_of, args, kwargs, cache_memoize_signals,
+                    lambda: make_cache_key(function, *args, **kwargs) == key,
+                )  # fmt: skip
 
             def names_of(*args: Any, **kwargs: Any) -> list[str]:
                 names = [f"fn:{name}" for name in call_key.names(*args)]
@@ -1014,6 +1015,7 @@ class Cache(flask_caching.Cache):
         args: Any,
         kwargs: Any,
         signals: Any,
+        unchanged: Callable[[], bool] = lambda: True,
     ) -> Any:
         reads, config = current_reads(), entries.config
         own_key = self._own(key, reads.mount)
@@ -1038,6 +1040,7 @@ class Cache(flask_caching.Cache):
             in_background=not self._name_tenant(),
             alone=decorated.holds_all(args, kwargs),
             verify=verify,
+            unchanged=unchanged,
             # Without a key of its own, a function under ``cached`` has an entry for each path.
             held=frozenset() if tags_of is not None else _OF_PATH,
         )

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -68,6 +69,7 @@ def fetch_value(
     alone: bool = False,
     held: frozenset[Input] = frozenset(),
     verify: bool = False,
+    unchanged: Callable[[], bool] = lambda: True,
 ) -> tuple[Any, bool]:
     """Return a function's value, of the caller's own, and whether it came from an entry.
 
@@ -75,6 +77,7 @@ def fetch_value(
     :param alone: whether the key holds all that the call is given.
     :param held: the inputs that it holds.
     :param verify: compute a hit again, and compare.
+    :param unchanged: tells whether the call still has this key, which may hold what changes.
     """
 
     def fill() -> Filled:
@@ -100,9 +103,14 @@ def fetch_value(
         value = encoded(entries, options.name, result, lookups)
         return Filled(result, value, looked_back=filling.looked_back)
 
+    def fill_later() -> Filled:
+        filled = fill()
+        return filled if unchanged() else replace(filled, value=None)
+
     def refill() -> None:
         with entries.app.app_context():
-            entries.fetch(key, fill, policy, lookups, is_refill=True, alone=alone)
+            if unchanged():
+                entries.fetch(key, fill_later, policy, lookups, is_refill=True, alone=alone)
 
     later = refill if in_background else None
     outcome = entries.fetch(key, fill, policy, lookups, renew=renew, refill=later, alone=alone)

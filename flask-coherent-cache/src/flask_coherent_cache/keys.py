@@ -31,11 +31,23 @@ from zoneinfo import ZoneInfo
 
 from markupsafe import Markup
 
-from .classes import UnstableArgument, found_name, full_name, is_made_in_python, state_of
+from .classes import (
+    UNSET,
+    UnstableArgument,
+    attributes_of,
+    found_name,
+    full_name,
+    hidden_state,
+    is_made_in_python,
+    own_method,
+    state_of,
+)
 
 #: Longer keys keep their beginning, for the reader, and end with a digest.
 _LONGEST_KEY = 200
 _KEPT_PART = 150
+#: Characters that the attributes of an instance may take.
+_LONGEST_TEXT = 100_000
 
 #: Types whose ``repr`` holds all that a value consists of.
 PLAIN_TYPES = frozenset(
@@ -92,8 +104,9 @@ def stable_text(value: Any, others: OtherTypes | None = None) -> str:
     So do values that Python calls equal and prints otherwise: ``0.0`` and ``-0.0``, ``1.0`` and
     ``1.00`` as a ``Decimal``, one moment in two time zones. A dataclass is written by all its
     fields, also those that its repr leaves out; a subclass of a plain type by its content, where
-    an instance holds nothing else. Other classes take part by a ``__caching_id__()`` method, or by
-    a function that :meth:`Cache.key_for` registers.
+    an instance holds nothing else; an instance of any other class by all its attributes, where it
+    can be seen that it has no other state. A ``__caching_id__()`` method, or a function that
+    :meth:`Cache.key_for` registers, comes first.
 
     :param others: writes values of more types, also inside containers.
     :raises UnstableArgument: naming the type and the remedy.
@@ -122,10 +135,10 @@ def _literal(value: Any, write: Callable[[Any], str] = repr) -> str:
 
 def _text_of_instance(value: Any, kind: type, others: OtherTypes | None) -> str:
     if hasattr(kind, "__caching_id__"):
-        return f"{found_name(kind)}[{stable_text(value.__caching_id__(), others)}]"
+        return f"{_name(kind, others)}[{stable_text(value.__caching_id__(), others)}]"
     if issubclass(kind, enum.Enum):
         return _enum_text(value, kind, others)
-    if hasattr(value, "_sa_instance_state"):
+    if hasattr(kind, "_sa_class_manager") or "_sa_instance_state" in getattr(value, "__dict__", ()):
         raise UnstableArgument("is a row of the database, which changes: pass its primary key")
     if isinstance(value, _FUNCTIONS):
         raise UnstableArgument("is a function, which is known by its address: pass a name instead")
@@ -136,11 +149,11 @@ def _text_of_instance(value: Any, kind: type, others: OtherTypes | None) -> str:
 
 def _enum_text(value: enum.Enum, kind: type, others: OtherTypes | None) -> str:
     if kind.__members__.get(value.name) is value:  # type: ignore[attr-defined]
-        return f"{found_name(kind)}.{value.name}"
+        return f"{_name(kind, others)}.{value.name}"
     # A combination of flags, or bits without a name.
     for extra in sorted(state_of(value, kind, object) - _OF_MEMBERS):
         raise UnstableArgument(f"is a {full_name(kind)}, which holds {extra!r} beside its value")
-    return f"{found_name(kind)}[{stable_text(value._value_, others)}]"
+    return f"{_name(kind, others)}[{stable_text(value._value_, others)}]"
 
 
 def _dataclass_text(value: Any, kind: Any, others: OtherTypes | None) -> str:
@@ -159,16 +172,14 @@ def _dataclass_text(value: Any, kind: Any, others: OtherTypes | None) -> str:
             )
     held = [name for name in names if hasattr(value, name)]
     texts = [f"{name}={stable_text(getattr(value, name), others)}" for name in held]
-    return f"{found_name(kind)}[{','.join(texts)}]"
+    return f"{_name(kind, others)}[{','.join(texts)}]"
 
 
 def _subclass_text(value: Any, kind: type, others: OtherTypes | None) -> str:
     """Write a value of a class that adds nothing but methods to a type that is known."""
     base = next(each for each in kind.__mro__ if is_known(each) or not is_made_in_python(each))
     if not is_known(base):
-        raise UnstableArgument(
-            f"is a {full_name(kind)}, whose text is not known to be complete: {_remedy(kind)}"
-        )
+        return _attributes_text(value, kind, others)
     if state := sorted(state_of(value, kind, base)):
         raise UnstableArgument(
             f"is a {full_name(kind)}, a {full_name(base)} that holds {state[0]!r}, too: "
@@ -177,7 +188,54 @@ def _subclass_text(value: Any, kind: type, others: OtherTypes | None) -> str:
     own_repr: Any = base.__repr__
     known = base in PLAIN_TYPES
     text = _literal(value, own_repr) if known else _WRITERS[base](value, others)
-    return f"{found_name(kind)}[{text}]"
+    return f"{_name(kind, others)}[{text}]"
+
+
+class _TooMuch(UnstableArgument):
+    pass
+
+
+def _attributes_text(value: Any, kind: type, others: OtherTypes | None) -> str:
+    """Write an instance of an ordinary class by all its attributes, in the order of their names."""
+    if reason := hidden_state(kind):
+        raise UnstableArgument(
+            f"is a {full_name(kind)}, whose text is not known to be complete, {reason}: "
+            f"{_remedy(kind)}"
+        )
+    texts = []
+    name = ""
+    try:
+        for name, held in attributes_of(value, kind):
+            own = "unset" if held is UNSET else own_method(value, kind, held)
+            text = own or stable_text(held, others)
+            is_plain = type(name) is str and name.isidentifier()
+            texts.append(f"{name if is_plain else stable_text(name, others)}={text}")
+    except _TooMuch:
+        raise
+    except UnstableArgument as error:
+        what = str(error).partition(": ")[0]
+        raise UnstableArgument(
+            f"is a {full_name(kind)}, whose {name} {what}: {_remedy(kind)}"
+        ) from None
+    except RecursionError:
+        # A level further up has the room to say so.
+        raise _TooMuch(
+            f"is or holds a {full_name(kind)}, which contains itself or is nested too deeply: "
+            f"{_remedy(kind)}"
+        ) from None
+    whole = f"{_name(kind, others)}[{','.join(texts)}]"
+    if len(whole) > _LONGEST_TEXT:
+        raise _TooMuch(
+            f"is or holds a {full_name(kind)}, whose attributes take more than {_LONGEST_TEXT} "
+            f"characters: {_remedy(kind)}"
+        )
+    return whole
+
+
+def _name(kind: type, others: OtherTypes | None) -> str:
+    """Name a class; one that was made inside a function as the caller tells it apart."""
+    is_local = others is not None and "<locals>" in kind.__qualname__
+    return (others(kind) if is_local else None) or found_name(kind)  # type: ignore[misc]
 
 
 def _remedy(kind: type) -> str:
@@ -205,16 +263,16 @@ def _items(name: str) -> Callable[[Any, OtherTypes | None], str]:
 
 def _unordered(name: str, kind: Any) -> Callable[[Any, OtherTypes | None], str]:
     def write(value: Any, others: OtherTypes | None) -> str:
-        texts = sorted(stable_text(item, others) for item in kind.__iter__(value))
+        texts = sorted(stable_text(item, others) for item in [*kind.__iter__(value)])
         return f"{name}({','.join(texts)})"
 
     return write
 
 
 def _pairs(value: Any, others: OtherTypes | None) -> list[str]:
-    return [
-        f"{stable_text(key, others)}:{stable_text(item, others)}" for key, item in dict.items(value)
-    ]
+    # Another thread may change what a closure holds.
+    items = [*dict.items(value)]
+    return [f"{stable_text(key, others)}:{stable_text(item, others)}" for key, item in items]
 
 
 def _dict_text(value: Any, others: OtherTypes | None) -> str:
