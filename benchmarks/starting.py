@@ -10,15 +10,18 @@ import os
 import resource
 import sys
 import time
+from collections import defaultdict
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 LIBRARY = "flask_coherent_cache"
+#: What the tools are, and need.
+REAL = tuple(f"{LIBRARY}.{name}." for name in ("tools", "clock", "forks"))
 
 
 def resident_bytes() -> int:
@@ -47,7 +50,7 @@ class Stock(MetaPathFinder, Loader):
         """Find what is in the library."""
         if name != LIBRARY and not name.startswith(f"{LIBRARY}."):
             return None
-        if f"{name}.".startswith(f"{LIBRARY}.tools."):
+        if f"{name}.".startswith(REAL):
             return None
         spec = ModuleSpec(name, self, is_package=True)
         if name == LIBRARY:
@@ -79,6 +82,7 @@ def stock_cache() -> type:
     class Cache(flask_caching.Cache):  # type: ignore[misc, name-defined]
         #: What ours has with CACHE_TYPE=NullCache, too.
         entries = None
+        settings: ClassVar[defaultdict[str, str]] = defaultdict(str)
 
         def cached(self, timeout: Any = None, **options: Any) -> Any:
             return super().cached(timeout, query_string="query" in options)

@@ -422,6 +422,102 @@ def test_a_decorator_has_defaults_of_its_own(cache: Any) -> None:
     assert CallKey(base_of_one)() == CallKey(base_of_one)(1)
 
 
+def priced(product: int, currency: str = "EUR") -> str:
+    calls[currency] += 1
+    return f"{product} {currency}"
+
+
+def in_dollars(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        kwargs.setdefault("currency", "USD")
+        return function(*args, **kwargs)
+
+    return inner
+
+
+def test_a_decorator_that_sets_an_argument_does_not_share_with_the_default(cache: Any) -> None:
+    price = cache.memoize(60)(in_dollars(priced))
+    for _ in range(2):
+        assert [price(1), price(1, currency="EUR")] == ["1 USD", "1 EUR"]
+    assert calls == {"USD": 1, "EUR": 1}
+    cache.delete_memoized(price, product=1)
+    assert [price(1), price(1, currency="EUR")] == ["1 USD", "1 EUR"]
+    assert calls == {"USD": 2, "EUR": 2}
+    outer = cache.memoize(60)(times(1)(in_dollars(priced)))
+    assert [outer(2), outer(2, currency="EUR")] == ["2 USD", "2 EUR"]
+
+
+def test_a_decorator_may_take_or_add_an_argument(cache: Any) -> None:
+    def connected(function: Callable[..., Any]) -> Callable[..., Any]:
+        return wraps(function)(lambda *args, **kwargs: function("db", *args, **kwargs))
+
+    def loud(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def inner(*args: Any, **kwargs: Any) -> Any:
+            louder = kwargs.pop("loud", False)
+            return f"{function(*args, **kwargs)}{'!' * louder}"
+
+        return inner
+
+    def load(database: str, number: int = 0) -> str:
+        return f"{database}{number}"
+
+    loaded = cache.memoize(60, args_to_ignore=["database"])(connected(load))
+    assert [loaded(1), loaded(2), loaded(1), loaded(number=2)] == ["db1", "db2", "db1", "db2"]
+    said = cache.memoize(60, args_to_ignore=["x"])(loud(base))
+    assert [said(1), said(1, loud=True), said(2)] == ["1", "1!", "1"]
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_what_hands_on_its_arguments_unchanged_is_told_by_its_code(number: int) -> None:
+    def takes_one(function: Callable[..., Any]) -> Callable[..., Any]:
+        return wraps(function)(lambda *args, **kwargs: function(*args[:1], **kwargs))
+
+    def keeps_them(function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def inner(*args: Any, **kwargs: Any) -> Any:
+            calls.update([repr(args)])
+            return function(*args, **kwargs)
+
+        return inner
+
+    def calls_another(function: Callable[..., Any]) -> Callable[..., Any]:
+        return wraps(function)(lambda *args, **kwargs: [priced(*args, **kwargs)])
+
+    def looks_around(function: Callable[..., Any]) -> Callable[..., Any]:
+        return wraps(function)(lambda *args, **kwargs: (function(*args, **kwargs), locals()))
+
+    def encloses_them(function: Callable[..., Any]) -> Callable[..., Any]:
+        return wraps(function)(lambda *args, **kwargs: lambda: function(*args, **kwargs))
+
+    made = [takes_one, keeps_them, calls_another, looks_around, encloses_them][number](base)
+    assert CallKey(made).is_literal
+    assert not CallKey(times(2)(times(3)(base))).is_literal
+
+
+NOT_GIVEN = object()
+
+
+@pytest.mark.parametrize("decorate", [lambda f: f, times(1), in_dollars])
+def test_a_default_may_be_what_has_no_text_elsewhere(cache: Any, decorate: Decorator) -> None:
+    def shown(
+        x: int, unit: Any = NOT_GIVEN, write: Any = base, size: Any = len, **_: Any
+    ) -> tuple[Any, ...]:
+        calls["shown"] += 1
+        return x, unit is NOT_GIVEN, write(x), size("ab")
+
+    memoized = cache.memoize(60)(decorate(shown))
+    for _ in range(2):
+        assert memoized(1) == (1, True, 1, 2)
+        assert memoized(1, None) == (1, False, 1, 2)
+        assert memoized(1, write=base, unit=NOT_GIVEN) == (1, True, 1, 2)
+    assert calls["shown"] == 2 + CallKey(decorate(shown)).is_literal
+    for other in ({"unit": object()}, {"write": counted}, {"size": base}):
+        with pytest.raises(UnstableArgument, match="the argument "):
+            memoized(1, **other)
+
+
 def test_functions_that_are_defined_again_do_not_share(cache: Any) -> None:
     def defined(source: str) -> Any:
         names: dict[str, Any] = {"__name__": __name__}
@@ -581,10 +677,58 @@ def test_what_has_no_stable_text_is_refused_by_the_variables_name(cache: Any, va
         closed_over(cache, value)
 
 
+def test_what_contains_itself_is_refused_by_the_variables_name(cache: Any) -> None:
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    with pytest.raises(TypeError, match="closure over value, which contains itself"):
+        closed_over(cache, cycle)
+
+
 def test_a_function_that_closes_over_what_has_no_text_is_refused(cache: Any) -> None:
     words = "closure over value, which is a closure over n, which is a .*Nameless, whose lock"
     with pytest.raises(TypeError, match=words):
         closed_over(cache, local_function(Nameless()))
+
+
+def test_what_was_put_on_a_function_counts(cache: Any) -> None:
+    def made(role: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        def load(x: int) -> int:
+            return x
+
+        load.role = role  # type: ignore[attr-defined]
+
+        @cache.memoize(60)
+        def loaded(x: int) -> Any:
+            return load.role, load(x)  # type: ignore[attr-defined]
+
+        @cache.memoize(60)
+        def own(x: int) -> Any:
+            return own.role, x
+
+        own.role = role
+        return loaded, own
+
+    for role in ("admin", "guest", ("a", "b"), ["a"], Shop, None):
+        for function in made(role):
+            assert [function(1), function(1)] == [(role, 1)] * 2
+
+
+def test_what_functions_put_on_themselves_does_not_count(cache: Any) -> None:
+    def counting(function: Callable[..., Any]) -> Any:
+        @wraps(function)
+        def inner(*args: Any, **kwargs: Any) -> Any:
+            inner.calls += 1  # type: ignore[attr-defined]
+            inner.given.append(args)  # type: ignore[attr-defined]
+            inner.of[args] = 1  # type: ignore[attr-defined]
+            return function(*args, **kwargs)
+
+        inner.calls, inner.given, inner.of = 0, [], {}  # type: ignore[attr-defined]
+        inner.lock = threading.Lock()  # type: ignore[attr-defined]
+        return inner
+
+    counter = counting(base)
+    function = cache.memoize(60)(counter)
+    assert [function(1), function(1), counter.calls] == [1, 1, 1]
 
 
 def test_a_variable_counts_as_it_is_when_the_function_is_called(cache: Any) -> None:
@@ -803,10 +947,37 @@ def test_an_application_has_one_extension_of_a_class(app: Flask, cache: Any) -> 
         closed_over(cache, second)()
 
 
-def test_an_application_has_one_local_class_of_a_name(cache: Any) -> None:
+def test_a_local_class_that_is_closed_over_is_told_by_what_it_consists_of(cache: Any) -> None:
+    def made(value: Any, annotation: Any = int) -> Any:
+        class Service:
+            __doc__ = f"Serves {value}."
+            item: annotation
+            kind = value
+
+            @staticmethod
+            @cache.memoize(60)
+            def load(x: int) -> Any:
+                return Service.kind, x
+
+        @cache.memoize(60)
+        def described() -> Any:
+            return Service.__doc__, Service.__annotations__["item"]
+
+        return Service, described
+
+    for value in ("a", "b"):
+        assert [made(value)[0].load(1) for _ in range(2)] == [(value, 1)] * 2
+        for annotation in (int, str, int | None):
+            described = made(value, annotation)[1]
+            assert described() == described() == (f"Serves {value}.", annotation)
+    keys = {closed_over(cache, made(1, a)[0]).make_cache_key(None) for a in (made, made, print)}
+    assert len(keys) == 2
+
+
+def test_an_application_has_one_local_class_of_a_name_without_a_text(cache: Any) -> None:
     def make() -> type:
         class Local:
-            pass
+            lock = threading.Lock()
 
         return Local
 

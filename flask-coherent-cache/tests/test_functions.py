@@ -6,13 +6,14 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pytest
-from flask import Flask, render_template_string
+from flask import Flask, copy_current_request_context, render_template_string
 from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -20,6 +21,20 @@ import flask_coherent_cache as caching
 from flask_coherent_cache import keys, values
 
 calls: Counter[str] = Counter()
+#: Called by what is filled beside something else.
+reading: list[Callable[[str], None]] = []
+
+
+def left() -> int:
+    reading[0]("left")
+    calls["beside"] += 1
+    return calls["beside"]
+
+
+def right() -> int:
+    reading[0]("right")
+    calls["beside"] += 1
+    return calls["beside"]
 
 
 class Colour(enum.Enum):
@@ -466,6 +481,78 @@ def test_the_null_cache_computes_and_stores_nothing(
     assert calls == {"add": 2, "page": 2}
 
 
+def test_parameters_may_have_any_name(app: Flask, cache: Any) -> None:
+    options: dict[str, Any] = {
+        "unless": lambda _, /, **given: False,
+        "forced_update": lambda **given: False,
+        "is_stale": lambda _, /, **given: False,
+    }
+
+    @app.route("/<int:f>/<int:unless>/<int:forced_update>/<int:rv>/<int:is_stale>/<int:_>")
+    @cache.cached(60, **options)
+    def page(**given: int) -> str:
+        calls["page"] += 1
+        return str(sum(given.values()))
+
+    @cache.memoize(60, **options)
+    def total(f: int, unless: int, forced_update: int, rv: int, is_stale: int, _: int) -> int:
+        calls["total"] += 1
+        return f + unless + forced_update + rv + is_stale + _
+
+    given = dict.fromkeys(("f", "unless", "forced_update", "rv", "is_stale", "_"), 1)
+    assert [app.test_client().get("/1/1/1/1/1/1").text for _ in range(2)] == ["6", "6"]
+    with app.app_context():
+        assert [total(**given) for _ in range(2)] == [6, 6]
+        cache.delete_memoized(total, **given)
+        assert total(**given) == 6
+    assert calls == {"page": 1, "total": 2}
+
+
+@pytest.mark.parametrize("first", ["left", "right"])
+def test_fills_beside_each_other_in_one_request_depend_on_all_that_they_read(
+    app: Flask, cache: Any, first: str
+) -> None:
+    second = "right" if first == "left" else "left"
+    begun = {name: threading.Event() for name in (first, second)}
+    first_ended = threading.Event()
+
+    def read(name: str) -> None:
+        cache.tag(name)
+        begun[name].set()
+        assert begun[second].wait(10)
+        if name == second:
+            assert first_ended.wait(10)
+
+    functions = {"left": cache.memoize(60)(left), "right": cache.memoize(60)(right)}
+
+    @app.route("/")
+    def page() -> str:
+        if first_ended.is_set():
+            return f"{functions['left']()} {functions['right']()}"
+        run = [copy_current_request_context(functions[name]) for name in (first, second)]
+        with ThreadPoolExecutor(2) as pool:
+            running = pool.submit(run[0])
+            assert begun[first].wait(10)
+            other = pool.submit(run[1])
+            running.result()
+            first_ended.set()
+            other.result()
+        return "filled"
+
+    client = app.test_client()
+    reading.append(read)
+    try:
+        assert client.get("/").text == "filled"
+        for name in (first, second):
+            before = client.get("/").text.split()
+            assert before == client.get("/").text.split(), "it is no hit"
+            cache.invalidate(name)
+            place = name == "right"
+            assert client.get("/").text.split()[place] != before[place]
+    finally:
+        reading.clear()
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -475,6 +562,15 @@ def test_the_null_cache_computes_and_stores_nothing(
         ({"CACHE_HASH_METHOD": "sha256"}, "CACHE_HASH_METHOD is 'sha256'"),
         ({"CACHE_KEY_PREFIX": "a:b"}, "CACHE_KEY_PREFIX is 'a:b'"),
         ({"CACHE_KEY_PREFIX": ""}, "CACHE_KEY_PREFIX"),
+        ({"CACHE_THRESHOLD": "many"}, "CACHE_THRESHOLD is 'many': use a number, such as 5000"),
+        ({"CACHE_DEFAULT_TIMEOUT": None}, "CACHE_DEFAULT_TIMEOUT is None: use a number"),
+        ({"CACHE_GRACE": timedelta(1)}, "CACHE_GRACE is .*: use a number"),
+        ({"CACHE_TYPE": "redis", "CACHE_REDIS_PORT": "x"}, "CACHE_REDIS_PORT is 'x'"),
+        ({"CACHE_TYPE": "redis", "CACHE_REDIS_URL": "host:1"}, "CACHE_REDIS_URL cannot be read"),
+        (
+            {"CACHE_TYPE": "memcached", "CACHE_MEMCACHED_SERVERS": "host:1"},
+            r"CACHE_MEMCACHED_SERVERS is 'host:1': use a list, \['host:1'\]",
+        ),
     ],
 )
 def test_bad_settings_are_refused_in_words(
@@ -482,6 +578,18 @@ def test_bad_settings_are_refused_in_words(
 ) -> None:
     with pytest.raises(ValueError, match=words):
         make_app(**settings)
+
+
+def test_numbers_may_be_text_as_in_the_environment(
+    make_app: Callable[..., tuple[Flask, Any]],
+) -> None:
+    app, cache = make_app(
+        CACHE_THRESHOLD="500", CACHE_GRACE="0.5", CACHE_LEASE_SECONDS="10", CACHE_POOL_SIZE="4"
+    )
+    memoized = cache.memoize(60)(add)
+    with app.app_context():
+        assert [memoized(1), memoized(1)] == [memoized(1)] * 2
+    assert calls == {"add": 1}
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,21 @@ def test_a_tag_drops_what_was_built_from_it_and_nothing_else(
     assert calls["price"] == 3
 
 
+def test_a_clock_that_was_started_below_the_tags_catches_up(
+    app: Flask, cache: Any, price: Any
+) -> None:
+    """Another host knows Memcached's time to a second only."""
+    store, clock = cache.entries.store, f"{cache.entries.prefix}:clock"
+    if type(store).__name__ != "MemcachedStore":
+        pytest.skip("it knows its time to a microsecond")
+    in_a_context(app, lambda: price(1))
+    store.put(clock, b"%d" % (int(store.get_many([clock])[0]) - 1_000_000), None)
+    store.put(f"{cache.entries.prefix}:generation", b"another@memcached", None)
+    for _ in range(4):
+        in_a_context(app, lambda: price(1))
+    assert calls["price"] <= 3
+
+
 def test_an_invalidation_during_a_fill_leaves_nothing_stale(app: Flask, cache: Any) -> None:
     stock = [3]
 

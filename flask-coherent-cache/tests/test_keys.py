@@ -19,6 +19,7 @@ from fractions import Fraction
 from ipaddress import ip_address
 from pathlib import PurePosixPath
 from time import gmtime
+from types import FunctionType
 from typing import Any, NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -32,7 +33,7 @@ from werkzeug.routing import BaseConverter
 
 from flask_coherent_cache import UnstableArgument, keys
 from flask_coherent_cache.calls import CallKey
-from flask_coherent_cache.classes import attributes_of
+from flask_coherent_cache.classes import attributes_of, hidden_state
 from flask_coherent_cache.closures import Closure, Scope
 from flask_coherent_cache.keys import encoded, stable_text
 
@@ -618,6 +619,30 @@ def test_what_a_repr_may_hide_is_refused(value: Any, words: str) -> None:
         UnstableArgument, match=r"plain: the argument 'b' .* args_to_ignore=\['b'\]"
     ):
         CallKey(plain)(1, value)
+
+
+def test_what_holds_the_same_twice_at_each_level_is_refused_soon() -> None:
+    value: Any = "a" * 1000
+    for _ in range(60):
+        value = {"a": value, "b": (value,)}
+    with pytest.raises(UnstableArgument, match=r"plain: the argument 'b' takes more than 20000000"):
+        CallKey(plain)(1, value)
+    assert len(CallKey(plain)(1, b"a" * 20_000_001)) < 201
+
+
+def test_methods_that_attrs_makes_hide_nothing() -> None:
+    made = FunctionType((lambda *_: None).__code__, {"__name__": "attr._make"})
+
+    def defined(**methods: Any) -> Any:
+        members = {"__slots__": ("x", "y"), "__module__": __name__, "__qualname__": "Defined"}
+        return type("Defined", (), members | methods)
+
+    kind = defined(__setattr__=made, __getstate__=made)
+    assert hidden_state(kind) == ""
+    value = kind()
+    object.__setattr__(value, "x", 1)
+    assert [name for name, held in attributes_of(value, kind) if held == 1] == ["x"]
+    assert hidden_state(defined(__getstate__=lambda self: 1)).endswith("defines __getstate__")
 
 
 def test_a_time_zone_that_was_read_from_a_file_is_refused() -> None:

@@ -1,5 +1,6 @@
 """Decorators and frameworks between a cached view and Flask: they get what the view returned."""
 
+import functools
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -468,3 +469,110 @@ def test_hits_of_a_layer_are_computed_again(make_app: MakeApp) -> None:
         client.get(path)
     with app.app_context():
         assert cache.entries.statistics.verified == {"compared": 2, "different": 1}
+
+
+def test_a_view_may_be_a_method_a_partial_or_an_object(app: Flask, cache: Any) -> None:
+    calls: list[str] = []
+
+    class Controller:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        @cache.cached(60, query_string=True)
+        def index(self) -> str:
+            calls.append(self.name)
+            return f"{self.name} {request.args['page']}"
+
+        @classmethod
+        @cache.cached(60, query=("page",))
+        def listed(cls) -> str:
+            calls.append("class")
+            return f"class {request.args['page']}"
+
+        @cache.cached(60, query=("page",))
+        def __call__(self) -> str:
+            calls.append(f"called {self.name}")
+            return f"called {self.name} {request.args['page']}"
+
+    @cache.cached(60, query=("page",))
+    def shown(name: str) -> str:
+        calls.append(name)
+        return f"{name} {request.args['page']}"
+
+    controllers = Controller("ann"), Controller("bob")
+    views = {
+        "ann": controllers[0].index,
+        "bob": controllers[1].index,
+        "class": Controller.listed,
+        "called ann": controllers[0],
+        "called bob": controllers[1],
+        "one": functools.partial(shown, "one"),
+        "two": functools.partial(shown, "two"),
+    }
+    for name, view in views.items():
+        app.add_url_rule(f"/{name}", name, view)
+    client = app.test_client()
+    for _ in range(2):
+        for name in views:
+            for page in (1, 2):
+                response = client.get(f"/{name}?page={page}")
+                assert response.text == f"{name} {page}"
+                assert response.headers["Cache-Control"] == "public, no-cache"
+    assert calls == [name for name in views for _ in (1, 2)]
+    calls.clear()
+    for deleted, names in (
+        (controllers[0].index, ["ann"]),
+        (Controller.index, ["ann", "bob"]),
+        (Controller.listed, ["class"]),
+        (shown, ["one", "two"]),
+    ):
+        with app.app_context():
+            cache.delete_cached(deleted)
+        for name in views:
+            client.get(f"/{name}?page=1")
+        assert calls == names
+        calls.clear()
+
+
+def test_a_view_below_a_decorator_without_wraps_is_refused_in_words(make_app: MakeApp) -> None:
+    app, cache = make_app(CACHE_STRICT=True, TESTING=True)
+
+    def plain(view: Callable[..., Any]) -> Callable[..., Any]:
+        def decorated(*args: Any) -> Any:
+            return view(*args)
+
+        return decorated
+
+    @cache.cached(60, query_string=True)
+    def index() -> str:
+        return request.args["page"]
+
+    app.add_url_rule("/", "index", plain(index))
+    with pytest.raises(caching.UndeclaredInput, match=r"query parameter page.* functools\.wraps"):
+        app.test_client().get("/?page=1")
+
+
+def test_a_view_that_is_called_again_with_other_arguments_gives_another_value(
+    app: Flask, cache: Any
+) -> None:
+    calls: list[str] = []
+
+    def in_english_at_least(view: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(view)
+        def decorated(language: str) -> Any:
+            return view(language) or view("en") or view(language)
+
+        return decorated
+
+    @app.get("/<language>")
+    @in_english_at_least
+    @cache.cached(60, query=("page",))
+    def index(language: str) -> str:
+        calls.append(language)
+        page = request.args.get("page", "")
+        return {"en": "yes", "de": "ja"}.get(language, "") + page
+
+    client = app.test_client()
+    for _ in range(2):
+        assert [client.get(f"/{name}").text for name in ("de", "fr", "en")] == ["ja", "yes", "yes"]
+    assert calls == ["de", "fr", "en", "en", "en"]

@@ -616,6 +616,33 @@ def test_a_key_of_the_views_own_making(app: Flask, cache: Any, client: FlaskClie
     assert [client.get(f"/same/{name}").data for name in "ab"] == [b"a", b"a"]
 
 
+def test_a_key_of_the_views_own_making_holds_what_it_was_made_from(
+    make_app: Callable[..., tuple[Flask, Any]],
+) -> None:
+    app, cache = make_app(CACHE_STRICT=False)
+    calls: list[str] = []
+
+    def add(name: str, **options: Any) -> None:
+        @app.get(f"/{name}", endpoint=name)
+        @cache.cached(60, **options)
+        def index() -> str:
+            calls.append(name)
+            return request.args["a"] + request.args["b"]
+
+    add("part", make_cache_key=lambda: request.args["a"])
+    add("constant", key_prefix=lambda: "all")
+    add("named", make_cache_key=lambda: request.args["a"], query=("b",))
+    add("string", make_cache_key=lambda: "all", query_string=True)
+    add("both", make_cache_key=lambda: request.args["a"] + request.args["b"])
+    add("whole", make_cache_key=lambda: f"{request.args.to_dict()}")
+    add("path", key_prefix=lambda: request.full_path)
+    client = app.test_client()
+    for name in ("part", "constant", "named", "string", "both", "whole", "path"):
+        got = [client.get(f"/{name}?a=1&b={b}").text for b in "1212"]
+        assert got == ["11", "12", "11", "12"]
+        assert calls.count(name) == (4 if name in ("part", "constant") else 2)
+
+
 # -- what else of a request can lead to another's page ---------------------------------------
 
 

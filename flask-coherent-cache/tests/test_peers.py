@@ -304,6 +304,31 @@ def test_notes_of_one_cache_are_not_worked_off_by_another(tmp_path: Any) -> None
     engine.dispose()
 
 
+def test_what_is_built_from_an_entry_older_than_the_other_cache_is_cleared_with_it(
+    app: Flask, cache: Any, make_peer: Callable[..., Any]
+) -> None:
+    inner_counted, outer_counted = Counted(), Counted()
+
+    @cache.memoize(60, make_name=lambda _: "inner")
+    def inner() -> int:
+        return inner_counted("inner")
+
+    with app.app_context():
+        inner()
+    peer = make_peer(app)
+
+    @peer.memoize(60, make_name=lambda _: "outer")
+    def outer() -> int:
+        return 10 * inner() + outer_counted("outer")
+
+    for _ in range(2):
+        with app.app_context():
+            assert outer() == 11
+    cache.clear()
+    with app.app_context():
+        assert outer() == 22
+
+
 # -- outside of a context --------------------------------------------------------------------
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from enum import Enum
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ from sqlalchemy import (
     ForeignKey,
     Integer,
     MetaData,
+    String,
     Table,
+    TypeDecorator,
     UniqueConstraint,
     column,
     create_engine,
@@ -20,6 +24,7 @@ from sqlalchemy import (
     exists,
     func,
     insert,
+    literal,
     literal_column,
     select,
     text,
@@ -27,7 +32,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import registry
+from sqlalchemy.orm import registry, sessionmaker
 from sqlalchemy.sql import ColumnElement
 
 from flask_coherent_cache.sqlalchemy.rows import row_name
@@ -436,6 +441,22 @@ def test_a_trigger(shop: Shop, info: dict[str, Any], said: Callable[[str], int])
     assert said("item has a trigger") == (0 if info else 1)
 
 
+def test_views_and_triggers_of_an_attached_database(shop: Shop) -> None:
+    event.listen(shop.db.engine, "connect", lambda driver, _: driver.execute("ATTACH '' AS more"))
+    written, shown = twin("written", "more"), twin("shown", "more")
+    shop.start(
+        "CREATE TABLE more.written (id INTEGER PRIMARY KEY, n INTEGER, parent_id INTEGER)",
+        "CREATE VIEW more.shown AS SELECT * FROM hidden",
+        "CREATE TABLE more.hidden (id INTEGER PRIMARY KEY, n INTEGER, parent_id INTEGER)",
+        "CREATE TRIGGER more.hides AFTER UPDATE ON written BEGIN UPDATE hidden SET n = 7; END",
+        "INSERT INTO more.written VALUES (1, 1, 1)",
+        "INSERT INTO more.hidden VALUES (1, 1, 1)",
+    )
+    hidden = twin("hidden", "more")
+    assert shop.drops(select(hidden.c.n), update(written).values(n=2))
+    assert shop.drops(select(shown.c.n), update(hidden).values(n=8))
+
+
 def test_a_trigger_that_came_while_the_process_runs(shop: Shop) -> None:
     shop.start()
     read = select(shop.stock.c.n)
@@ -553,7 +574,15 @@ def test_a_row_that_a_constraint_replaces(shop: Shop) -> None:
     assert shop.drops(select(unique.c.n).where(unique.c.id == 1), insert(unique).values(id=2, n=1))
 
 
-@pytest.mark.parametrize("sql", ["TRUNCATE item", "WITH a AS (SELECT 1) DELETE FROM item"])
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "TRUNCATE item",
+        "WITH a AS (SELECT 1) DELETE FROM item",
+        "SET LOCAL lock_timeout = '1s'; UPDATE item SET n = 7",
+        "EXPLAIN ANALYZE UPDATE item SET n = 8",
+    ],
+)
 def test_a_write_in_text(postgresql: Shop, sql: str) -> None:
     postgresql.start()
     item = postgresql.item
@@ -604,3 +633,210 @@ def test_a_count_of_a_row_has_a_row_though_nothing_is_found(shop: Shop) -> None:
 )
 def test_equal_keys_have_one_name(value: Any, name: str | None) -> None:
     assert row_name(twin("item"), [value], "sqlite") == name
+
+
+class Shouting(TypeDecorator[str]):
+    """Sends a text in capitals."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        return value and value.upper()
+
+
+class Code(str, Enum):  # noqa: UP042 - its str() is no text of the database
+    A = "A"
+
+
+def land(shop: Shop, type_: Any = None) -> Table:
+    """A table whose key ``code`` is a text."""
+    return Table(
+        "land",
+        shop.db.metadata,
+        Column("code", type_ or String(9), primary_key=True),
+        Column("n", Integer),
+    )
+
+
+def test_a_row_is_found_by_another_spelling_than_its_model_knows(shop: Shop) -> None:
+    """What is reflected from SQLite has no collation."""
+    shop.start(
+        "CREATE TABLE land (code TEXT COLLATE NOCASE PRIMARY KEY, n INTEGER)",
+        "INSERT INTO land VALUES ('A', 1)",
+    )
+    land = Table("land", MetaData(), autoload_with=shop.db.engine)
+    read = select(land.c.n).where(land.c.code == "a")
+    assert shop.drops(read, update(land).where(land.c.code == "A").values(n=2))
+
+
+def test_a_database_has_a_collation_of_its_own(shop: Shop) -> None:
+    table = land(shop, type_=String(9).with_variant(String(9, collation="NOCASE"), "sqlite"))
+    shop.start()
+    shop.write(insert(table).values(code="A", n=1))
+    read = select(table.c.n).where(table.c.code == "a")
+    assert shop.drops(read, update(table).where(table.c.code == "A").values(n=2))
+
+
+@pytest.mark.parametrize("type_", ["char(9)", "text COLLATE folding"])
+def test_a_type_of_postgresql_has_many_spellings(postgresql: Shop, type_: str) -> None:
+    shop, table = postgresql, land(postgresql)
+    shop.start(
+        "DROP TABLE IF EXISTS land",
+        "CREATE COLLATION IF NOT EXISTS folding "
+        "(provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+        f"CREATE TABLE spelled (code {type_} PRIMARY KEY, n int)",
+        "ALTER TABLE spelled RENAME TO land",
+    )
+    shop.write(insert(table).values(code="A", n=1))
+    other = "A  " if type_ == "char(9)" else "a"
+    read = select(table.c.n).where(table.c.code == other)
+    assert shop.drops(read, update(table).where(table.c.code == "A").values(n=2))
+
+
+@pytest.mark.parametrize("key", [Code.A, literal("a", Shouting())])
+def test_a_row_is_named_by_what_the_database_gets(shop: Shop, key: Any) -> None:
+    table = land(shop)
+    shop.start()
+    shop.write(insert(table).values(code="A", n=1))
+    read = select(table.c.n).where(table.c.code == key)
+    assert shop.drops(read, update(table).where(table.c.code == "A").values(n=2))
+    assert shop.drops(read, delete(table).where(table.c.code == "A"))
+
+
+def test_a_key_may_be_empty(shop: Shop) -> None:
+    table = land(shop)
+    shop.start()
+    shop.write(insert(table).values(code="", n=1))
+    read = select(table.c.n).where(table.c.code == "")
+    assert shop.drops(read, update(table).where(table.c.code == "").values(n=2))
+
+
+def test_a_row_that_comes_between_two_lookups_of_it(shop: Shop) -> None:
+    """A fill that did not find a row and then does depends on the first answer, too."""
+    shop.start()
+    read = select(shop.item.c.n).where(shop.item.c.id == 9)
+    threads = [Thread(target=lambda: shop.write(insert(shop.item).values(id=9, n=9)))]
+
+    def both() -> Any:
+        before = shop.db.session.scalar(read)
+        shop.db.session.rollback()
+        if before is None and threads:
+            (thread,) = threads
+            threads.clear()
+            thread.start()
+            thread.join()
+        return before, shop.db.session.scalar(read)
+
+    shop.write(insert(shop.item).values(id=9, n=9))
+    cached = shop.cached(both)
+    # The store knows the tags of the row from now on.
+    assert cached() == (9, 9)
+    shop.write(delete(shop.item).where(shop.item.c.id == 9))
+    assert (cached(), cached()) == ((None, 9), (9, 9))
+
+
+def test_a_row_that_a_constraint_of_the_database_alone_replaces(shop: Shop) -> None:
+    shop.start(
+        "CREATE TABLE chosen (id INTEGER PRIMARY KEY, n INTEGER UNIQUE ON CONFLICT REPLACE)",
+        "INSERT INTO chosen VALUES (1, 1)",
+    )
+    chosen = Table("chosen", MetaData(), autoload_with=shop.db.engine)
+    assert shop.drops(select(chosen.c.n).where(chosen.c.id == 1), insert(chosen).values(id=2, n=1))
+
+
+@pytest.mark.parametrize(
+    ("read", "write"),
+    [
+        ("SELECT n FROM old WHERE id = 1", "UPDATE OLD SET n = 2"),
+        ("SELECT o.n FROM stock s, main.old AS o", "DELETE FROM old"),
+        ("SELECT n FROM stock JOIN (SELECT id AS i FROM (old)) ON i = id", "DELETE FROM old"),
+        ('SELECT n FROM "Order Details"', 'UPDATE "Order Details" SET n = 2'),
+        ("SELECT n FROM shown", "UPDATE item SET n = 2"),
+    ],
+)
+def test_text_names_what_no_model_does(shop: Shop, read: str, write: str) -> None:
+    shop.start(
+        "CREATE TABLE old (id INTEGER, n INTEGER)",
+        "INSERT INTO old VALUES (1, 1)",
+        'CREATE TABLE "Order Details" (id INTEGER, n INTEGER)',
+        'INSERT INTO "Order Details" VALUES (1, 1)',
+        "CREATE VIEW shown AS SELECT n FROM item",
+    )
+    assert shop.drops(text(read), text(write))
+    assert shop.drops(text(read), update(shop.item).values(n=3)) == ("shown" in read)
+
+
+def test_a_name_with_a_space_is_in_a_text(shop: Shop) -> None:
+    details = Table(
+        "Order Details",
+        shop.db.metadata,
+        Column("id", Integer, primary_key=True),
+        Column("n", Integer),
+    )
+    shop.start()
+    shop.write(insert(details).values(id=1, n=1))
+    one = select(details.c.n).where(details.c.id == 1)
+    assert shop.drops(one, text('UPDATE "Order Details" SET n = 2'))
+    assert shop.drops(text('SELECT n FROM "Order Details"'), update(details).values(n=3))
+
+
+def test_text_calls_a_function_of_the_database(postgresql: Shop) -> None:
+    postgresql.start(
+        "CREATE OR REPLACE FUNCTION raise_all() RETURNS void LANGUAGE sql AS 'UPDATE item SET n=9'"
+    )
+    item = postgresql.item
+    assert postgresql.drops(select(item.c.n).where(item.c.id == 1), text("SELECT raise_all()"))
+
+
+def test_commit_as_text(shop: Shop) -> None:
+    shop.start()
+
+    def change() -> None:
+        engine = shop.db.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.execute(update(shop.item).values(n=7))
+            connection.exec_driver_sql("COMMIT")
+
+    assert shop.drops(select(shop.item.c.n), change)
+
+
+def test_a_connection_of_the_driver_that_two_share(shop: Shop) -> None:
+    """In a database in memory they do, and whoever commits first commits what the other wrote."""
+    shop.start()
+
+    def change() -> None:
+        shop.db.session.execute(update(shop.item).values(n=7))
+        with shop.db.engine.begin() as connection:
+            connection.execute(update(shop.stock).values(n=8))
+
+    assert shop.drops(select(shop.item.c.n), change)
+    assert shop.drops(select(shop.stock.c.n), change)
+
+
+@pytest.mark.parametrize("mode", ["create_savepoint", "conditional_savepoint"])
+@pytest.mark.parametrize("own", [True, False])
+def test_a_session_in_a_transaction_of_a_test(shop: Shop, mode: Any, own: bool) -> None:
+    """SQLAlchemy's recipe for test suites: what the session commits can be rolled back."""
+    shop.start()
+    with shop.db.engine.connect() as connection:
+        transaction = connection.begin()
+        sessions = sessionmaker(connection, join_transaction_mode=mode)
+        if not own:
+            # Flask-SQLAlchemy's session asks its extension each time.
+            shop.db.engines[None] = connection
+            sessions = shop.db.session.session_factory
+
+        def read() -> Any:
+            with sessions() as session:
+                return session.scalar(select(shop.item.c.n).where(shop.item.c.id == 1))
+
+        cached = shop.cached(read)
+        assert (cached(), cached(), shop.fills) == (1, 1, 1)
+        with sessions() as session:
+            session.execute(update(shop.item).values(n=7))
+            session.commit()
+        assert (cached(), cached()) == (7, 7)
+        transaction.rollback()
+        assert cached() == 1

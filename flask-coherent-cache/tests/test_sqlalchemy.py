@@ -595,6 +595,9 @@ def test_killed_between_commit_and_invalidation(
         ('WITH e AS (SELECT 1 AS "update") SELECT "update" FROM e', False),
         ("-- UPDATE\nSELECT 1", False),
         ("PRAGMA user_version", False),
+        ("SELECT ';UPDATE';", False),
+        ("EXPLAIN SELECT 1", False),
+        ("EXPLAIN DELETE FROM item", True),
     ],
 )
 def test_raw_sql_that_writes_is_told_from_what_reads(shop: Shop, sql: str, writes: bool) -> None:

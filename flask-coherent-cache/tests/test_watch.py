@@ -116,6 +116,36 @@ def test_a_source_in_any_order(engine: Engine, name: str, steps: tuple[str, ...]
     assert NAME in Base.metadata.tables
 
 
+@pytest.mark.parametrize("name", SOURCES)
+def test_outside_of_a_context_nothing_is_made_of_what_is_not_committed(
+    engine: Engine, name: str
+) -> None:
+    source, session = SOURCES[name](engine)
+    app, cache = Flask("shop"), Cache()
+    cache.watch(source, metadata=Base)
+    cache.init_app(app)
+
+    @cache.memoize(60, make_name=str)
+    def price(what: str) -> int:
+        return int(session().get_one(Item, 1).price)
+
+    assert price("before") == 1
+    session().get_one(Item, 1).price = 2
+    price("changed")
+    session().flush()
+    price("flushed")
+    session().rollback()
+    session().close()
+    assert {what: price(what) for what in ("before", "changed", "flushed")} == {
+        "before": 1, "changed": 1, "flushed": 1,
+    }  # fmt: skip
+    session().close()
+    session().get_one(Item, 1).price = 3
+    session().commit()
+    session().close()
+    assert {price("before"), price("changed"), price("flushed")} == {3}
+
+
 @pytest.mark.parametrize(
     "steps", list(itertools.permutations(["cache.init_app", "db.init_app", "cache.watch"]))
 )

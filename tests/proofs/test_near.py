@@ -27,12 +27,15 @@ def writes(otherwise: int) -> int:
     return int(os.environ.get("PROOF_WRITES", otherwise))
 
 
-def check_nothing_stale(counted: dict[str, Any], count: int) -> None:
-    """Check that nothing was stale, and that it was the near caches that answered."""
+def check_nothing_stale(counted: dict[str, Any], count: int, *, share: float = 0.5) -> None:
+    """Check that nothing was stale, and that it was the near caches that answered.
+
+    :param share: of the looks between writes, how many have to be hits at least.
+    """
     assert counted["stale_by_kind"] == {}
     assert counted["complaints"] == []
     assert counted["writes"] == counted["reads"]["first look"] == count
-    assert counted["hits"]["look between writes"] > counted["reads"]["look between writes"] / 2
+    assert counted["hits"]["look between writes"] > share * counted["reads"]["look between writes"]
     quiet = {"asked": 0, "hits": PROCESSES * PAGES, "stale": 0, "connections": PROCESSES}
     assert counted["quiet"] == quiet
 
@@ -55,8 +58,10 @@ def test_a_write_is_seen_at_once_while_tracking_connections_are_killed(
 ) -> None:
     count = writes(60)
     counted = write_then_read(project, environment, count, "--load", "--kills", 5)
-    check_nothing_stale(counted, count)
-    assert counted["kills"] > count / 5
+    # A connection that was lost is made again after up to a second.
+    check_nothing_stale(counted, count, share=0)
+    # A killed connection is made again once a second at most.
+    assert counted["kills"] >= count / 10
 
 
 def test_late_near_caches_are_found_out(project: Project, environment: Path) -> None:

@@ -10,6 +10,7 @@ from .accumulators import LOOKS_AROUND, may_only_collect
 from .classes import UnstableArgument, full_name, is_found
 from .closures import OF_CLASSES, Closure, Scope, knowing_local_classes, told_apart
 from .keys import PLAIN_TYPES, OtherTypes, bounded, named, stable_text, tells_all
+from .wrappers import hands_on_unchanged, puts_before, takes_anything
 
 
 def name_of(function: Any, decorator: str) -> str:
@@ -46,12 +47,7 @@ def _signature_of(function: Any) -> inspect.Signature:
             f"{function.__qualname__} does not tell what arguments it takes: "
             "write a function (def) that calls it."
         ) from None
-    parameters = own.parameters.values()
-    kinds = {parameter.kind for parameter in parameters}
-    hands_on = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD} <= kinds
-    if hands_on and all(parameter.default is parameter.empty for parameter in parameters):
-        return inspect.signature(function)
-    return own
+    return inspect.signature(function) if takes_anything(function) else own
 
 
 def _used(code: CodeType | None, names: tuple[str, ...]) -> frozenset[str]:
@@ -64,12 +60,23 @@ def _used(code: CodeType | None, names: tuple[str, ...]) -> frozenset[str]:
     return frozenset(name for name in names if any(name in text for text in texts))
 
 
+def _default_text(value: Any) -> str:
+    """Write a default that has no text elsewhere: ``object()``, or a function of a module."""
+    if type(value) is object:
+        return "default"  # It says that nothing was given, and has nothing else to say.
+    is_function = type(value) in (FunctionType, BuiltinFunctionType)
+    return (
+        f"found({value.__module__}.{value.__qualname__})" if is_function and is_found(value) else ""
+    )
+
+
 class CallKey:
     """Writes a call of one function as a key: ``module.function(1,'a')``.
 
     Positional, keyword and defaulted ways of passing the same arguments give the same key, in any
-    order of the keywords. A bound method's instance is its first argument. Two functions of one
-    name are told apart by a digest of their code; closures by one of what they close over.
+    order of the keywords. Under a decorator that may look at the arguments these ways differ, and
+    deleting one drops the others. A bound method's instance is its first argument. Two functions of
+    one name are told apart by a digest of their code; closures by one of what they close over.
 
     :param function: the function as it was defined.
     :param ignored: names of arguments that do not enter the key.
@@ -104,6 +111,9 @@ class CallKey:
             if parameter.default is not parameter.empty
         }
         self._is_plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
+        #: Whether the arguments count as they are given.
+        self.is_literal = not hands_on_unchanged(function)
+        self._positions = () if self.is_literal and puts_before(function) else self._names
         self._others = knowing_local_classes(others)
         self._remedy = remedy
         self._scope = scope
@@ -184,8 +194,17 @@ class CallKey:
         return bounded(f"{start}({self._arguments(args, kwargs)})")
 
     def in_all_releases(self, *args: Any, **kwargs: Any) -> str:
-        """Write the call of all functions of this name, also of another release's code."""
-        return bounded(f"{self.name}({self._arguments(args, kwargs)})")
+        """Write the call of all functions of this name, also of another release's code.
+
+        Each way of passing the same arguments gives the same, where they fit the function.
+        """
+        try:
+            texts = self._fitted(args, kwargs)
+        except TypeError:
+            if not self.is_literal:
+                raise
+            texts = self._arguments(args, kwargs)
+        return bounded(f"{self.name}({texts})")
 
     def _closed_over(self, closure: Closure) -> str:
         try:
@@ -196,6 +215,21 @@ class CallKey:
             ) from None
 
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        if not self.is_literal:
+            return self._fitted(args, kwargs)
+        texts = []
+        for place, value in enumerate((*self._bound, *args)):
+            name = self._positions[place] if place < len(self._positions) else f"{place + 1}"
+            if name not in self._ignored:
+                texts.append(self._text(name, value))
+        for name, value in sorted(kwargs.items()):
+            if name not in self._ignored:
+                shown = name if name.isidentifier() else repr(name)
+                texts.append(f"{shown}={self._text(name, value)}")
+        return ",".join(texts)
+
+    def _fitted(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Write the arguments by the function's parameters, with its defaults."""
         if self._bound:
             args = (*self._bound, *args)
         try:
@@ -247,6 +281,8 @@ class CallKey:
         try:
             return stable_text(value, self._others)
         except UnstableArgument as error:
+            if value is self._defaults.get(name) and (text := _default_text(value)):
+                return text
             raise UnstableArgument(
                 f"{self.name}: the argument {name!r} {error}, or leave it out of the key "
                 f"with args_to_ignore=[{name!r}]."

@@ -61,7 +61,7 @@ def hidden_state(kind: type) -> str:
             return f"as {full_name(base)} is written in C"
         for name, member in vars(base).items():
             own_kind = type(member)
-            if name in _OTHER_WAYS:
+            if name in _OTHER_WAYS and not _is_of_attrs(member):
                 return f"as {full_name(base)} defines {name}"
             if own_kind is MemberDescriptorType:
                 slots += 1
@@ -75,6 +75,11 @@ def hidden_state(kind: type) -> str:
     if kind is object or kind.__itemsize__ or kind.__basicsize__ > most:
         return "as it has none" if kind is object else "as part of its state cannot be seen"
     return ""
+
+
+def _is_of_attrs(member: Any) -> bool:
+    """Tell whether attrs made a method, to freeze, check or copy the attributes that there are."""
+    return type(member) is FunctionType and member.__globals__.get("__name__") == "attr._make"
 
 
 def attributes_of(value: Any, kind: type) -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,9 @@
 """Which function a key means, where its name does not tell: by its code and what it closes over."""
 
+import dis
 import functools
 import hashlib
+import re
 from abc import ABCMeta
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,9 +32,18 @@ from .keys import OtherTypes, encoded, is_known, stable_text
 
 _IN_C = (BuiltinFunctionType, MethodDescriptorType)
 #: What says nothing of what a class does.
-_OF_EACH_CLASS = frozenset({"__module__", "__qualname__", "__doc__", "__annotations__"})
+_OF_EACH_CLASS = frozenset({"__module__", "__qualname__", "__annotations__"})
 _OF_EACH_CLASS |= {"__firstlineno__", "__static_attributes__", "__slots__", "__abstractmethods__"}
 _OF_EACH_CLASS |= {"_abc_impl", "__parameters__", "__orig_bases__"}
+#: What decorators put on a function: ``wraps``, and those of a cache.
+_OF_DECORATORS = frozenset({"__wrapped__", "__signature__", "uncached", "call_uncached"})
+_OF_DECORATORS |= {"cache_timeout", "make_cache_key", "call_key", "holds_all", "path_name"}
+_OF_DECORATORS |= {"key_in_all_releases", "delete_memoized", "page_names", "source"}
+_OF_DECORATORS |= {"sorts_query", "cache_warm"}
+#: By these a function may change what another function holds, as a list of its calls.
+_CHANGES = frozenset({"append", "appendleft", "extend", "insert", "add", "update", "setdefault"})
+_CHANGES |= {"pop", "popitem", "popleft", "remove", "discard", "clear", "sort", "reverse"}
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _FLASK_PROXIES = ("current_app", "g", "request", "session")
 #: The code of each function that has a key, by the function's name.
 _codes: dict[str, CodeType] = {}
@@ -91,6 +102,15 @@ def knowing_local_classes(others: OtherTypes | None) -> OtherTypes:
         return None
 
     return text
+
+
+@functools.lru_cache(1024)
+def _changed(code: CodeType) -> tuple[frozenset[str], bool]:
+    """Name the attributes that a function sets, and tell whether it may change containers."""
+    steps = list(dis.get_instructions(code))
+    names = {step.argval for step in steps if step.opname in ("STORE_ATTR", "DELETE_ATTR")}
+    changes = any("SUBSCR" in s.opname and s.opname != "BINARY_SUBSCR" for s in steps)
+    return frozenset(names), changes or bool(_CHANGES & {*code.co_names})
 
 
 class Closure:
@@ -155,6 +175,7 @@ class _Enclosed:
         self._others = others
         self._functions: list[Any] = []
         self._classes: list[type] = []
+        self._codes: list[CodeType] = []
         self.cells: list[tuple[Any, Any]] = []
         #: Whether the text is the same as long as the cells hold the same objects.
         self.is_constant = True
@@ -165,6 +186,7 @@ class _Enclosed:
         :raises UnstableArgument: naming the variable, its type and the remedy.
         """
         cells = function.__closure__ or ()
+        self._codes.append(function.__code__)
         for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
             if name in OF_CLASSES:
                 continue
@@ -179,6 +201,10 @@ class _Enclosed:
                 yield name, "empty" if value is _EMPTY else self._constant_text(value)
             except UnstableArgument as error:
                 raise UnstableArgument(f"is a closure over {name}, which {error}") from None
+            except RecursionError:
+                raise UnstableArgument(
+                    f"is a closure over {name}, which contains itself: pass plain data"
+                ) from None
 
     def _constant_text(self, value: Any) -> str:
         kind = type(value)
@@ -219,7 +245,7 @@ class _Enclosed:
         if isinstance(value, type):
             if self._is_strict:
                 return self.class_text(value)
-            return self._only_one(full_name(value), value)
+            return self._local_class_text(value)
         if not issubclass(kind, Enum):
             self.is_constant = False
         if self._others is not None and (text := self._others(value)) is not None:
@@ -235,6 +261,11 @@ class _Enclosed:
         if self._known is not None and self._known.setdefault(name, value) is not value:
             raise UnstableArgument(f"is one of several objects that only the name {name} tells")
         return f"the({name})"
+
+    def _local_class_text(self, kind: type) -> str:
+        """Name a class by all that it consists of, or where that has no text by its name alone."""
+        text = self._text_if_any(lambda: self.class_text(kind))
+        return self._only_one(full_name(kind), kind) if text is None else text
 
     def class_text(self, kind: type) -> str:
         """Name a class that was made inside a function, by its name and all that it consists of.
@@ -261,6 +292,7 @@ class _Enclosed:
                     f"involves {full_name(kind)}, a class made inside a function, whose {name} "
                     f"{error}: define it at the module's top level"
                 ) from None
+        parts += self._annotations(kind)
         return f"{full_name(kind)}#{_digest(','.join(parts), 20)}"
 
     def _member_text(self, member: Any) -> str:
@@ -280,7 +312,8 @@ class _Enclosed:
 
     def _function_text(self, function: FunctionType) -> str:
         if hasattr(function, "uncached"):
-            return stable_text(function.uncached, self._text)
+            text = stable_text(function.uncached, self._text)
+            return ",".join([text, *self._attributes(function)])
         for place, other in enumerate(self._functions):
             if other is function:
                 return f"again({place})"
@@ -288,11 +321,57 @@ class _Enclosed:
         parts = (
             f"{function.__module__}.{function.__qualname__}",
             _code_digest(function),
-            function.__defaults__,
-            tuple(sorted((function.__kwdefaults__ or {}).items())),
         )
+        named_defaults = sorted((function.__kwdefaults__ or {}).items())
         texts = [
             self._constant_text(parts),
+            *(f"={self._default_text(value)}" for value in function.__defaults__ or ()),
+            *(f"{name}={self._default_text(value)}" for name, value in named_defaults),
             *(f"{name}={text}" for name, text in self.variables(function)),
+            *self._attributes(function),
+            *self._annotations(function),
         ]
         return f"function({','.join(texts)})"
+
+    def _default_text(self, value: Any) -> str:
+        # It says that nothing was given, and has nothing else to say.
+        return "default" if type(value) is object else self._constant_text(value)
+
+    def _annotations(self, annotated: Any) -> Iterator[str]:
+        """Yield what a class or a function says of its types, by which others may convert values.
+
+        Many have no text that is known to be complete: theirs tells more of them apart than none.
+        """
+        annotations = vars(annotated).get("__annotations__") or {}
+        if isinstance(annotated, FunctionType):
+            annotations = annotated.__annotations__
+        for name, value in annotations.items():
+            text = self._text_if_any(functools.partial(self._constant_text, value))
+            yield f":{name}={_ADDRESS.sub('', repr(value)) if text is None else text}"
+
+    def _attributes(self, function: FunctionType) -> Iterator[str]:
+        """Yield what was put on a function, as by a decorator for another one to find.
+
+        What the functions themselves change, such as a number of calls, is not told; nor is what
+        has no text, by which no two functions are told apart.
+        """
+        for name, value in sorted(vars(function).items()):
+            if name in _OF_DECORATORS:
+                continue
+            self.is_constant = False
+            changed = [_changed(code) for code in self._codes]
+            is_fixed = type(value).__hash__ is not None
+            if any(name in names or (not is_fixed and others) for names, others in changed):
+                continue
+            text = self._text_if_any(functools.partial(self._constant_text, value))
+            if text is not None:
+                yield f".{name}={text}"
+
+    def _text_if_any(self, write: Callable[[], str]) -> str | None:
+        functions, classes = len(self._functions), len(self._classes)
+        try:
+            return write()
+        except UnstableArgument:
+            # What was not written to its end must not be referred to.
+            del self._functions[functions:], self._classes[classes:]
+            return None

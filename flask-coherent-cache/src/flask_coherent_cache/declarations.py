@@ -44,6 +44,10 @@ _CONDITIONS = _known(
     "what they change is the status, and 206, 304 and 412 are never stored",
 )
 
+_COPYING = _known(
+    "copying the request's context", "the copy shows what the request shows, where that is read"
+)
+
 _FORM = _known("parsing a form", "without a body the form is empty, whatever its type")
 
 _CREDENTIALS = _known(
@@ -55,6 +59,7 @@ _CREDENTIALS = _known(
 
 #: Functions of Flask, Werkzeug and of extensions, by module and qualified name.
 BUILT_IN: dict[tuple[str, str], Declaration] = {
+    ("flask.ctx", "RequestContext.copy"): _COPYING,
     ("flask.sessions", "SecureCookieSessionInterface.open_session"): _SESSION_OPENING,
     ("flask_session.base", "ServerSideSessionInterface.open_session"): _SESSION_OPENING,
     ("werkzeug.wrappers.request", "Request._load_form_data"): _FORM,

@@ -28,7 +28,7 @@ from flask_caching.signals import (
     cache_view_hit,
     cache_view_miss,
 )
-from flask_caching.utils import normalize_timeout
+from flask_caching.utils import normalize_timeout, wants_args, wants_extra_args
 
 from .brake import Brake
 from .calls import CallKey, name_of
@@ -39,7 +39,7 @@ from .entries import Sealer
 from .fills import Entries, key_tag
 from .fragments import Fill, FragmentExtension
 from .functions import copied_value, fetch_value
-from .inputs import AUTHORIZATION, PAGE_PARTS, PATH, SESSION, Declared, report_once
+from .inputs import AUTHORIZATION, PAGE_PARTS, PATH, QUERY, SESSION, Declared, report_once
 from .keys import bounded
 from .layers import is_flask
 from .noticed import Owner
@@ -62,11 +62,12 @@ from .reads import SERVED, current_reads, own_reads, tally_of
 from .registered_types import RegisteredTypes
 from .standby import Standby
 from .statistics import Level, Result, Tally
-from .stores import Store, connect, kind_of, missing_extra, options_as_settings
+from .stores import Store, connect, kind_of, missing_extra, numbers, options_as_settings
 from .surroundings import Surroundings
 from .templates import context_class
 from .values import decode, encode
 from .verification import Verifier
+from .view_layers import layers
 from .views import (
     PAGE_MIDDLEWARE,
     PageOptions,
@@ -279,6 +280,7 @@ class Cache(flask_caching.Cache):
                 f"CACHE_REPLICA_LAG_SECONDS is {lag!r}: use the seconds by which a replica of the "
                 "database may be behind, from 0 to 3600."
             )
+        settings |= numbers(settings, _DEFAULTS)
         for name, default in _DEFAULTS.items():
             app.config.setdefault(name, default)
         app.config["CACHE_TYPE"] = kind_of(app.config["CACHE_TYPE"])
@@ -600,10 +602,10 @@ class Cache(flask_caching.Cache):
         check_vary_environ(vary_environ)
         cache_control = cache_control_of(max_age, stale_while_revalidate, stale_if_error)
         check_warm(warm, private)
-        # A key of the view's own making says by itself what of the query it holds.
+        # A key of the view's own making holds what of the query it is made from.
         own_key = make_cache_key is not None or callable(key_prefix)
         declared = Declared(
-            query=None if query_string or own_key else frozenset(query),
+            query=None if query_string else frozenset(query),
             headers=frozenset(name.lower() for name in vary),
             cookies=frozenset(vary_cookies),
             environ=frozenset(vary_environ),
@@ -657,6 +659,10 @@ class Cache(flask_caching.Cache):
                     entries.refuse(lookups, "unless")
                     with entries.going_past(lookups):
                         return call(*args, **kwargs)
+                if is_view and not is_first_call(args, kwargs):
+                    lookups = entries.statistics.lookups("page", request_ctx.request.endpoint or "")
+                    with entries.going_past(lookups):
+                        return call(*args, **kwargs)
                 if is_view:
                     # Around a coroutine function there is a frame more.
                     gives_value = not is_flask(sys._getframe(2 if is_async else 1))
@@ -666,6 +672,11 @@ class Cache(flask_caching.Cache):
                 return self._value(
                     entries, decorated, options, key, None, args, kwargs, cache_view_signals
                 )
+
+            def is_first_call(args: Any, kwargs: Any) -> bool:
+                """Tell whether a request's page is asked for: a decorator may call a view again."""
+                given = args, kwargs
+                return current_reads().noticed.arguments.setdefault(decorated, given) == given
 
             def custom_key(args: Any, kwargs: Any) -> str | None:
                 if make_cache_key is not None:
@@ -685,14 +696,16 @@ class Cache(flask_caching.Cache):
                     custom = current_reads().noticed.run(owner, custom_key, args, kwargs)
                 else:
                     custom = custom_key(args, kwargs)
-                held = replace(declared, query=None) if is_own else declared
+                held = declared
+                if is_own and QUERY in owner.inputs:
+                    held = replace(declared, query=None)
                 return PageOptions(
                     held,
                     private,
                     not_found_timeout,
                     custom,
                     key_inputs=frozenset(w for w in owner.inputs if not held.holds(w)),
-                    whole_key=is_own,
+                    whole_key=is_own and declared.query == frozenset(),
                     hit_indication=bool(response_hit_indication),
                     cache_control=cache_control,
                     gives_value=gives_value,
@@ -730,7 +743,7 @@ class Cache(flask_caching.Cache):
             decorated.uncached = function  # type: ignore[attr-defined]
             decorated.call_uncached = call  # type: ignore[attr-defined]
             decorated.cache_timeout = timeout  # type: ignore[attr-defined]
-            decorated.sorts_query = query_string and not own_key  # type: ignore[attr-defined]
+            decorated.sorts_query = query_string  # type: ignore[attr-defined]
             decorated.cache_warm = warm  # type: ignore[attr-defined]
             decorated.make_cache_key = default_make_cache_key  # type: ignore[attr-defined]
             decorated.page_names = page_names  # type: ignore[attr-defined]
@@ -822,11 +835,11 @@ class Cache(flask_caching.Cache):
 
             def names_of(*args: Any, **kwargs: Any) -> list[str]:
                 names = [f"fn:{name}" for name in call_key.names(*args)]
-                if call_key.code_digest or source():
+                if call_key.code_digest or call_key.is_literal or source():
                     names.append(key_tag(self._own(key_in_all_releases(*args, **kwargs))))
                 return names
 
-            def make_cache_key(_: Any, *args: Any, **kwargs: Any) -> str:
+            def make_cache_key(_: Any, /, *args: Any, **kwargs: Any) -> str:
                 return bounded(f"fn:{call_key(*args, **kwargs)}{source()}")
 
             def key_in_all_releases(*args: Any, **kwargs: Any) -> str:
@@ -939,23 +952,33 @@ class Cache(flask_caching.Cache):
         """Return what the keys of closures take from the current application."""
         return Scope(self._app().extensions.setdefault(_KNOWN, {}), self.digest)
 
-    def _bypass_cache(
-        self, unless: Callable[..., Any] | None, f: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> bool:
-        ask = functools.partial(super()._bypass_cache, unless, f, *args, **kwargs)
-        return unless is not None and _asked(_UNLESS, ask)
+    # The parameters of a view or a function may have the names of these.
 
-    def _forced_update(
-        self, forced_update: Callable[..., Any] | None, *args: Any, **kwargs: Any
+    def _bypass_cache(  # type: ignore[override]
+        self, unless: Callable[..., Any] | None, f: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> bool:
-        ask = functools.partial(super()._forced_update, forced_update, *args, **kwargs)
-        return forced_update is not None and _asked(_FORCED_UPDATE, ask)
+        if not callable(unless):
+            return False
+        given = functools.partial(unless, f, *args, **kwargs) if wants_args(unless) else unless
+        return _asked(_UNLESS, lambda: given() is True)
 
-    def _is_stale(
-        self, is_stale: Callable[..., Any] | None, rv: Any, *args: Any, **kwargs: Any
+    def _forced_update(  # type: ignore[override]
+        self, forced_update: Callable[..., Any] | None, /, *args: Any, **kwargs: Any
     ) -> bool:
-        ask = functools.partial(super()._is_stale, is_stale, rv, *args, **kwargs)
-        return is_stale is not None and _asked(_IS_STALE, ask)
+        if not callable(forced_update):
+            return False
+        takes = wants_args(forced_update)
+        given = functools.partial(forced_update, *args, **kwargs) if takes else forced_update
+        return _asked(_FORCED_UPDATE, lambda: given() is True)
+
+    def _is_stale(  # type: ignore[override]
+        self, is_stale: Callable[..., Any] | None, rv: Any, /, *args: Any, **kwargs: Any
+    ) -> bool:
+        if not callable(is_stale):
+            return False
+        if not wants_extra_args(is_stale):
+            args, kwargs = (), {}
+        return _asked(_IS_STALE, lambda: is_stale(rv, *args, **kwargs) is True)
 
     def skip_on_hit(self, hook: F) -> F:
         """Say that a ``before_request``, ``after_request`` or like function does nothing for a
@@ -1085,7 +1108,9 @@ class Cache(flask_caching.Cache):
 
     # -- dropping ------------------------------------------------------------------------
 
-    def delete_memoized(self, f: Any, *args: Any, **kwargs: Any) -> None:
+    def delete_memoized(  # type: ignore[override]
+        self, f: Any, /, *args: Any, **kwargs: Any
+    ) -> None:
         """Drop the entries of a memoized function: of one call, of one instance, or all.
 
         :raises TypeError: for what is not a memoized function.
@@ -1126,7 +1151,7 @@ class Cache(flask_caching.Cache):
         endpoints = [
             endpoint
             for endpoint, view in self._app().view_functions.items()
-            if inspect.unwrap(view, stop=lambda wrapped: wrapped is f) is f
+            if any(each == f for each in layers(view, "GET"))
         ]
         if not endpoints:
             raise ValueError(f"delete_cached: {f.__qualname__} is no view of this application.")

@@ -245,10 +245,13 @@ class Entries:
         if self.near is None:
             return None
         began = time.perf_counter() if self.statistics.traces else 0
-        if reads.of(self).lost or not self._may_look(key, reads):
+        moment = reads.of(self)
+        if moment.lost or not self._may_look(key, reads, moment):
             return None
-        copy = self._copy(key, reads)
+        copy = self._copy(key, reads, moment)
         if copy is not None:
+            if self.peers:  # The entry may be of a process, or of a time, without them.
+                reads.tags.add(self.own_tag)
             lookups.count("hit", near=True)
             self._tally(reads, lookups, key, "hit", copy.entry, began)
         return copy
@@ -281,10 +284,9 @@ class Entries:
                 lookups.count("bypass")
             self._tally(reads, lookups, "", "bypass", None, began)
 
-    def _may_look(self, key: str, reads: Reads) -> bool:
+    def _may_look(self, key: str, reads: Reads, moment: Moment) -> bool:
         """Tell whether a context may look anything up, or must go past the cache."""
         self.before_fetch(reads)
-        moment = reads.of(self)
         # Not asked by a call on each hit.
         if (moment.off or self.brake.is_off) and self._is_off(moment):
             return False
@@ -297,8 +299,8 @@ class Entries:
             moment.switch_off()
         return moment.off
 
-    def _copy(self, key: str, reads: Reads) -> "Copy | None":
-        copy = self.near.find(key, reads.of(self)) if self.near is not None else None
+    def _copy(self, key: str, reads: Reads, moment: Moment) -> "Copy | None":
+        copy = self.near.find(key, moment) if self.near is not None else None
         if copy is None or not copy.entry.is_fresh():
             return None
         reads.tags.update(copy.entry.tags)
@@ -334,6 +336,8 @@ class Entries:
         try:
             outcome = self._fetch(_Asked(key, fill, policy, lookups, renew, alone), reads, refill)
         finally:
+            if self.peers:
+                reads.tags.add(self.own_tag)
             result: Result = outcome.status
             moment = reads.of(self)
             if outcome.waited and result == "hit":
@@ -349,11 +353,11 @@ class Entries:
 
     def _fetch(self, asked: _Asked, reads: Reads, refill: Callable[[], object] | None) -> Outcome:
         key, moment = asked.key, reads.of(self)
-        if not self._may_look(key, reads):
+        if not self._may_look(key, reads, moment):
             return _past(asked.fill, moment)
         if moment.lost:
             return self._go_without(asked, reads)
-        if not asked.renew and (copy := self._copy(key, reads)):
+        if not asked.renew and (copy := self._copy(key, reads, moment)):
             return Outcome("hit", entry=copy.entry, near=True)
         try:
             found = _Found() if asked.renew else self._find(key, reads)
@@ -454,9 +458,8 @@ class Entries:
 
         :param found: what lay in the store before.
         """
-        if not asked.alone:
-            return self._compute(asked, reads, stale, found, lease)
-        held, before = self.objects_of(), reads.enter()
+        held: frozenset[Any] = self.objects_of() if asked.alone else frozenset()
+        before = reads.enter(apart=asked.alone)
         try:
             return self._compute(asked, reads, stale, found, lease, before, held)
         finally:
@@ -469,8 +472,8 @@ class Entries:
         stale: Entry | None,
         found: _Found,
         lease: _Lease | None,
-        before: Scope | None = None,
-        held: frozenset[Any] = frozenset(),
+        before: Scope,
+        held: frozenset[Any],
     ) -> Outcome:
         key, moment = asked.key, reads.of(self)
         cause = self._cause(asked, found)
@@ -488,10 +491,11 @@ class Entries:
                 logger.warning("The fill of %s failed; serving it stale.", key, exc_info=True)
             return _answer(stale, reads)
         finally:
-            moment.filling.pop()
+            moment.filling.remove(key)
         seconds = time.perf_counter() - began
-        if before is not None and (filled.looked_back or self.can_reach(reads.entities, held)):
-            reads.inherit(before)
+        looked_back = not asked.alone or filled.looked_back
+        looked_back = looked_back or self.can_reach(reads.entities, held)
+        reads.settle(before, looked_back=looked_back)
         entry = self._entry(key, filled, asked.policy, reads)
         if moment.lost:
             if entry is not None and self._stands_by():

@@ -82,7 +82,10 @@ def fetch_value(
 
     def fill() -> Filled:
         noticed = current_reads().noticed
-        kind: Kind = "fragment" if lookups.level == "fragment" else "function"
+        # Its key holds the path.
+        kind: Kind = "function under cached" if held else "function"
+        if lookups.level == "fragment":
+            kind = "fragment"
         filling = Filling(options.name, _HELD, kind, held, looked_back=not alone)
         with noticed.filling(filling):
             result = _computed(call)

@@ -48,6 +48,9 @@ _LONGEST_KEY = 200
 _KEPT_PART = 150
 #: Characters that the attributes of an instance may take.
 _LONGEST_TEXT = 100_000
+#: Characters that all items of a container may take: what holds one thing twice, and so on within,
+#: takes twice as many at each level.
+_LONGEST_WHOLE = 20_000_000
 
 #: Types whose ``repr`` holds all that a value consists of.
 PLAIN_TYPES = frozenset(
@@ -65,6 +68,10 @@ _OF_MEMBERS = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_"})
 
 #: Writes a value of a type that the caller knows, and returns ``None`` for any other.
 OtherTypes = Callable[[Any], str | None]
+
+
+class _TooMuch(UnstableArgument):
+    pass
 
 
 def bounded(key: str) -> str:
@@ -116,7 +123,10 @@ def stable_text(value: Any, others: OtherTypes | None = None) -> str:
         return _literal(value)
     write = _WRITERS.get(kind)
     if write is not None:
-        return write(value, others)
+        whole = write(value, others)
+        if len(whole) > _LONGEST_WHOLE:
+            raise _TooMuch(f"takes more than {_LONGEST_WHOLE} characters: pass less")
+        return whole
     if others is not None and (text := others(value)) is not None:
         return text
     if isinstance(value, type):
@@ -189,10 +199,6 @@ def _subclass_text(value: Any, kind: type, others: OtherTypes | None) -> str:
     known = base in PLAIN_TYPES
     text = _literal(value, own_repr) if known else _WRITERS[base](value, others)
     return f"{_name(kind, others)}[{text}]"
-
-
-class _TooMuch(UnstableArgument):
-    pass
 
 
 def _attributes_text(value: Any, kind: type, others: OtherTypes | None) -> str:

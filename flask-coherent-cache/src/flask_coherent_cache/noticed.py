@@ -45,7 +45,7 @@ from .inputs import (
 T = TypeVar("T")
 
 #: What is filled, for what can be done about an input: a user is named by a callable.
-Kind = Literal["page", "page of a user", "function", "fragment"]
+Kind = Literal["page", "page of a user", "function", "function under cached", "fragment"]
 
 #: What the request keeps that was hung on it, see watching.py.
 FOREIGN = "_caching_foreign"
@@ -122,6 +122,12 @@ def remedy(what: Input, kind: Kind) -> str:
         )
     if kind == "function":
         return "pass it as an argument, or what is needed of it."
+    if kind == "function under cached":
+        return (
+            "it is not what Flask calls for this URL, so it has no page. If it should be, have "
+            "each decorator above @cache.cached use functools.wraps; else use @cache.memoize, and "
+            "pass it as an argument."
+        )
     if kind == "fragment":
         return "name what it needs of it in the tag, after the fragment's name."
     return _page_remedy(what, names_user=kind == "page of a user")
@@ -178,9 +184,9 @@ class Noticed:
     """
 
     __slots__ = (
-        "answer", "aside", "by_declared", "collecting", "counted", "declarations", "early", "fills",
-        "in_processors", "named", "on_page", "owners", "processors", "quiet", "seen",
-        "session_is_known",
+        "answer", "arguments", "aside", "by_declared", "collecting", "counted", "declarations",
+        "early", "fills", "in_processors", "named", "on_page", "owners", "processors", "quiet",
+        "seen", "session_is_known",
     )  # fmt: skip
 
     def __init__(self, declarations: Declarations | None = None) -> None:
@@ -209,6 +215,8 @@ class Noticed:
         self.on_page: list[Callable[[], object]] = []
         #: How the request was answered from a page, for the last look at the response.
         self.answer: Any = None
+        #: The arguments with which each cached view was called first, and has its page.
+        self.arguments: dict[Any, tuple[Any, Any]] = {}
 
     # -- noticing ------------------------------------------------------------------------
 

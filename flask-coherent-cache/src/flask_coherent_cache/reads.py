@@ -1,5 +1,6 @@
 """What one context has read so far: the collector of tags."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,17 +11,21 @@ from flask import has_app_context, has_request_context
 from flask.globals import app_ctx, request_ctx
 
 from .clock import monotonic
+from .forks import new_lock
 from .noticed import Noticed
 from .statistics import Tally
 
 #: Beyond so many rows of one table, an entry depends on the table.
 MANY_ROWS = 64
 
+_scopes_lock = new_lock()
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class Scope:
-    """What was read before a fill that collects by itself; see :class:`Reads`."""
+    """What was read before a fill began; see :class:`Reads`."""
 
+    thread: int
     tags: set[str]
     rows: dict[str, set[str]]
     expected: dict[object, tuple[str, ...]]
@@ -87,6 +92,10 @@ class Reads(Moment):
     :param began: when the first that it read was read at the earliest, by the monotonic clock.
     :param owner: the cache whose moment it is.
     :param moments: those of others.
+    :param sessions: of the database, used outside of any context.
+    :param scopes: of the fills that are running.
+    :param shared: whether threads fill beside each other: until the last fill has ended all of them
+        depend on all that is read, for nobody can tell for which one it is.
     """
 
     tags: set[str] = field(default_factory=set)
@@ -104,6 +113,9 @@ class Reads(Moment):
     began: float = field(default_factory=monotonic)
     owner: object = None
     moments: dict[object, Moment] = field(default_factory=dict)
+    sessions: list[Any] = field(default_factory=list)
+    scopes: list[Scope] = field(default_factory=list)
+    shared: bool = False
 
     def of(self, owner: object) -> Moment:
         """Return where it stands in the time of one of the caches."""
@@ -118,17 +130,58 @@ class Reads(Moment):
         """Note a row that was found by its key."""
         self.rows.setdefault(table, set()).add(identity)
 
-    def enter(self) -> Scope:
-        """Collect a fill's tags by themselves until :meth:`leave`; returns those before it."""
-        before = Scope(self.tags, self.rows, self.expected, self.fresh_until, self.entities)
-        self.tags, self.rows, self.expected, self.entities = set(), {}, {}, set()
-        self.fresh_until = None
+    def enter(self, *, apart: bool) -> Scope:
+        """Begin a fill, which ends with :meth:`leave`; returns what was read before it.
+
+        :param apart: whether its tags are collected by themselves.
+        """
+        with _scopes_lock:
+            before = self._scope()
+            self.scopes.append(before)
+            if apart and not self.shared:
+                self.tags, self.rows, self.expected, self.entities = set(), {}, {}, set()
+                self.fresh_until = None
         return before
+
+    def settle(self, before: Scope, *, looked_back: bool) -> None:
+        """Depend on all that went into a fill, at its end.
+
+        :param looked_back: whether it may be made of what was read before it, too.
+        """
+        with _scopes_lock:
+            if self.scopes[-1] is not before:
+                self._share()
+            if looked_back:
+                # A fill beside it may have set aside what was read before that.
+                others = self.scopes if self._is_of_others(before) else [before]
+                for scope in others:
+                    self.inherit(scope)
+
+    def _is_of_others(self, scope: Scope) -> bool:
+        """Tell whether another thread fills, which waits for this one or runs beside it."""
+        return any(other.thread != scope.thread for other in self.scopes)
+
+    def _share(self) -> None:
+        self.shared = True
+        for scope in self.scopes:
+            self.inherit(scope)
+
+    def _scope(self) -> Scope:
+        return Scope(
+            threading.get_ident(),
+            self.tags,
+            self.rows,
+            self.expected,
+            self.fresh_until,
+            self.entities,
+        )
 
     def inherit(self, before: Scope) -> None:
         """Depend on what was read before, too."""
+        if before.tags is self.tags:
+            return
         self.tags |= before.tags
-        for table, identities in before.rows.items():
+        for table, identities in list(before.rows.items()):
             self.rows.setdefault(table, set()).update(identities)
         self.expected.update(before.expected)
         self.entities |= before.entities
@@ -137,10 +190,19 @@ class Reads(Moment):
 
     def leave(self, before: Scope) -> None:
         """Hand what the fill read outwards."""
-        own = Scope(self.tags, self.rows, self.expected, self.fresh_until, self.entities)
-        self.tags, self.rows, self.expected = before.tags, before.rows, before.expected
-        self.fresh_until, self.entities = before.fresh_until, before.entities
-        self.inherit(own)
+        with _scopes_lock:
+            if self.scopes[-1] is not before:
+                self._share()
+            self.scopes.remove(before)
+            # A thread beside it may be about to add to what is collected now.
+            is_apart = before.tags is not self.tags
+            if is_apart and not (self.shared or self._is_of_others(before)):
+                own = self._scope()
+                self.tags, self.rows, self.expected = before.tags, before.rows, before.expected
+                self.fresh_until, self.entities = before.fresh_until, before.entities
+                before = own
+            self.inherit(before)
+            self.shared = self.shared and bool(self.scopes)
 
     def follow(self, earlier: "Reads") -> None:
         """Take over what an earlier context read, and its beginning."""
@@ -157,13 +219,13 @@ class Reads(Moment):
     def collected(self) -> set[str]:
         """All tags: of many rows of a table the table's; of a row that was not found, too."""
         tags = set(self.tags)
-        for table, identities in self.rows.items():
+        for table, identities in list(self.rows.items()):
             if len(identities) > MANY_ROWS:
                 tags.add(table)
             else:
                 # What names no rows, such as a bulk UPDATE, raises "table:*".
                 tags.add(f"{table}:*")
-                tags.update(f"{table}:{identity}" for identity in identities)
+                tags.update(f"{table}:{identity}" for identity in list(identities))
         tags.update(*self.expected.values())
         return tags
 
@@ -218,6 +280,11 @@ def current_reads() -> Reads:
     return _outside.get() or Reads()
 
 
+def is_collecting() -> bool:
+    """Tell whether :func:`current_reads` is asked again for what it returns now."""
+    return has_app_context() or _outside.get() is not None
+
+
 @contextmanager
 def own_reads() -> Iterator[Reads]:
     """Outside of any context, collect for a while; inside, go on with the context's collector.
@@ -225,7 +292,7 @@ def own_reads() -> Iterator[Reads]:
     Nothing connects two lookups of a script or a thread, so each begins anew.
     """
     reads = current_reads()
-    if has_app_context() or _outside.get() is not None:
+    if is_collecting():
         yield reads
         return
     token = _outside.set(reads)

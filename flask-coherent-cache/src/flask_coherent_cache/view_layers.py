@@ -1,6 +1,8 @@
 """What a view consists of: the function that Flask calls, and all that is wrapped in it."""
 
+import functools
 from collections.abc import Iterator
+from types import FunctionType, MethodType
 from typing import Any
 
 
@@ -14,7 +16,17 @@ def layers(view: Any, method: str) -> Iterator[Any]:
         layer = candidate
         while layer is not None:
             yield layer
-            layer = getattr(layer, "__wrapped__", None)
+            layer = _inside(layer)
+
+
+def _inside(layer: Any) -> Any:
+    if type(layer) is functools.partial:
+        return layer.func
+    if type(layer) is MethodType:
+        return layer.__func__
+    call = getattr(type(layer), "__call__", None)  # noqa: B004 - it is asked for, not about
+    wrapped = getattr(layer, "__wrapped__", None)
+    return call if wrapped is None and type(call) is FunctionType else wrapped
 
 
 def sorts_query(view: Any, method: str) -> bool:

@@ -46,6 +46,7 @@ from .view_layers import sorts_query
 
 F = TypeVar("F", bound=Callable[..., Any])
 _READS_OF = "_caching_reads_of_"
+_SET = "_caching_set_"
 #: Where a hook of ours keeps the one that it stands for.
 HOOK = "_caching_hook"
 _ARGUMENTS = "_caching_arguments"
@@ -539,9 +540,18 @@ class _Kept:
         if self._name in _OF_THE_BODY:
             noticed.note(BODY)
         if self._name in state:
+            if _SET + self._name in state:
+                noticed.take(self._name, state[self._name])
             for what in state.get(_READS_OF + self._name, ()):
                 noticed.note(what)
             return state[self._name]
+        self._collect(request)
+        return state[self._name]
+
+    def _collect(self, request: Any) -> None:
+        """Compute the value, and keep what that reads."""
+        state = request.__dict__
+        noticed = state[READS].noticed
         collected: list[Input] = []
         noticed.collecting.append(collected)
         try:
@@ -551,10 +561,15 @@ class _Kept:
         state[self._name] = value
         if self._name not in _OF_THE_BODY:
             state[_READS_OF + self._name] = tuple(dict.fromkeys(collected))
-        return value
 
     def __set__(self, request: Any, value: Any) -> None:
-        request.__dict__[self._name] = value
+        """Set a value that was made of what it would be computed from, or of anything else."""
+        state = request.__dict__
+        if self._name == "host":
+            # Flask itself sets it, for each copy of a context.
+            self._collect(request)
+        state[self._name] = value
+        state[_SET + self._name] = True
 
     def __delete__(self, request: Any) -> None:
         del request.__dict__[self._name]
@@ -745,8 +760,15 @@ def _context_class(base: Any) -> type:
         if state["query_string"]:
             _sort_query(self.request)
 
+    def copy(self: Any) -> Any:
+        """Copy the context, for a thread or a greenlet."""
+        copied = base.copy(self)
+        if copied.url_adapter is not None:
+            _set_class(copied.url_adapter, _adapter_class(type(copied.url_adapter)))
+        return copied
+
     members = _context_members(base)
-    members |= {"session": property(session), "match_request": match_request}
+    members |= {"session": property(session), "match_request": match_request, "copy": copy}
     return type(base.__name__, (base,), {**members, "__module__": base.__module__})
 
 

@@ -39,7 +39,7 @@ PAGES = [
     Page("/in-view", "{name}", REFUSED, RAISES),
     Page("/my-view", "{name}", PER_USER),
     Page("/memoized", "{name}", PER_USER, RAISES),
-    Page("/fragment", "{name}", NO_PAGE, raises("admin")),
+    Page("/fragment", "{name}", NO_PAGE, raises("session")),
 ]
 #: Only for who is signed in; nobody else is let in.
 GUARDED = [

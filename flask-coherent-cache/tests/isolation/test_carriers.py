@@ -1,6 +1,8 @@
 """What was read in one place and is used in another, without an argument that says so."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
@@ -97,6 +99,19 @@ def link() -> str:
 
 def outside_link() -> str:
     return url_for("page", _external=True)
+
+
+def address() -> str:
+    return request.host
+
+
+has_begun, may_end = Event(), Event()
+
+
+def wait(value: int) -> int:
+    has_begun.set()
+    assert may_end.wait(10)
+    return value
 
 
 def link_in_a_language() -> str:
@@ -525,6 +540,41 @@ def test_a_thread_with_a_copied_context(app: Flask, cache: Any) -> None:
     answers = come(app, ANN, BOB)
     assert texts(answers) == ["ann", "bob"] * 2
     assert hits(answers) == 0
+
+
+@pytest.mark.parametrize("read", [outside_link, address])
+def test_a_copied_context_shows_what_the_request_shows(
+    app: Flask, cache: Any, read: Callable[[], str]
+) -> None:
+    memoized = cache.memoize(60)(read)
+
+    @app.get("/page")
+    def page() -> str:
+        with ThreadPoolExecutor(1) as pool:
+            copied = pool.submit(copy_current_request_context(memoized)).result()
+        return f"{copied} {memoized()}"
+
+    shop, office = ({"headers": {"Host": host}} for host in ("shop.example", "office.example"))
+    answers = texts(come(app, shop, office))
+    assert ["office" in answer for answer in answers] == [False, True] * 2
+
+
+def test_a_context_is_copied_beside_a_fill(app: Flask, cache: Any) -> None:
+    app.config["CACHE_STRICT"] = True
+    has_begun.clear()
+    may_end.clear()
+    memoized = cache.memoize(60)(wait)
+
+    @app.get("/page")
+    def page() -> str:
+        with ThreadPoolExecutor(2) as pool:
+            running = [pool.submit(copy_current_request_context(memoized), 1)]
+            assert has_begun.wait(10)
+            running.append(pool.submit(copy_current_request_context(memoized), 2))
+            may_end.set()
+            return str([each.result() for each in running])
+
+    assert texts(come(app, {})) == ["[1, 2]"] * 2
 
 
 def test_a_stream_with_its_context(app: Flask, cache: Any) -> None:

@@ -107,18 +107,12 @@ class AccessLog:
         self, environ: "WSGIEnvironment", start_response: "StartResponse", identity: str
     ) -> Iterable[bytes]:
         """Answer a request of which no line will be written."""
-        before = _request_id.get()
         _request_id.set(identity)
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             return start_response(status, [*headers, ("X-Request-ID", identity)], *exc_info)
 
-        try:
-            body = self.wsgi_app(environ, start)
-        except BaseException:
-            _request_id.set(before)
-            raise
-        return ClosingIterator(body, lambda: _request_id.set(before))
+        return self.wsgi_app(environ, start)
 
     def write(self, environ: "WSGIEnvironment", answer: dict[str, Any], ms: float) -> None:
         """Write the line. The query is left out, for it may hold what is nobody's business."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Dialect, ForeignKeyConstraint, MetaData, Table
+from sqlalchemy import Dialect, ForeignKeyConstraint, MetaData, String, Table
 from sqlalchemy.orm import mapperlib
 from sqlalchemy.sql.selectable import TableClause
 
@@ -22,9 +22,12 @@ _UNNAMED = frozenset({None, "public", "main"})
 _ATTEMPTS = 3
 _OBJECTS = {
     "sqlite": """
-        SELECT CASE type WHEN 'trigger' THEN 'trigger' ELSE 'view' END, tbl_name, NULL
-        FROM (SELECT * FROM sqlite_master UNION ALL SELECT * FROM sqlite_temp_master)
-        WHERE type IN ('view', 'trigger') OR sql LIKE 'CREATE VIRTUAL%'""",
+        WITH found AS ({found})
+        SELECT CASE type WHEN 'trigger' THEN 'trigger' ELSE 'view' END, tbl_name, NULL FROM found
+        WHERE type IN ('view', 'trigger') OR sql LIKE 'CREATE VIRTUAL%'
+        UNION ALL SELECT 'collated', tbl_name, NULL FROM found WHERE sql LIKE '%COLLATE%'
+        UNION ALL SELECT 'replacing', tbl_name, NULL FROM found
+        WHERE sql LIKE '%CONFLICT%REPLACE%'""",
     "postgresql": """
         SELECT 'view', relname, NULL FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
         WHERE relkind IN ('v', 'm') AND nspname NOT IN ('pg_catalog', 'information_schema')
@@ -34,6 +37,11 @@ _OBJECTS = {
         UNION ALL SELECT 'part', p.relname, c.relname FROM pg_inherits
         JOIN pg_class p ON p.oid = inhparent JOIN pg_class c ON c.oid = inhrelid
         WHERE p.relkind IN ('r', 'p')
+        UNION ALL SELECT 'collated', relname, NULL FROM pg_class c
+        JOIN pg_attribute ON attrelid = c.oid JOIN pg_type t ON t.oid = atttypid
+        LEFT JOIN pg_collation l ON l.oid = attcollation
+        WHERE relkind IN ('r', 'p') AND attnum > 0
+        AND (typname IN ('citext', 'bpchar') OR to_jsonb(l) ->> 'collisdeterministic' = 'false')
         UNION ALL SELECT CASE provolatile WHEN 'v' THEN 'volatile' ELSE 'function' END,
         proname, NULL
         FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
@@ -49,6 +57,16 @@ _OBJECTS = {
         WHERE routine_type = 'FUNCTION' AND sql_data_access <> 'NO SQL'
         AND routine_schema <> 'sys'""",
 }
+
+
+def _sqlite_masters(cursor: Any, dialect: str) -> str:
+    """Return what lists the objects of all databases that a connection of SQLite has attached."""
+    if dialect != "sqlite":
+        return ""
+    cursor.execute("PRAGMA database_list")
+    names = {"temp", *(row[1] for row in cursor.fetchall())}
+    quoted = ['"' + name.replace('"', '""') + '"' for name in sorted(names)]
+    return " UNION ALL ".join(f"SELECT * FROM {name}.sqlite_master" for name in quoted)  # noqa: S608
 
 
 class Tables:
@@ -140,8 +158,15 @@ class Tables:
 
     def mentioned(self, sql: str) -> list[TableClause]:
         """Return the known tables whose names are in a text."""
-        words = {word.lower() for word in re.findall(r"\w+", sql)}
-        return [table for table in self._tables() if table.name.lower() in words]
+        sql = sql.lower()
+        words = set(re.findall(r"\w+", sql))
+        tables = [(table, table.name.lower()) for table in self._tables()]
+        # A name in quotes can have spaces.
+        return [
+            table
+            for table, name in tables
+            if name in words or (re.search(r"\W", name) and name in sql)
+        ]
 
     def _tables(self) -> Iterator[Table]:
         for metadata in self._metadatas():
@@ -191,7 +216,7 @@ class Tables:
             return
         cursor = connection.connection.cursor()
         try:
-            cursor.execute(_OBJECTS[name])
+            cursor.execute(_OBJECTS[name].format(found=_sqlite_masters(cursor, name)))
             for kind, bare, part in cursor.fetchall():
                 if kind == "part":
                     for one, other in ((bare, part), (part, bare)):
@@ -217,6 +242,11 @@ class Tables:
     def is_a(self, kind: str, name: str) -> bool:
         """Tell whether the database has a view, or a table with triggers, of a name."""
         return name.lower() in (self._objects or {}).get(kind, ())
+
+    def has_many_spellings(self, table: Table) -> bool:
+        """Tell whether the database may find a row by another spelling of its key."""
+        texts = any(isinstance(column.type, String) for column in table.primary_key)
+        return texts and self.is_a("collated", table.name)
 
     def is_function(self, name: str) -> bool:
         """Tell whether a function is the application's own, and may read tables."""

@@ -23,7 +23,7 @@ _READING = re.compile(
     r"\b(SELECT|FROM|JOIN|TABLE|USING|INTO|WITH|VALUES|EXECUTE|CALL)\b", re.IGNORECASE
 )
 _DISTINCT_FROM = re.compile(r"\bIS\s+(NOT\s+)?DISTINCT\s+FROM\b", re.IGNORECASE)
-_CALL = re.compile(r"(\w+)\"?\s*\(")
+CALL = re.compile(r"(\w+)\"?\s*\(")
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class Notes:
     def text(self, text: str, *, in_from: bool = False) -> None:
         """Note text inside a statement."""
         bare = _DISTINCT_FROM.sub(" ", COMMENTS_AND_QUOTES.sub(" ", text))
-        self.functions.update(name.lower() for name in _CALL.findall(text))
+        self.functions.update(name.lower() for name in CALL.findall(text))
         # A comment can be for the server: ``/*! … */``.
         if in_from or _READING.search(bare) or "/*!" in text:
             self.unknown[text] = None

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from sqlalchemy import Connection, Dialect, Engine, MetaData, event
+from sqlalchemy.orm import Session
 
 from ..inputs import report_once
 from ..reads import current_reads
@@ -12,7 +13,7 @@ from ..sqlite import begin_before_savepoint, is_autocommit
 from .catalog import Tables
 from .sessions import watched_dialects
 from .statements import analyse, note_what_is_rendered, read
-from .texts import moves_schemas, raw
+from .texts import commits, moves_schemas, raw
 from .transactions import TRANSACTION, Transaction
 from .writes import touched
 
@@ -55,6 +56,10 @@ class EngineWatch:
 
     def _began(self, connection: Connection, *_: Any) -> None:
         """A transaction's snapshot is no younger than its beginning."""
+        known: Transaction | None = connection.info.get(TRANSACTION)
+        if known is not None and known.touched:
+            # Another Connection shares the driver's (StaticPool): who commits first, commits all.
+            return
         connection.info[TRANSACTION] = Transaction([w.reading() for w in self.watchers])
 
     def _transaction(self, connection: Connection) -> Transaction:
@@ -123,17 +128,23 @@ class EngineWatch:
             self._tables.forget()
             transaction.alters = True
         transaction.touched |= changed
-        if changed and _commits_by_itself(connection, alters=statement.alters):
-            self._mark_statement(transaction, connection)
+        if statement.raw and transaction.touched and commits(sql):
+            self._mark_statement(transaction, connection, in_transaction=True)
+        elif changed and _commits_by_itself(connection, alters=statement.alters):
+            self._mark_statement(transaction, connection, in_transaction=False)
         elif transaction.touched:
             transaction.seen_by(reads)
         read(reads, statement, self._tables, context, is_lost=is_lost)
 
-    def _mark_statement(self, transaction: Transaction, connection: Connection) -> None:
-        """Mark what a statement writes that commits by itself."""
+    def _mark_statement(
+        self, transaction: Transaction, connection: Connection, *, in_transaction: bool
+    ) -> None:
+        """Mark what a statement commits: what it writes itself, or, as COMMIT, a transaction."""
         driver, dialect = connection.connection, connection.dialect
         for watcher in self.watchers:
-            token = watcher.mark(transaction.touched, driver, dialect, in_transaction=False)
+            token = watcher.mark(
+                transaction.touched, driver, dialect, in_transaction=in_transaction
+            )
             transaction.tokens.append((watcher, token))
 
     def _executed(self, connection: Connection, *_: Any) -> None:
@@ -223,6 +234,24 @@ class EngineWatch:
         return do_release_savepoint
 
 
+def _committed_inside(session: Session) -> None:
+    """Bump what a session commits into a transaction that it did not begin, as test suites do.
+
+    Whoever shares the connection sees it, and stores nothing of it until the transaction ends.
+    """
+    root: Any = session.get_transaction()
+    if root is None or session.in_nested_transaction():
+        return
+    for connection in {joined[0] for joined in root._connections.values()}:
+        watch = _engines.get(connection.engine)
+        if watch is None or connection.closed or connection.invalidated:
+            continue
+        transaction: Transaction | None = connection.info.get(TRANSACTION)
+        if transaction is not None and transaction.touched:
+            for watcher in watch.watchers:
+                watcher.settle(transaction.touched, "")
+
+
 def _commits_by_itself(connection: Connection, *, alters: bool) -> bool:
     """Tell whether a statement that is about to run commits when it ends.
 
@@ -254,6 +283,8 @@ _engines: WeakKeyDictionary[Engine, EngineWatch] = WeakKeyDictionary()
 
 def watch_engine(engine: Engine) -> EngineWatch:
     """Return the watch over an engine, which begins with the first call."""
+    if not event.contains(Session, "after_commit", _committed_inside):
+        event.listen(Session, "after_commit", _committed_inside)
     watch = _engines.get(engine)
     if watch is None:
         watch = _engines[engine] = EngineWatch(engine)

@@ -51,6 +51,7 @@ def row_name(table: Table, values: Iterable[Any], dialect: str) -> str | None:
 
 
 def _value_name(type_: Any, value: Any, dialect: str) -> str | None:
+    type_ = type_._variant_mapping.get(dialect, type_)
     if not type(type_).__module__.startswith("sqlalchemy."):
         return None
     text = str(value)
@@ -66,7 +67,8 @@ def _value_name(type_: Any, value: Any, dialect: str) -> str | None:
             return None
     exact = type(type_) in _TEXTS and type_.collation is None
     if exact and dialect in ("sqlite", "postgresql") and isinstance(value, str):
-        return text
+        # What the database gets of a member of an enumeration that is a str: its text.
+        return str.__str__(value)
     return None
 
 
@@ -125,7 +127,9 @@ def equalities(
             left, right, many = part.left, part.right, part.operator is operators.in_op
             if isinstance(left, Column) and isinstance(right, elements.BindParameter):
                 listed = right.expanding == many and (many or part.operator is operators.eq)
-                if listed and right in names:
+                # A type of the application's own may send another value than was given.
+                plain = type(right.type).__module__.startswith("sqlalchemy.")
+                if listed and plain and right in names:
                     yield left, names[right], many
 
 
@@ -162,11 +166,14 @@ def expect_row(reads: Reads, lookup: Lookup, names: tuple[str, ...], context: An
         row = row_name(table, [parameters.get(name) for name in lookup.key], dialect)
         if row is None:
             return False
-    token = object() if row is None else (names, row)
+    # Of this execution alone: another one may find a row that has come in between.
+    token = object()
     expected[token] = names
 
     def found(values: Any) -> None:
-        name = row or row_name(table, [values[position] for position in lookup.at], dialect)
+        name = row
+        if name is None:
+            name = row_name(table, [values[position] for position in lookup.at], dialect)
         if name is not None:
             expected.pop(token, None)
             for each in names:

@@ -14,10 +14,10 @@ from sqlalchemy import Dialect, event
 from sqlalchemy import inspect as inspect_state
 from sqlalchemy.orm import Mapper, Session
 
-from ..reads import Reads, current_reads
+from ..reads import Reads, current_reads, is_collecting
 
 #: Where the ``info`` of a session keeps what the context that used it last has read. ``None``: it
-#: was used outside of every context, so nobody knows.
+#: was used where nothing is collected, so nobody knows.
 _READS = "caching.reads"
 #: Where an application context keeps its sessions.
 _SESSIONS = "caching.sessions"
@@ -33,13 +33,17 @@ def _is_watched(session: Session) -> bool:
 
 
 def known_sessions() -> list[Session]:
-    """The sessions that the current application context has begun."""
-    if not has_app_context():
-        return []
-    kept = app_ctx._get_current_object().__dict__.get(_SESSIONS)  # type: ignore[attr-defined]
-    if kept is None:
-        return []
+    """The sessions that the current application context has begun, or the fill outside of it."""
+    kept = _kept_sessions()
     return [session for reference in kept if (session := reference()) is not None]
+
+
+def _kept_sessions() -> list[Any]:
+    if not has_app_context():
+        return current_reads().sessions
+    state: dict[str, Any] = app_ctx._get_current_object().__dict__  # type: ignore[attr-defined]
+    kept: list[Any] = state.setdefault(_SESSIONS, [])
+    return kept
 
 
 def follow(session: Session, reads: Reads) -> None:
@@ -58,14 +62,11 @@ def follow(session: Session, reads: Reads) -> None:
     _use(session, reads)
 
 
-def _use(session: Session, reads: Reads | None) -> None:
+def _use(session: Session, reads: Reads) -> None:
     session.info[_READS] = reads
-    if reads is not None:
-        known = app_ctx._get_current_object().__dict__.setdefault(  # type: ignore[attr-defined]
-            _SESSIONS, []
-        )
-        if all(reference() is not session for reference in known):
-            known.append(ref(session))
+    known = _kept_sessions()
+    if all(reference() is not session for reference in known):
+        known.append(ref(session))
 
 
 def _holds(session: Session) -> bool:
@@ -78,7 +79,7 @@ def _holds(session: Session) -> bool:
 def _join(session: Session) -> None:
     if not _is_watched(session):
         return
-    if has_app_context():
+    if is_collecting():
         reads = current_reads()
         if session.info.get(_READS, session) is not reads:
             follow(session, reads)
@@ -95,8 +96,16 @@ def _began(session: Session, transaction: Any) -> None:
 def _attached(session: Session, instance: Any) -> None:
     """Store nothing that is made from an object of an unknown age."""
     state = inspect_state(instance)
-    if _is_watched(session) and state.dict.keys() & state.mapper.columns.keys():
-        current_reads().bypass = True
+    if state.dict.keys() & state.mapper.columns.keys():
+        _doubt(session)
+
+
+def _doubt(session: Session) -> None:
+    if not _is_watched(session):
+        return
+    current_reads().bypass = True
+    if not is_collecting():
+        session.info[_READS] = None
 
 
 def _row_loaded(target: Any, context: Any, *_: Any) -> None:
@@ -113,8 +122,11 @@ def _watch_identity_lookups() -> None:
     def noting(self: Any, mapper: Any, *args: Any, **kwargs: Any) -> Any:
         reads = current_reads()
         reads.entities.add(mapper)
-        if has_app_context() and _is_watched(self):
-            follow(self, reads)
+        if _is_watched(self):
+            if is_collecting():
+                follow(self, reads)
+            else:
+                self.info[_READS] = None
         return look_up(self, mapper, *args, **kwargs)
 
     Session._identity_lookup = noting  # type: ignore[method-assign]
@@ -126,8 +138,8 @@ def _watch_merges() -> None:
 
     @functools.wraps(merge)
     def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not kwargs["load"] and _is_watched(self):
-            current_reads().bypass = True
+        if not kwargs["load"]:
+            _doubt(self)
         return merge(self, *args, **kwargs)
 
     Session._merge = noting  # type: ignore[method-assign]

@@ -242,6 +242,8 @@ def _names_of_row(lookup: Lookup, tables: Tables, translate: Any) -> tuple[str, 
     table = lookup.table
     if "reads" in table.info or tables.is_a("view", table.name) or tables.parts(table):
         return ()
+    if lookup.key is not None and tables.has_many_spellings(table):
+        return ()
     return tuple(tables.names(table, translate))
 
 

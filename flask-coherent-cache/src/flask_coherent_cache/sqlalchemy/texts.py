@@ -2,8 +2,10 @@
 
 import re
 
+from sqlalchemy.sql.selectable import TableClause
+
 from .catalog import Tables
-from .compiling import COMMENTS, COMMENTS_AND_QUOTES
+from .compiling import CALL, COMMENTS, COMMENTS_AND_QUOTES
 from .statements import Statement, Write
 
 #: What raw SQL begins with where it writes nothing.
@@ -13,10 +15,17 @@ _READING = frozenset(
     | {"LOCK", "LISTEN", "UNLISTEN", "NOTIFY", "TABLE", "USE", "DESCRIBE"}
 )
 _WRITING = re.compile(r"\b(INSERT|(?<!FOR )UPDATE|DELETE|MERGE)\b", re.IGNORECASE)
+#: The name of a table, also in its schema and in quotes.
+_NAME = r"""((?:(?:"[^"]+"|`[^`]+`|\[[^\]]+\]|\w+)\.)?(?:"[^"]+"|`[^`]+`|\[[^\]]+\]|\w+))"""
+#: What raw SQL reads, by name.
+_ALIAS = r"(?:\s+(?:AS\s+)?\w+)?"
+_SOURCES = re.compile(
+    rf"\b(?:FROM|JOIN)(?=[\s(]+(?:ONLY\s+)?({_NAME}{_ALIAS}(?:\s*,\s*{_NAME}{_ALIAS})*))",
+    re.IGNORECASE,
+)
 #: What raw SQL writes, by name.
 _TARGET = re.compile(
-    r"\b(?:INTO|UPDATE|FROM|TABLE|VIEW)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+|ONLY\s+)?"
-    r"""((?:["`\[]?\w+["`\]]?\.)?["`\[]?\w+["`\]]?)""",
+    r"\b(?:INTO|UPDATE|FROM|TABLE|VIEW)\s+(?:IF\s+(?:NOT\s+)?EXISTS\s+|ONLY\s+)?" + _NAME,
     re.IGNORECASE,
 )
 _ALTERING = re.compile(r"(CREATE|ALTER|DROP|TRUNCATE|RENAME)\b", re.IGNORECASE)
@@ -35,14 +44,23 @@ def raw(sql: str, tables: Tables) -> Statement:
     if not does:
         return Statement(raw=True)
     named = tables.mentioned(sql)
-    if does == "reads":
-        return Statement(tables=frozenset(named), raw=True)
+    functions = frozenset(name.lower() for name in CALL.findall(sql))
     bare = COMMENTS.sub(" ", sql).lstrip(" \t\r\n(")
-    alters = _ALTERING.match(bare) is not None
+    if does == "reads":
+        known = {table.name.lower() for table in named}
+        for found in _SOURCES.findall(bare):
+            for source in re.finditer(rf"(?:^|,\s*){_NAME}", found[0]):
+                schema, _, name = _unquoted(source[1]).rpartition(".")
+                if name.lower() not in known:
+                    named.append(TableClause(name, schema=schema or None))
+        return Statement(tables=frozenset(named), functions=functions, raw=True)
+    parts = [part.lstrip() for part in bare.split(";")]
+    alters = any(_ALTERING.match(part) for part in parts)
     named += [table for name in _TARGET.findall(bare) for table in tables.find(_unquoted(name))]
     return Statement(
         writes=tuple(Write(table, "any") for table in dict.fromkeys(named)),
-        everything=not named or _ANYTHING.match(bare) is not None,
+        everything=not named or any(_ANYTHING.match(part) for part in parts),
+        functions=functions,
         raw=True,
         alters=alters,
     )
@@ -50,11 +68,25 @@ def raw(sql: str, tables: Tables) -> Statement:
 
 def text_does(sql: str) -> str:
     """Tell whether raw SQL ``"reads"`` or ``"writes"``; the empty text where it does neither."""
-    bare = COMMENTS_AND_QUOTES.sub(" ", sql).lstrip(" \t\r\n(")
+    # Some drivers take several statements at once, as in a script.
+    found = {_one_does(part) for part in COMMENTS_AND_QUOTES.sub(" ", sql).split(";")}
+    return next((does for does in ("writes", "reads") if does in found), "")
+
+
+def _one_does(bare: str) -> str:
+    bare = bare.lstrip(" \t\r\n(")
     verb = (re.match(r"\w*", bare) or [""])[0].upper()
-    if (verb not in _READING and verb != "WITH") or (verb == "WITH" and _WRITING.search(bare)):
+    if verb in ("WITH", "EXPLAIN"):
+        # EXPLAIN ANALYZE runs what it explains.
+        return "writes" if _WRITING.search(bare) else "reads"
+    if bare and verb not in _READING:
         return "writes"
-    return "reads" if verb in ("SELECT", "WITH") else ""
+    return "reads" if verb in ("SELECT", "TABLE") else ""
+
+
+def commits(sql: str) -> bool:
+    """Tell whether raw SQL commits the transaction that other raw SQL has begun."""
+    return re.match(r"(COMMIT|END)\b", COMMENTS.sub(" ", sql).lstrip(), re.IGNORECASE) is not None
 
 
 def moves_schemas(sql: str, parameters: object) -> bool:
@@ -64,4 +96,6 @@ def moves_schemas(sql: str, parameters: object) -> bool:
 
 
 def _unquoted(name: str) -> str:
+    """Return a name as the database has it, which folds letter case without quotes."""
+    name = name if re.search(r'["`\[]', name) else name.lower()
     return re.sub(r'["`\[\]]', "", name)

@@ -140,6 +140,8 @@ class _Writing:
         names = self.tables.names(table, self._translate, written=True)
         names |= self.tables.parts(table)
         self.tags |= names
+        if self.tables.is_a("replacing", table.name):
+            kind, columns, named = "any", None, False
         if kind != "insert" and not named:
             # An object that is given to a fragment has its table's own name.
             self.tags |= {f"{name}:*" for name in {*names, table.fullname}}
@@ -192,7 +194,7 @@ def _rows(write: Write, tables: Tables, parameters: Iterable[Mapping[str, Any]])
     """Return the names of the only rows that a statement can write; ``None``: any."""
     key, table = write.key, write.table
     found: set[str] = set()
-    if key is None or not isinstance(table, Table):
+    if key is None or not isinstance(table, Table) or tables.has_many_spellings(table):
         return None
     for given in parameters:
         values = [given.get(name) for name, _ in key]

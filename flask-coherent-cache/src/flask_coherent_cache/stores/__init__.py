@@ -11,12 +11,12 @@ from typing import Any
 from flask import Flask, current_app
 
 from .base import Facts, ServerRefusedError, Store, StoreError
-from .names import kind_of, options_as_settings
+from .names import kind_of, numbers, options_as_settings
 from .tagstate import is_overdue, is_reading
 
 __all__ = [
     "Facts", "ServerRefusedError", "Store", "StoreError", "connect", "is_overdue", "is_reading",
-    "kind_of", "missing_extra", "options_as_settings",
+    "kind_of", "missing_extra", "numbers", "options_as_settings",
 ]  # fmt: skip
 
 #: Module, class and extra. A store's client library is imported only where the store is used.

@@ -5,7 +5,7 @@ import math
 from ..clock import host_time, monotonic, wall
 
 #: Clocks that are no further apart count as one. Memcached's counts whole seconds.
-_AGREE_SECONDS = 2.5
+AGREE_SECONDS = 2.5
 _APART_SECONDS = 60.0
 
 
@@ -39,12 +39,12 @@ class ServerClock:
         if self._ahead is None:
             return 0
         apart = self.now() - host_time()
-        if self._shift is not None and abs(apart - self._shift) <= _AGREE_SECONDS:
+        if self._shift is not None and abs(apart - self._shift) <= AGREE_SECONDS:
             self._apart_since = math.inf
             return self._shift
         now = monotonic()
         self._apart_since = min(self._apart_since, now)
         if self._shift is None or now - self._apart_since > _APART_SECONDS:
-            self._shift = round(apart) if abs(apart) > _AGREE_SECONDS else 0
+            self._shift = round(apart) if abs(apart) > AGREE_SECONDS else 0
             self._apart_since = math.inf
         return self._shift

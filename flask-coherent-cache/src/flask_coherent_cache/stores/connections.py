@@ -201,7 +201,15 @@ def pool(config: Mapping[str, Any], reached: Reached) -> redis.BlockingConnectio
         }
     if url:
         # What the URL says comes first.
-        return redis.BlockingConnectionPool.from_url(url, db=config["CACHE_REDIS_DB"], **options)
+        try:
+            return redis.BlockingConnectionPool.from_url(
+                url, db=config["CACHE_REDIS_DB"], **options
+            )
+        except ValueError as error:
+            # The URL itself may hold a password.
+            raise ValueError(
+                f"CACHE_REDIS_URL cannot be read: {error}. Use one such as redis://localhost:6379/0."
+            ) from error
     return redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
         host=config["CACHE_REDIS_HOST"],
         port=config["CACHE_REDIS_PORT"],

@@ -5,7 +5,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,12 +18,12 @@ from pymemcache import (
 )
 from pymemcache.client.rendezvous import RendezvousHash
 
-from ..clock import monotonic
+from ..clock import monotonic, wall
 from ..forks import begin_after_fork
 from .base import Facts, Failure, StoreError
 from .breaker import CircuitBreaker
-from .clock import ServerClock
-from .tagstate import DOUBT_SECONDS, TAG_SECONDS, invalidated, is_reading, marked
+from .clock import AGREE_SECONDS, ServerClock
+from .tagstate import DOUBT_SECONDS, TAG_SECONDS, invalidated, is_reading, marked, reading_in
 
 #: Memcached's protocol: keys of at most 250 bytes without spaces and control characters.
 _PLAIN_KEY = re.compile(r"[!-~]{1,250}")
@@ -47,6 +47,9 @@ class MemcachedStore:
     shared = True
 
     def __init__(self, config: Mapping[str, Any]) -> None:
+        servers = config["CACHE_MEMCACHED_SERVERS"]
+        if isinstance(servers, str):
+            raise ValueError(f"CACHE_MEMCACHED_SERVERS is {servers!r}: use a list, [{servers!r}].")
         self.breaker = CircuitBreaker(self._probe, config["CACHE_RETRY_SECONDS"])
         self.on_call: Callable[[float], object] = lambda seconds: None
         self.doubted = False
@@ -109,15 +112,19 @@ class MemcachedStore:
         return self._clock.shift()
 
     def _learn_time(self) -> None:
-        """Ask the first server for its time; it counts whole seconds."""
-        asked_at = monotonic()
+        """Ask the first server for its time.
+
+        It counts whole seconds, so where the host's clock agrees, that is the more exact one: a
+        reading that starts anew within the same second must not be below what was told before.
+        """
+        asked_at, here = monotonic(), wall()
         client = self._clients[min(self._clients)]
         with self._connection():
             try:
                 seconds = float(client.stats()[b"time"])
             except (MemcacheClientError, MemcacheUnknownCommandError, KeyError, ValueError):
                 seconds = self._clock.now()  # Some proxies have no statistics.
-        self._clock.learn(seconds, asked_at)
+        self._clock.learn(here if abs(seconds - here) <= AGREE_SECONDS else seconds, asked_at)
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         plain = [_plain(key) for key in keys]
@@ -182,10 +189,11 @@ class MemcachedStore:
         tags: Sequence[str],
         lease: tuple[str, bytes] | None = None,
     ) -> None:
-        present = self.get_many(tags)
+        reading, *present = self.get_many([clock, *tags])
         for tag, found in zip(tags, present, strict=True):
             if found is None:
                 self._create(tag, clock)
+        self._catch_up(clock, reading, present)
         self.put(key, value, seconds)
         if lease is not None:
             self.release(*lease)
@@ -228,6 +236,18 @@ class MemcachedStore:
         finally:
             self._free.release()
             self.on_call(time.perf_counter() - began)
+
+    def _catch_up(self, clock: str, reading: bytes | None, tags: Iterable[bytes | None]) -> None:
+        """Raise a clock that is below what tags were told: until then nothing of theirs is valid.
+
+        Two hosts know the server's time to a second, and one may have started the clock anew
+        within the second in which the other had.
+        """
+        now, known = self._clock.now(), (reading or b"").strip()
+        latest = max((reading_in(tag, now) for tag in tags), default=0)
+        if is_reading(known, now) and int(known) < latest:
+            with self._connection():
+                self._of(clock).incr(_plain(clock), latest - int(known))
 
     def _create(self, tag: str, clock: str) -> None:
         """Create a missing tag at the clock's present reading.

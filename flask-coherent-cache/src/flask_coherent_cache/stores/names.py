@@ -64,6 +64,8 @@ _OPTIONS = {
     "socket_timeout": "CACHE_SOCKET_TIMEOUT_SECONDS",
     "max_connections": "CACHE_POOL_SIZE",
 }
+#: Sizes for which ``None`` is none.
+_MAY_BE_NONE = frozenset({"CACHE_NEAR_BYTES", "CACHE_COMPRESS_MIN_BYTES"})
 _BY_WORD = {word: kind for kind, words in _KINDS.items() for word in words}
 _REFUSED_BY_WORD = {name.lower().removesuffix("cache"): name for name in _REFUSED}
 
@@ -132,6 +134,36 @@ def options_as_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     if ignored:
         logger.warning("%s changes nothing: see the library's settings.", ", ".join(ignored))
     return {_OPTIONS[name]: value for name, value in options.items() if name in _OPTIONS}
+
+
+def numbers(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, float]:
+    """Return the settings that are numbers, also those that are text, as the environment has them.
+
+    :param defaults: of all settings: where the default is a number, the setting is one.
+    :raises ValueError: for what is no number, naming the setting.
+    """
+    found = {}
+    for name, default in defaults.items():
+        value = config[name]
+        if isinstance(default, bool) or not isinstance(default, int | float):
+            continue
+        if isinstance(value, str):
+            value = _number_in(value)
+        if config[name] is None and name in _MAY_BE_NONE:
+            continue
+        if not isinstance(value, int | float):
+            raise ValueError(f"{name} is {config[name]!r}: use a number, such as {default!r}.")
+        found[name] = value
+    return found
+
+
+def _number_in(text: str) -> float | None:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None
 
 
 def refusal(name: str) -> ValueError:

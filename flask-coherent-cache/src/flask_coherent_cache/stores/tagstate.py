@@ -63,6 +63,11 @@ def invalidated(value: bytes | None, reading: int, token: str, now: float) -> by
     return b" ".join([b"%d" % max(int(old), reading), *kept])
 
 
+def reading_in(value: bytes | None, now: float) -> int:
+    """Return the reading in a tag's value; 0 where there is none."""
+    return int(_parts(value, now)[0])
+
+
 def _parts(value: bytes | None, now: float) -> tuple[bytes, list[bytes]]:
     """Take a tag's value apart into its reading and its doubts; a foreign one has neither."""
     found = _VALUE.fullmatch(value or b"")
