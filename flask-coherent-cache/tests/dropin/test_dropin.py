@@ -7,6 +7,7 @@ stands in ``differences.toml`` with the reason, and nothing else may.
 import importlib.metadata
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,8 @@ def _pip_on_path() -> str:
 def outcomes(their_tests: Path) -> dict[str, str]:
     """What each of their tests came to with our ``Cache``."""
     file = their_tests.parent / "outcomes.json"
+    # With CI set they start no server of their own, and fail.
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
     path = f"import sys; sys.path[:0] = [{str(HERE)!r}, {str(LIBRARY / 'src')!r}]; "
     run = subprocess.run(
         [
@@ -77,7 +80,8 @@ def outcomes(their_tests: Path) -> dict[str, str]:
             "-c", str(their_tests.parent / "pyproject.toml"), "--import-mode=prepend",
             "--ignore", str(their_tests / NOT_OF_CACHE), str(their_tests),
         ],
-        cwd=their_tests.parent, capture_output=True, text=True, check=False, timeout=SECONDS,
+        cwd=their_tests.parent, env=environment,
+        capture_output=True, text=True, check=False, timeout=SECONDS,
     )  # fmt: skip
     assert file.exists(), run.stdout[-4000:] + run.stderr[-4000:]
     found: dict[str, str] = json.loads(file.read_text())
