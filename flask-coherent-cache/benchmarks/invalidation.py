@@ -54,7 +54,7 @@ class Tagged:
         # In a context of its own: an entry depends on all that its context has read.
         with current_app.app_context():
             self.function(self.cache, self.tag, 0)
-        entries, first = self.cache.entries, self.key(0)
+        entries, first = self.cache.engine, self.key(0)
         (name,) = (key.decode() for key in self.client.scan_iter(f"{PREFIX}:*:entry:{first}"))
         pattern = entries.sealer.open(first, self.client.get(name))
         for number in range(1, self.count):

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from flask_coherent_cache.encryption import EncryptingSealer
-from flask_coherent_cache.entries import Entry, Sealer, derived_key
+from flask_coherent_cache._engine.encryption import EncryptingSealer
+from flask_coherent_cache._engine.entry import Entry, Sealer, derived_key
 
 SIZES = {"1 kB": 1_000, "10 kB": 10_000, "100 kB": 100_000}
 SCOPE, KEY = "shop:r1", "page:https://www.example.com/products?sort=price"

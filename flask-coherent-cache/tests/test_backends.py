@@ -18,8 +18,8 @@ from flask_caching.backends import RedisSentinelCache, SimpleCache
 
 import test_stores
 from flask_coherent_cache import Cache
-from flask_coherent_cache.stores import StoreError, kind_of
-from flask_coherent_cache.stores.adapted import AdaptedStore
+from flask_coherent_cache._stores import StoreError, kind_of
+from flask_coherent_cache._stores.adapted import AdaptedStore
 
 STORE_TESTS = [
     test_stores.test_put_get_add_delete_release,
@@ -134,7 +134,7 @@ def test_what_cannot_keep_a_promise_is_refused_in_words(
 def test_an_adapted_store_does_what_the_others_do(
     make: Callable[..., Any], kind: str, test: Callable[[Any], None]
 ) -> None:
-    store = make(kind)[1].entries.store
+    store = make(kind)[1].engine.store
     assert isinstance(store, AdaptedStore)
     store.put(test_stores.CLOCK, b"1700000000000000", None)
     test(store)
@@ -229,7 +229,7 @@ def test_files_need_a_secret_key(make: Callable[..., Any]) -> None:
 
 
 def test_a_backend_that_loses_writes_fails_the_invalidation(make: Callable[..., Any]) -> None:
-    store = make("FileSystemCache")[1].entries.store
+    store = make("FileSystemCache")[1].engine.store
     store.put("t:clock", b"1700000000000000", None)
     store.backend.set = lambda *args, **kwargs: False
     with pytest.raises(StoreError, match="was not written"):
@@ -238,7 +238,7 @@ def test_a_backend_that_loses_writes_fails_the_invalidation(make: Callable[..., 
 
 
 def test_processes_on_files_lose_no_reading(make: Callable[..., Any], tmp_path: Path) -> None:
-    store = make("FileSystemCache")[1].entries.store
+    store = make("FileSystemCache")[1].engine.store
     store.put("t:clock", b"1700000000000000", None)
     program = f"""
 import json, time
@@ -246,7 +246,7 @@ from flask import Flask
 from flask_coherent_cache import Cache
 app = Flask("shop")
 app.config.update(SECRET_KEY="k" * 40, CACHE_TYPE="FileSystemCache", CACHE_DIR={str(tmp_path)!r})
-store = Cache(app).entries.store
+store = Cache(app).engine.store
 get = store.backend.get
 # Between reading and writing there is time for the other one.
 store.backend.get = lambda key: (get(key), time.sleep(0.002))[0]
@@ -277,7 +277,7 @@ print(json.dumps([store.invalidate("t:clock", ["t:a"]) for _ in range(20)]))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_process_shares_no_lock(make: Callable[..., Any]) -> None:
-    store = make("FileSystemCache")[1].entries.store
+    store = make("FileSystemCache")[1].engine.store
     with store._lock:
         child = os.fork()
         if child == 0:

@@ -14,8 +14,8 @@ import pytest
 from flask import Flask
 
 from flask_coherent_cache import Cache
-from flask_coherent_cache import brake as brake_module
-from flask_coherent_cache.brake import Brake, seconds_off
+from flask_coherent_cache._engine import kill_switch as brake_module
+from flask_coherent_cache._engine.kill_switch import KillSwitch, seconds_off
 from flask_coherent_cache.testing import Server, wait_until
 
 MakeApp = Callable[..., tuple[Flask, Any]]
@@ -29,7 +29,7 @@ class Shop:
     def __init__(self, made: tuple[Flask, Any]) -> None:
         self.app, self.cache = made
         self.version, self.fills = 1, 0
-        self.entries: Any = self.cache.app.extensions["cache"][self.cache]
+        self.engine: Any = self.cache.app.extensions["cache"][self.cache]
         self.client = self.app.test_client(use_cookies=False)
         self.app.config["SESSION_REFRESH_EACH_REQUEST"] = False
         self.app.get("/page")(self.cache.cached(60, tags=("version",))(self.page))
@@ -87,7 +87,7 @@ def make_shop(make_app: MakeApp, request: pytest.FixtureRequest) -> Iterator[Cal
 
     yield make
     for shop in made:
-        shop.entries.brake.switch_on()
+        shop.engine.kill_switch.switch_on()
 
 
 # -- off -------------------------------------------------------------------------------
@@ -99,14 +99,14 @@ def test_every_lookup_of_every_process_goes_past(make_shop: Callable[[], Shop]) 
         assert shop.fills_of(shop.ask) <= 1
         assert shop.fills_of(shop.call) <= 1
         assert shop.fills_of(shop.fragment) <= 1
-    here.entries.brake.switch_off()
+    here.engine.kill_switch.switch_off()
     there.wait_for(off=True)
     for shop in (here, there):
         assert shop.ask() == "page-cache; fwd=bypass; detail=off"
         assert shop.fills_of(shop.ask) == 3
         assert shop.fills_of(shop.call) == 3
         assert shop.fills_of(shop.fragment) == 3
-    for lookups in there.entries.statistics.all_lookups():
+    for lookups in there.engine.statistics.all_lookups():
         assert lookups.results["bypass"] >= 3
         assert lookups.results["error"] == 0
 
@@ -116,12 +116,12 @@ def test_nothing_is_stored_and_what_was_there_is_used_again(
 ) -> None:
     here, there = make_shop(), make_shop()
     here.ask()
-    here.entries.brake.switch_off()
+    here.engine.kill_switch.switch_off()
     there.wait_for(off=True)
     for shop in (here, there):
         shop.call()
         shop.fragment()
-    here.entries.brake.switch_on()
+    here.engine.kill_switch.switch_on()
     there.wait_for(off=False)
     assert "; hit" in there.ask()
     assert there.fills_of(there.call) == 1, "it was never stored"
@@ -133,11 +133,11 @@ def test_invalidations_still_happen(make_shop: Callable[[], Shop]) -> None:
     for shop in (here, there):
         shop.ask()
         shop.call()
-    here.entries.brake.switch_off()
+    here.engine.kill_switch.switch_off()
     there.wait_for(off=True)
     here.version = there.version = 2
     there.call(there.cache.invalidate, "version")
-    here.entries.brake.switch_on()
+    here.engine.kill_switch.switch_on()
     there.wait_for(off=False)
     for shop in (here, there):
         shop.ask()
@@ -148,17 +148,17 @@ def test_plain_values_are_neither_read_nor_written(make_shop: Callable[[], Shop]
     here, there = make_shop(), make_shop()
     here.call(here.cache.set, "kept", 1)
     here.call(here.cache.set, "replaced", 1)
-    here.entries.brake.switch_off()
+    here.engine.kill_switch.switch_off()
     there.wait_for(off=True)
     for shop in (here, there):
         assert shop.call(shop.cache.get, "kept") is None
         assert not shop.call(shop.cache.has, "kept")
         assert not shop.call(shop.cache.set, "replaced", 2)
         assert not shop.call(shop.cache.add, "added", 1)
-        events = shop.entries.statistics.last_events()
+        events = shop.engine.statistics.last_events()
         assert shop.call(shop.cache.check) == "off"
-        assert shop.entries.statistics.last_events() == events, "a probe drops nothing"
-    here.entries.brake.switch_on()
+        assert shop.engine.statistics.last_events() == events, "a probe drops nothing"
+    here.engine.kill_switch.switch_on()
     there.wait_for(off=False)
     values = there.call(there.cache.get_many, "kept", "replaced", "added")
     assert values == [1, None, None], "the one that would have been replaced is outdated"
@@ -172,7 +172,7 @@ def test_a_process_that_starts_later_is_off_from_its_first_lookup(
     here.ask()
     here.call()
     here.call(here.cache.set, "plain", 1)
-    here.entries.brake.switch_off()
+    here.engine.kill_switch.switch_off()
     assert "detail=off" in make_shop().ask()
     later = make_shop()
     assert later.fills_of(later.call) == 3
@@ -188,9 +188,9 @@ def test_a_process_that_starts_later_is_off_from_its_first_lookup(
         later.fill
     )
     assert later.fills_of(lambda: later.call(renewed)) == 3
-    (lookups,) = later.entries.statistics.all_lookups()
+    (lookups,) = later.engine.statistics.all_lookups()
     assert (lookups.results["bypass"], lookups.results["miss"]) == (3, 0)
-    here.entries.brake.switch_on()
+    here.engine.kill_switch.switch_on()
     here.wait_for(off=False)
     plain = here.cache.memoize(60, make_name=lambda _: "v")(here.fill)
     assert here.fills_of(lambda: here.call(plain)) == 1, "it was not stored"
@@ -214,10 +214,10 @@ def test_what_is_filled_while_it_is_switched_off_is_not_stored(
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(here.call, value)
         assert filling.wait(60)
-        there.entries.brake.switch_off()
+        there.engine.kill_switch.switch_off()
         finish.set()
         assert running.result(60) == 1
-    there.entries.brake.switch_on()
+    there.engine.kill_switch.switch_on()
     here.wait_for(off=False)
     assert here.fills_of(lambda: here.call(value)) == 1, "it was not stored"
 
@@ -225,12 +225,12 @@ def test_what_is_filled_while_it_is_switched_off_is_not_stored(
 def test_a_context_that_met_it_off_goes_past_to_its_end(make_shop: Callable[[], Shop]) -> None:
     """What it read meanwhile has no reading, so it may store nothing that is built on it."""
     shop = make_shop()
-    shop.entries.brake.switch_off()
+    shop.engine.kill_switch.switch_off()
     with shop.app.app_context():
         assert [shop.value(), shop.value()] == [1, 1]
-        shop.entries.brake.switch_on()
+        shop.engine.kill_switch.switch_on()
         assert shop.fills_of(shop.value) == 3
-        assert shop.entries.observe().started is None
+        assert shop.engine.observe().started is None
     assert shop.fills_of(shop.call) == 1
 
 
@@ -238,12 +238,12 @@ def test_going_past_is_no_error_though_the_context_has_no_reading(
     make_shop: Callable[[], Shop],
 ) -> None:
     shop = make_shop()
-    shop.entries.brake.switch_off()
+    shop.engine.kill_switch.switch_off()
     with shop.app.app_context():
         # As of a transaction that began while the cache was off.
-        shop.entries.observe().lost = True
+        shop.engine.observe().lost = True
         shop.value()
-    (lookups,) = shop.entries.statistics.all_lookups()
+    (lookups,) = shop.engine.statistics.all_lookups()
     assert (lookups.results["bypass"], lookups.results["error"]) == (1, 0)
 
 
@@ -252,11 +252,11 @@ def test_foreign_bytes_in_its_place_switch_it_off_and_can_be_switched_on(
 ) -> None:
     shop = make_shop()
     for value in (b"", b"on", b"\xff" * 9, b"9" * 5000):
-        shop.entries.store.put(shop.entries.brake.key, value, None)
-        assert shop.entries.brake.since() == 0
+        shop.engine.store.put(shop.engine.kill_switch.key, value, None)
+        assert shop.engine.kill_switch.since() == 0
         assert "detail=off" in shop.ask()
-        shop.entries.brake.switch_on()
-        assert shop.entries.brake.since() is None
+        shop.engine.kill_switch.switch_on()
+        assert shop.engine.kill_switch.since() is None
         assert "detail=off" not in shop.ask()
 
 
@@ -265,7 +265,7 @@ def test_foreign_bytes_in_its_place_switch_it_off_and_can_be_switched_on(
 
 def test_pages_are_not_served_before_flask_either(make_shop: Callable[[], Shop]) -> None:
     here, there = make_shop(), make_shop()
-    near = there.entries.near
+    near = there.engine.near
     if near is None:
         pytest.skip("without a near cache nothing is served before Flask")
     asked = []
@@ -279,27 +279,27 @@ def test_pages_are_not_served_before_flask_either(make_shop: Callable[[], Shop])
         return bool(asked)
 
     wait_until(lambda: not flask_is_asked())
-    here.entries.brake.switch_off()
+    here.engine.kill_switch.switch_off()
     # Told by the server: no lookup asks it.
-    wait_until(lambda: there.entries.brake.is_off)
+    wait_until(lambda: there.engine.kill_switch.is_off)
     assert flask_is_asked()
     assert "detail=off" in there.ask()
-    here.entries.brake.switch_on()
-    wait_until(lambda: not there.entries.brake.is_off)
+    here.engine.kill_switch.switch_on()
+    wait_until(lambda: not there.engine.kill_switch.is_off)
     wait_until(lambda: not flask_is_asked())
 
 
 def test_a_hit_asks_the_store_no_more_than_it_did(make_shop: Callable[[], Shop]) -> None:
     shop = make_shop()
     calls: list[float] = []
-    shop.entries.store.on_call = calls.append
+    shop.engine.store.on_call = calls.append
 
     def calls_of_a_hit() -> int:
         calls.clear()
         assert shop.call() == 1
         return len(calls)
 
-    expected = 1 if shop.entries.near is None else 0
+    expected = 1 if shop.engine.near is None else 0
     wait_until(lambda: calls_of_a_hit() == expected)
     assert shop.fills_of(calls_of_a_hit) == 0
     assert calls_of_a_hit() == expected
@@ -310,9 +310,9 @@ def test_while_it_is_off_the_store_is_asked_once_a_second(
 ) -> None:
     shop = make_shop()
     shop.call()
-    shop.entries.brake.switch_off()
+    shop.engine.kill_switch.switch_off()
     calls: list[float] = []
-    shop.entries.store.on_call = calls.append
+    shop.engine.store.on_call = calls.append
     monkeypatch.setattr(brake_module, "ASK_SECONDS", 3600.0)
     assert shop.fills_of(shop.call) == 3
     assert calls == []
@@ -334,26 +334,26 @@ def test_a_store_that_is_away_leaves_what_was_known_last(kind: str, tmp_path: Pa
         app.config.update(SECRET_KEY="k" * 40, CACHE_NEAR_BYTES=0, **server.settings)
         shop = Shop((app, Cache(app)))
         shop.ask()
-        shop.entries.brake.switch_off()
+        shop.engine.kill_switch.switch_off()
         assert "detail=off" in shop.ask()
         server.kill()
-        shop.entries.store.breaker.open()
-        wait_until(lambda: shop.entries.store.breaker.is_away)
-        shop.entries.brake._asked_at = shop.entries.brake._next_ask = 0.0
+        shop.engine.store.breaker.open()
+        wait_until(lambda: shop.engine.store.breaker.is_away)
+        shop.engine.kill_switch._asked_at = shop.engine.kill_switch._next_ask = 0.0
         assert "detail=off" in shop.ask()
-        assert shop.entries.brake.is_off
-        shop.entries.close()
+        assert shop.engine.kill_switch.is_off
+        shop.engine.close()
 
 
 # -- the brake alone ---------------------------------------------------------------------
 
 
 def test_an_answer_that_was_overtaken_counts_no_more(make_shop: Callable[[], Shop]) -> None:
-    brake = Brake(make_shop().entries.store, "overtaken")
-    assert brake.learn(b"1", 20.0)
-    assert brake.learn(None, 10.0), "it was asked before"
-    assert not brake.learn(None, 30.0)
-    assert not brake.learn(b"1", 20.0)
+    kill_switch = KillSwitch(make_shop().engine.store, "overtaken")
+    assert kill_switch.learn(b"1", 20.0)
+    assert kill_switch.learn(None, 10.0), "it was asked before"
+    assert not kill_switch.learn(None, 30.0)
+    assert not kill_switch.learn(b"1", 20.0)
 
 
 def test_it_says_since_when() -> None:
@@ -366,12 +366,12 @@ def test_it_says_since_when() -> None:
 def test_a_fork_while_a_thread_learns_does_not_hang() -> None:
     program = """
 import os
-from flask_coherent_cache.brake import Brake
+from flask_coherent_cache._engine.kill_switch import KillSwitch
 
-brake = Brake(None, "app")
-brake._lock.acquire()
+kill_switch = KillSwitch(None, "app")
+kill_switch._lock.acquire()
 if (pid := os.fork()) == 0:
-    os._exit(0 if brake._lock.acquire(timeout=10) else 1)
+    os._exit(0 if kill_switch._lock.acquire(timeout=10) else 1)
 raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
     result = subprocess.run(
@@ -384,7 +384,7 @@ def test_within_one_process_it_works_too() -> None:
     app = Flask("shop", template_folder=None)
     shop = Shop((app, Cache(app, config={"CACHE_TYPE": "SimpleCache"})))
     shop.ask()
-    shop.entries.brake.switch_off()
+    shop.engine.kill_switch.switch_off()
     assert "detail=off" in shop.ask()
-    shop.entries.brake.switch_on()
+    shop.engine.kill_switch.switch_on()
     assert "; hit" in shop.ask()

@@ -13,9 +13,9 @@ import redis
 from flask import Flask
 
 import flask_coherent_cache as caching
-from flask_coherent_cache.reads import Reads
-from flask_coherent_cache.stores import StoreError
-from flask_coherent_cache.stores.breaker import CircuitBreaker
+from flask_coherent_cache._dependencies.dependencies import Dependencies
+from flask_coherent_cache._stores import StoreError
+from flask_coherent_cache._stores.breaker import CircuitBreaker
 from flask_coherent_cache.testing import Server, wait_until
 from noise import noise
 
@@ -32,8 +32,8 @@ class Shop:
             {"SECRET_KEY": "k" * 40, "CACHE_RETRY_SECONDS": 0.2, **server.settings, **settings}
         )
         self.cache = caching.Cache(self.app)
-        self.entries = self.app.extensions["cache"][self.cache]
-        self.breaker = self.entries.store.breaker
+        self.engine = self.app.extensions["cache"][self.cache]
+        self.breaker = self.engine.store.breaker
         self.fills = 0
         self.go_on = threading.Event()
         self.go_on.set()
@@ -45,7 +45,7 @@ class Shop:
 
     def __exit__(self, *_: object) -> None:
         self.go_on.set()
-        self.entries.close()
+        self.engine.close()
 
     def _fill(self, number: int = 0) -> int:
         with self._lock:
@@ -63,9 +63,9 @@ class Shop:
         return self.value() == self.value()
 
     def follows(self) -> bool:
-        near = self.entries.near
+        near = self.engine.near
         with self.app.app_context():
-            return near is None or bool(near.observe(Reads()))
+            return near is None or bool(near.observe(Dependencies()))
 
 
 def made(kind: str, folder: Path, *options: str) -> Server:
@@ -93,7 +93,7 @@ def test_a_paused_server_costs_one_time_out_and_then_nothing(shop: Shop) -> None
     for number in range(1, 50):
         shop.value(number)
     wait_until(lambda: shop.breaker.is_away)
-    counts = shop.entries.counts
+    counts = shop.engine.counts
     asked = {name: count for name, count in counts.items() if name != "store: away"}
     for number in range(1, 50):
         shop.value(number)
@@ -156,7 +156,7 @@ def test_so_it_is_without_a_near_cache(server: Server) -> None:
 
 
 def test_what_was_computed_meanwhile_is_served_for_seconds_only(shop: Shop) -> None:
-    shop.entries.standby.seconds = 1
+    shop.engine.fallback.seconds = 1
     away(shop)
     first = shop.value(8)
     assert shop.value(8) == first
@@ -185,7 +185,7 @@ def test_what_was_begun_before_an_invalidation_does_not_stand_by(shop: Shop) -> 
     shop.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(shop.value, 9)
-        wait_until(lambda: shop.entries._flights)
+        wait_until(lambda: shop.engine._flights)
         with shop.app.app_context():
             shop.cache.invalidate("anything")
         shop.go_on.set()
@@ -199,7 +199,7 @@ def test_copies_stand_by_after_the_server_was_lost(tmp_path: Path) -> None:
         Shop(server, CACHE_DEGRADED_SECONDS=30) as shop,
     ):
         wait_until(lambda: shop.is_hit() and shop.follows())
-        wait_until(lambda: shop.value() and len(shop.entries.near) > 0)
+        wait_until(lambda: shop.value() and len(shop.engine.near) > 0)
         copied = shop.value()
         server.kill()
         shop.value(1)
@@ -247,7 +247,7 @@ def test_so_many_undelivered_ones_become_one_new_generation(shop: Shop) -> None:
     with shop.app.app_context():
         for number in range(1100):
             shop.cache.invalidate(f"tag:{number}")
-    assert len(shop.entries.deliveries._undelivered) < 1000
+    assert len(shop.engine.outbox._undelivered) < 1000
     shop.server.resume()
     wait_until(lambda: not shop.breaker.is_open)
     assert shop.value() > kept
@@ -290,7 +290,7 @@ class TestRefusingServer:
             # Nothing can be written, and nothing that was written before is served.
             assert other.value() > 100
         assert shop.value() > kept
-        assert shop.entries.counts["store: full"] > 0
+        assert shop.engine.counts["store: full"] > 0
         wait_until(lambda: shop.breaker.is_away)
         admin.config_set("maxmemory", "0")
         wait_until(lambda: not shop.breaker.is_open)
@@ -326,7 +326,7 @@ class TestRefusingServer:
     ) -> None:
         admin.replicaof("127.0.0.1", "1")
         assert shop.value(1) < shop.value(2)
-        assert shop.entries.counts["store: read-only"] > 0
+        assert shop.engine.counts["store: read-only"] > 0
         wait_until(lambda: shop.breaker.is_away)
         admin.replicaof("NO", "ONE")
         wait_until(lambda: not shop.breaker.is_open)
@@ -336,7 +336,7 @@ class TestRefusingServer:
         admin.config_set("requirepass", "changed")
         admin.client_kill_filter(_type="normal", skipme=True)
         wait_until(lambda: shop.value(1) and shop.breaker.is_away)
-        assert shop.entries.counts["store: forbidden"] + shop.entries.counts["store: away"] > 0
+        assert shop.engine.counts["store: forbidden"] + shop.engine.counts["store: away"] > 0
         admin.config_set("requirepass", "")
         wait_until(lambda: not shop.breaker.is_open)
         wait_until(shop.is_hit)
@@ -394,7 +394,7 @@ def test_a_value_that_is_too_large_is_no_loss(tmp_path: Path) -> None:
             assert shop.cache.set("name", "small")
             assert not shop.cache.set("name", noise(2_000_000))
             assert shop.cache.get("name") is None
-        assert shop.entries.counts["store: too large"] == 1
+        assert shop.engine.counts["store: too large"] == 1
         assert not shop.breaker.is_open
 
 

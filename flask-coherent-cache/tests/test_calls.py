@@ -21,7 +21,7 @@ from werkzeug.local import LocalProxy
 
 import flask_coherent_cache as caching
 from flask_coherent_cache import UnstableArgument
-from flask_coherent_cache.calls import CallKey
+from flask_coherent_cache._keys.calls import CallKey
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 calls: Counter[str] = Counter()
@@ -253,7 +253,7 @@ def test_what_changed_since_is_not_stored_in_the_background(
     app: Flask, cache: Any, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     started: list[Callable[[], None]] = []
-    monkeypatch.setattr(cache.entries, "_refill_soon", lambda key, refill: started.append(refill))
+    monkeypatch.setattr(cache.engine, "_refill_soon", lambda key, refill: started.append(refill))
     account, changes = Account("ann"), [lambda: None]
 
     def named(account: Account) -> str:

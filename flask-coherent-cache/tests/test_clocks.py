@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conftest import SETTINGS
-from flask_coherent_cache.stores import tagstate
+from flask_coherent_cache._stores import tagstate
 from flask_coherent_cache.testing import wait_until
 
 HOURS_30 = 30 * 3600
@@ -57,7 +57,7 @@ for line in sys.stdin:
         exec(f"answer = {line}")
     print(json.dumps(answer), flush=True)
 with app.app_context():
-    cache.entries.close()
+    cache.engine.close()
 """
 
 
@@ -140,15 +140,15 @@ def test_after_a_loss_of_the_clock_caching_goes_on(pair: tuple[Host, Host]) -> N
     settled(pair, 1)
     for first in pair:
         for lost in ("clock", "generation"):
-            pair[0](f"cache.entries.store.delete(['clocks:{lost}'])")
+            pair[0](f"cache.engine.store.delete(['clocks:{lost}'])")
             first("lasting()")
             settled(pair, 1)
     now = time.time()
     (clock,) = [
         value.encode()
-        for value in pair[0]("[v.decode() for v in cache.entries.store.get_many(['clocks:clock'])]")
+        for value in pair[0]("[v.decode() for v in cache.engine.store.get_many(['clocks:clock'])]")
     ]
-    assert tagstate.is_reading(clock, now - tagstate.AHEAD_SECONDS + 3600)
+    assert tagstate.is_timestamp(clock, now - tagstate.AHEAD_SECONDS + 3600)
     assert int(clock) > (now - 3600) * 1_000_000
 
 
@@ -164,11 +164,11 @@ def test_nobody_reads_what_the_other_has_changed(pair: tuple[Host, Host]) -> Non
 def test_what_is_in_doubt_at_one_host_is_so_at_the_other(pair: tuple[Host, Host]) -> None:
     for writer, reader in (pair, pair[::-1]):
         settled(pair, 1)
-        token = writer("cache.entries.mark(['price'])")
+        token = writer("cache.engine.mark(['price'])")
         fills = reader("fills")
         assert [reader("lasting()") for _ in range(3)] == [1] * 3
         assert reader("fills") == fills + 3, "nothing in doubt is served"
-        writer(f"cache.entries.invalidate(['price'], {token!r})")
+        writer(f"cache.engine.invalidate(['price'], {token!r})")
         settled(pair, 1)
 
 

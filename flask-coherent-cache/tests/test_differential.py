@@ -462,16 +462,16 @@ def pair(server_settings: dict[str, Any]) -> Iterator[Pair]:
     yield Pair(warm, cache, cold, cookies)
     with warm.app_context():
         cache.clear()
-        cache.entries.close()
+        cache.engine.close()
 
 
 def follow(app: Flask, cache: Any) -> None:
     """Wait until the near cache follows its server."""
-    from flask_coherent_cache.reads import Reads  # noqa: PLC0415
+    from flask_coherent_cache._dependencies.dependencies import Dependencies  # noqa: PLC0415
 
     with app.app_context():
-        cache.entries.observe()
-        wait_until(lambda: cache.entries.near.observe(Reads()))
+        cache.engine.observe()
+        wait_until(lambda: cache.engine.near.observe(Dependencies()))
 
 
 AT_LENGTH = [(1, 600), pytest.param(2, 6000, marks=pytest.mark.long)]

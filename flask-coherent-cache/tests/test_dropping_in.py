@@ -251,7 +251,7 @@ def test_options_of_a_backend_are_settings(caplog: pytest.LogCaptureFixture) -> 
     with caplog.at_level(logging.WARNING):
         cache = Cache(app)
     assert "CACHE_OPTIONS['a'] changes nothing" in caplog.text
-    assert cache.entries.store._max_entries == 7
+    assert cache.engine.store._max_entries == 7
     with app.app_context():
         assert [cache.memoize()(number)() for _ in range(2)] == [1, 1]
         cache.set("a", 1)

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import Flask
 
-from flask_coherent_cache.encryption import EncryptingSealer
-from flask_coherent_cache.entries import Entry, Sealer, derived_key, framed
+from flask_coherent_cache._engine.encryption import EncryptingSealer
+from flask_coherent_cache._engine.entry import Entry, Sealer, derived_key, framed
 
 NOW = 1_700_000_000
 SECRET, OTHER_SECRET = "k" * 40, "o" * 40
@@ -167,8 +167,8 @@ def test_the_keys_of_other_processes_are_kept_within_a_bound() -> None:
 def test_a_fork_goes_on_with_another_key_and_other_nonces() -> None:
     program = f"""
 import json, os
-from flask_coherent_cache.encryption import EncryptingSealer
-from flask_coherent_cache.entries import Entry
+from flask_coherent_cache._engine.encryption import EncryptingSealer
+from flask_coherent_cache._engine.entry import Entry
 
 sealer, entry = EncryptingSealer([{SECRET!r}]), Entry(b"value", "", 1, (), 1, 2, 3)
 before = sealer.seal("key", entry)
@@ -231,7 +231,7 @@ def test_nothing_readable_lies_on_a_server(
         pytest.skip("only Redis lists what it holds")
     with app.app_context():
         if not sealing:
-            cache.entries.sealer = Sealer([SECRET])
+            cache.engine.sealer = Sealer([SECRET])
     fill_in_every_way(app, cache)
     stored = everything_stored(app)
     readable = [name for name, value in stored.items() if MARK.encode() in value]

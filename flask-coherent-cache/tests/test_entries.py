@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_coherent_cache import encryption, statistics
-from flask_coherent_cache import entries as entries_module
-from flask_coherent_cache.reads import current_reads
-from flask_coherent_cache.stores import tagstate
+from flask_coherent_cache._dependencies.dependencies import current_dependencies
+from flask_coherent_cache._engine import encryption
+from flask_coherent_cache._engine import entry as entries_module
+from flask_coherent_cache._statistics import statistics
+from flask_coherent_cache._stores import tagstate
 from noise import noise
 
 Entry, Sealer = entries_module.Entry, entries_module.Sealer
@@ -117,12 +118,12 @@ def test_a_cut_or_longer_entry_is_none(sealer_class: Any) -> None:
 
 
 def entry_key(cache: Any, key: str) -> str:
-    name: str = cache.entries._entry_key(key)
+    name: str = cache.engine._entry_key(key)
     return name
 
 
 def stored(cache: Any, key: str) -> bytes | None:
-    value: bytes | None = cache.entries.store.get_many([entry_key(cache, key)])[0]
+    value: bytes | None = cache.engine.store.get_many([entry_key(cache, key)])[0]
     return value
 
 
@@ -134,8 +135,8 @@ def test_values_are_compressed_in_the_store_and_not_in_copies(app: Flask, cache:
             assert memoized() == text
     with app.app_context():
         assert len(stored(cache, "fn:text()") or b"") < len(text) / 10
-        copy = cache.entries.fetch_copy(
-            "fn:text()", statistics.Lookups("function", "text"), current_reads()
+        copy = cache.engine.fetch_copy(
+            "fn:text()", statistics.Lookups("function", "text"), current_dependencies()
         )
         if copy is not None:
             assert len(copy.entry.value) > len(text)
@@ -152,14 +153,14 @@ def test_foreign_bytes_are_a_miss_that_heals_and_is_counted(
     memoized = cache.memoize(60, make_name=lambda name: "counted")(lambda: "value")
     with app.app_context():
         cache.clear()
-        cache.entries.store.delete([entry_key(cache, "fn:counted()")])
+        cache.engine.store.delete([entry_key(cache, "fn:counted()")])
         assert memoized() == "value"
-        assert cache.entries.counts["unauthentic entry"] == 0, "a missing one is none"
+        assert cache.engine.counts["unauthentic entry"] == 0, "a missing one is none"
         for times in range(1, 4):
-            cache.entries.store.put(entry_key(cache, "fn:counted()"), foreign, None)
+            cache.engine.store.put(entry_key(cache, "fn:counted()"), foreign, None)
             assert [memoized(), memoized()] == ["value"] * 2
-            assert cache.entries.counts["unauthentic entry"] == times
-        assert cache.entries.sealer.open("fn:counted()", stored(cache, "fn:counted()"))
+            assert cache.engine.counts["unauthentic entry"] == times
+        assert cache.engine.sealer.open("fn:counted()", stored(cache, "fn:counted()"))
 
 
 def test_a_value_that_cannot_be_decoded_is_a_miss_that_heals_and_is_counted(
@@ -167,18 +168,18 @@ def test_a_value_that_cannot_be_decoded_is_a_miss_that_heals_and_is_counted(
 ) -> None:
     memoized = cache.memoize(60, make_name=lambda name: "undecodable")(lambda: "value")
     with app.app_context():
-        reads, now = cache.entries.observe(), time.time()
+        reads, now = cache.engine.observe(), time.time()
         times = (now, now + 60, now + 60)
         entry = Entry(b"no pickle", reads.generation, reads.started, (), *times)
         for key in ("plain", "fn:undecodable()"):
-            sealed = cache.entries.sealer.seal(key, entry)
-            cache.entries.store.put(entry_key(cache, key), sealed, 60)
+            sealed = cache.engine.sealer.seal(key, entry)
+            cache.engine.store.put(entry_key(cache, key), sealed, 60)
         assert cache.get("plain") is None
-        assert cache.entries.counts["undecodable value"] == 1
+        assert cache.engine.counts["undecodable value"] == 1
         assert stored(cache, "plain") is None
         assert [memoized(), memoized()] == ["value"] * 2
-        assert cache.entries.counts["undecodable value"] == 2
-        assert cache.entries.counts["unauthentic entry"] == 0
+        assert cache.engine.counts["undecodable value"] == 2
+        assert cache.engine.counts["unauthentic entry"] == 0
 
 
 def test_a_page_that_is_none_is_filled_anew_and_counted(app: Flask, cache: Any) -> None:
@@ -191,20 +192,20 @@ def test_a_page_that_is_none_is_filled_anew_and_counted(app: Flask, cache: Any) 
     client.get("/page")
     key = "page:http://localhost/page"
     with app.app_context():
-        entry = cache.entries.sealer.open(key, stored(cache, key))
+        entry = cache.engine.sealer.open(key, stored(cache, key))
         no_page = dataclasses.replace(entry, value=b"no page")
-        cache.entries.store.put(entry_key(cache, key), cache.entries.sealer.seal(key, no_page), 60)
-        cache.entries._drop_copies(key)
+        cache.engine.store.put(entry_key(cache, key), cache.engine.sealer.seal(key, no_page), 60)
+        cache.engine._drop_copies(key)
     assert [client.get("/page").text for _ in range(3)] == ["a page"] * 3
     with app.app_context():
-        assert cache.entries.counts["undecodable value"] == 1
+        assert cache.engine.counts["undecodable value"] == 1
     assert "; hit" in client.get("/page").headers["Cache-Status"]
 
 
 @pytest.mark.parametrize("write", ["add", "set", "delete"])
 def test_a_foreign_value_without_expiry_gives_way(app: Flask, cache: Any, write: str) -> None:
     with app.app_context():
-        cache.entries.store.put(entry_key(cache, "plain"), b"foreign", None)
+        cache.engine.store.put(entry_key(cache, "plain"), b"foreign", None)
         assert cache.get("plain") is None
         assert not cache.has("plain")
         if write == "delete":
@@ -224,17 +225,17 @@ def test_who_waited_for_what_is_no_lease_takes_it_away(
     memoized = cache.memoize(60, make_name=lambda name: "leased")(lambda: "value")
     with app.app_context():
         cache.clear()
-        lease = cache.entries._new_lease("fn:leased()").key
-        cache.entries.store.put(lease, value, None)
+        lease = cache.engine._new_lease("fn:leased()").key
+        cache.engine.store.put(lease, value, None)
         assert memoized() == "value"
-        assert cache.entries.store.get_many([lease]) == [None]
+        assert cache.engine.store.get_many([lease]) == [None]
         # A lease of ours expires by itself, and its holder may only be slow.
-        ours = cache.entries._new_lease("fn:leased()").token
-        cache.entries.store.put(lease, ours, 60)
+        ours = cache.engine._new_lease("fn:leased()").token
+        cache.engine.store.put(lease, ours, 60)
         cache.delete_memoized(memoized)
     with app.app_context():
         assert memoized() == "value"
-        assert cache.entries.store.get_many([lease]) == [ours]
+        assert cache.engine.store.get_many([lease]) == [ours]
 
 
 @pytest.mark.parametrize("value", [b"", b"foreign", b"x" * 16])
@@ -243,7 +244,7 @@ def test_nobody_waits_for_it(make_app: Callable[..., tuple[Flask, Any]], value: 
     memoized = cache.memoize(60, make_name=lambda name: "waiting")(lambda: "value")
     with app.app_context():
         cache.clear()
-        cache.entries.store.put(cache.entries._new_lease("fn:waiting()").key, value, None)
+        cache.engine.store.put(cache.engine._new_lease("fn:waiting()").key, value, None)
 
     def ask() -> Any:
         with app.app_context():
@@ -257,14 +258,14 @@ def test_nobody_waits_for_it(make_app: Callable[..., tuple[Flask, Any]], value: 
 def test_what_is_no_lease_does_not_keep_a_generation_from_starting(
     app: Flask, cache: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache.generations._STARTING_SECONDS", 3600)
+    monkeypatch.setattr("flask_coherent_cache._engine.generations._STARTING_SECONDS", 3600)
     memoized = cache.memoize(60, make_name=lambda name: "starting")(lambda: "value")
     with app.app_context():
-        store = cache.entries.store
+        store = cache.engine.store
         store.put("app:starting", b"foreign", None)
         store.delete(["app:clock"])
         assert memoized() == "value"
-        assert tagstate.is_reading(store.get_many(["app:clock"])[0], store.now())
+        assert tagstate.is_timestamp(store.get_many(["app:clock"])[0], store.now())
 
 
 class Told:
@@ -299,13 +300,13 @@ class Told:
 
     def write(self, name: str, value: bytes) -> None:
         with self.app.app_context():
-            self.cache.entries.store.put(f"app:{name}", value, None)
+            self.cache.engine.store.put(f"app:{name}", value, None)
 
 
 @pytest.fixture
 def told(app: Flask, cache: Any) -> Told:
     with app.app_context():
-        cache.entries.store.delete(["app:tag:t"])
+        cache.engine.store.delete(["app:tag:t"])
     return Told(app, cache)
 
 
@@ -326,10 +327,10 @@ def test_a_foreign_tag_can_be_put_in_doubt(told: Told) -> None:
     for value in FOREIGN + AHEAD:
         told.write("tag:t", value)
         with told.app.app_context():
-            token = told.cache.entries.mark(["t"])
+            token = told.cache.engine.mark(["t"])
             told.check()
             told.truth += 1
-            told.cache.entries.invalidate(["t"], token)
+            told.cache.engine.invalidate(["t"], token)
         told.check_healed()
 
 
@@ -359,10 +360,10 @@ def test_a_fallback_still_serves_and_a_removed_key_is_a_miss_that_heals(
         old[1].clear()
     assert [call(old), call(both), call(both)] == [1, 1, 1]
     with new[0].app_context():
-        new[1].entries.counts.clear()
+        new[1].engine.counts.clear()
     assert [call(new), call(new), call(both)] == [2, 2, 2]
     with new[0].app_context():
-        assert new[1].entries.counts["unauthentic entry"] == 1
+        assert new[1].engine.counts["unauthentic entry"] == 1
     # What was sealed with the new key is foreign to who has only the old one.
     assert call(old) == 3
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask, g
 
-from flask_coherent_cache.stores import StoreError
+from flask_coherent_cache._stores import StoreError
 from flask_coherent_cache.testing import free_port, wait_until
 
 THREADS = 20
@@ -244,7 +244,7 @@ def test_a_forged_or_moved_entry_is_a_miss_that_heals(app: Flask, cache: Any) ->
         cache.set("a", "mine")
         cache.set("b", "other")
         entry_a, entry_b = "app:dev:entry:a", "app:dev:entry:b"
-        store = cache.entries.store
+        store = cache.engine.store
         (sealed,) = store.get_many([entry_b])
         for forged in (sealed, b"", b"x" * 100, sealed[:-1], b"!" + sealed):
             store.put(entry_a, forged, 60)
@@ -285,7 +285,7 @@ def test_a_fill_in_the_middle_of_a_plain_write_leaves_nothing_stale(
 
     with app.app_context():
         cache.set("motto", "old")
-        store = cache.entries.store
+        store = cache.engine.store
     name = "put" if write == "set" else "delete"
     original = getattr(store, name)
 
@@ -308,7 +308,7 @@ def test_a_lookup_that_failed_in_a_fill_is_not_stored(
     def banner() -> str:
         with monkeypatch.context() as patch:
             if failing:
-                patch.setattr(cache.entries.store, "get_many", fail)
+                patch.setattr(cache.engine.store, "get_many", fail)
             return f"*** {cache.get('motto')} ***"
 
     def fail(keys: Any) -> Any:
@@ -344,9 +344,7 @@ def test_what_was_invalid_before_is_filled_once_too(
 
     with app.app_context():
         shared()
-        cache.clear() if lost == "generation" else cache.entries.store.delete(
-            ["pair:tag:fn:shared"]
-        )
+        cache.clear() if lost == "generation" else cache.engine.store.delete(["pair:tag:fn:shared"])
     with ThreadPoolExecutor(2) as pool:
         results = pool.map(lambda pair: call_in_threads(*pair), running)
         values = {value for result in results for value in result}

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doe
 BEGIN = """
 import faulthandler, json, os, signal, sys, threading, time
 from flask import Flask
-from flask_coherent_cache import Cache, forks
+from flask_coherent_cache import Cache
+from flask_coherent_cache import _forks as forks
 
 settings = json.loads(sys.argv[1])
 app = Flask("shop")
@@ -62,13 +63,13 @@ def work():
         assert square(2) == 4
         cache.set("a", 1), cache.get("a"), cache.clear()
         assert square(2) == 4
-        entries = cache.entries
+        entries = cache.engine
         entries.statistics.all_lookups(), entries.statistics.known_entries()
         entries.close()
 
 def hold(held, done):
     with app.app_context():
-        entries = cache.entries
+        entries = cache.engine
         locks = [*forks._locks]
         if entries.near is not None:
             locks.append(entries.near._tracker.lock)
@@ -141,7 +142,7 @@ def work():
         assert time.monotonic() < deadline, "nothing is refilled"
         time.sleep(0.01)
     with app.app_context():
-        cache.entries.close()
+        cache.engine.close()
 
 codes = wait_for([forked(work)])
 go_on.set()
@@ -198,7 +199,7 @@ def load():
 
 def connections():
     with app.app_context():
-        store = cache.entries.store
+        store = cache.engine.store
         if hasattr(store, "_client"):
             return {one["id"] for one in store._client.client_list()}
         clients = getattr(store, "_clients", {}).values()
@@ -212,12 +213,12 @@ def connections():
 def work():
     use(100)
     with app.app_context():
-        store = cache.entries.store
+        store = cache.engine.store
         if hasattr(store, "_client"):
             assert str(store._client.client_id()) not in known
         elif shared:
             assert not connections() & known
-        cache.entries.close()
+        cache.engine.close()
 
 threads = [threading.Thread(target=load) for _ in range(6)]
 for thread in threads:
@@ -238,8 +239,8 @@ print(codes)
 
 #: What is drawn or named once in a process is another in its children, and threads start again.
 NAMES = """
-from flask_coherent_cache.leases import new_token
-from flask_coherent_cache.tools.ticker import Ticker
+from flask_coherent_cache._engine.leases import new_token
+from flask_coherent_cache._tools.ticker import Ticker
 import random
 
 reader, writer = os.pipe()
@@ -249,7 +250,7 @@ ticker.every(0.01, lambda: ticked.set())
 ticker.start()
 assert ticked.wait(20)
 with app.app_context():
-    board = cache.entries.board
+    board = cache.engine.board
     assert not shared or board.write(b"parent")
 new_token(), random.random()
 

@@ -27,8 +27,8 @@ from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 from werkzeug.local import LocalProxy
 
 import flask_coherent_cache as caching
-from flask_coherent_cache import fragment_names
-from flask_coherent_cache.reads import current_reads
+from flask_coherent_cache._dependencies.dependencies import current_dependencies
+from flask_coherent_cache._pages import fragment_names
 
 SETTINGS = {"SECRET_KEY": "k" * 40, "CACHE_STRICT": True}
 
@@ -316,7 +316,7 @@ def test_what_is_the_same_for_everyone_is_cached_once(case: str) -> None:
 def test_what_has_no_stable_text_is_refused_by_name(
     case: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache.inputs._reported", set())
+    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     source, words = REFUSED[case]
     values = {
         "thing": Thing(),
@@ -532,7 +532,7 @@ def test_the_key_tells_the_names_of_variables_and_no_values() -> None:
     app, cache, show = make({"page": "{% cache 60, 'f', 1 %}{{ user.name }}{% endcache %}"})
     show("page", "ann@example.org")
     with app.app_context():
-        (key,) = cache.entries._tags_of
+        (key,) = cache.engine._tags_of
     assert key.startswith("fragment:'f'(1)#")
     assert "{user}" in key
     assert "ann" not in key
@@ -564,7 +564,7 @@ def test_a_bytecode_cache_holds_what_was_found(tmp_path: Path) -> None:
 def test_what_another_version_compiled_is_not_cached(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache.inputs._reported", set())
+    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     templates = {
         "include": PERSONAL["include"],
         "macro": "{% from 'greet.html' import greet with context %}"
@@ -648,7 +648,7 @@ def shop() -> Iterator[tuple[Flask, Show]]:
             row = db.session.get(Shop, number)
             change(row)
             # It depends on the row by itself, not because something read it here.
-            current_reads().rows.clear()
+            current_dependencies().rows.clear()
             return render_template(name, shop=row, shops=[row])
 
     yield app, show_row

@@ -18,7 +18,8 @@ from flask_caching.signals import cache_memoize_hit, cache_memoize_miss
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 import flask_coherent_cache as caching
-from flask_coherent_cache import keys, values
+from flask_coherent_cache._functions import values
+from flask_coherent_cache._keys import encoding as keys
 
 calls: Counter[str] = Counter()
 #: Called by what is filled beside something else.

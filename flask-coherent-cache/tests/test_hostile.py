@@ -10,8 +10,8 @@ import pytest
 from flask import Flask, Response, abort, render_template_string, request
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from flask_coherent_cache.inputs import report_once
-from flask_coherent_cache.limits import NewKeys
+from flask_coherent_cache._dependencies.inputs import report_once
+from flask_coherent_cache._engine.key_quota import KeyQuota
 from flask_coherent_cache.testing import wait_until
 from test_pages import status_of
 
@@ -78,7 +78,7 @@ def test_what_makes_a_key_too_long_is_answered_and_not_looked_up(
         assert response.headers["Cache-Control"] == "private, no-cache"
         assert seen.total() == count
     with app.app_context():
-        assert cache.entries.counts["limit: long key"] == 2
+        assert cache.engine.counts["limit: long key"] == 2
 
 
 def test_what_does_not_enter_a_key_may_be_as_long_as_it_likes(make_app: MakeApp) -> None:
@@ -124,7 +124,7 @@ def test_of_made_up_pages_only_so_many_are_stored(
     assert response.headers["Cache-Control"] == "public, no-cache"
     assert response.headers["Vary"] == "X-Currency"
     with app.app_context():
-        assert cache.entries.counts["limit: new keys"] == 81
+        assert cache.engine.counts["limit: new keys"] == 81
     (line,) = [record.getMessage() for record in caplog.records if "new keys" in record.msg]
     assert line.startswith("More than 20 new keys of listing (200) within 60 seconds")
 
@@ -183,7 +183,7 @@ def test_without_a_bound_all_are_stored(make_app: MakeApp) -> None:
 
 
 def test_after_a_while_there_is_room_again() -> None:
-    keys = NewKeys(seconds=0.2)
+    keys = KeyQuota(seconds=0.2)
     wait_until(lambda: [keys.admit("a", 2) for _ in range(3)] == [True, True, False])
     assert keys.admit("b", 2)
     wait_until(lambda: keys.admit("a", 2))
@@ -310,7 +310,7 @@ def test_bytes_in_a_query_that_had_to_be_encoded_are_no_error(
 def test_a_made_up_name_in_the_log_is_short(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache.inputs._reported", set())
+    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     app, cache = make_app(CACHE_STRICT=False)
 
     @app.get("/all")
@@ -325,7 +325,7 @@ def test_a_made_up_name_in_the_log_is_short(
 def test_made_up_names_neither_fill_the_log_nor_hide_what_comes_later(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache.inputs._reported", set())
+    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     app, cache = make_app(CACHE_STRICT=False)
 
     @app.get("/all")
@@ -358,7 +358,7 @@ def test_made_up_names_neither_fill_the_log_nor_hide_what_comes_later(
 def test_a_place_that_says_much_takes_no_lines_from_others(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache.inputs._reported", set())
+    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     for number in range(2000):
         report_once(f"made up: {number}\u202e\n{'x' * 9000}")
     lines = [record.getMessage() for record in caplog.records]

@@ -8,15 +8,15 @@ from flask import Flask, Response
 from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from flask_coherent_cache.http import (
+from flask_coherent_cache._dependencies.inputs import Declared
+from flask_coherent_cache._pages.http import (
     add_vary,
     cache_directives,
     conditional,
     vary_names,
     withdraw_public,
 )
-from flask_coherent_cache.inputs import Declared
-from flask_coherent_cache.pages import Page, unstorable
+from flask_coherent_cache._pages.pages import Page, unstorable
 from test_middleware import TEXT, Site
 from test_near import backend  # noqa: F401 - a fixture is used by name
 

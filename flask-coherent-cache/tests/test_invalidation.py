@@ -54,12 +54,12 @@ def test_a_clock_that_was_started_below_the_tags_catches_up(
     app: Flask, cache: Any, price: Any
 ) -> None:
     """Another host knows Memcached's time to a second only."""
-    store, clock = cache.entries.store, f"{cache.entries.prefix}:clock"
+    store, clock = cache.engine.store, f"{cache.engine.prefix}:clock"
     if type(store).__name__ != "MemcachedStore":
         pytest.skip("it knows its time to a microsecond")
     in_a_context(app, lambda: price(1))
     store.put(clock, b"%d" % (int(store.get_many([clock])[0]) - 1_000_000), None)
-    store.put(f"{cache.entries.prefix}:generation", b"another@memcached", None)
+    store.put(f"{cache.engine.prefix}:generation", b"another@memcached", None)
     for _ in range(4):
         in_a_context(app, lambda: price(1))
     assert calls["price"] <= 3
@@ -134,7 +134,7 @@ def test_a_store_that_loses_a_key_costs_a_computation(
     app: Flask, cache: Any, price: Any, lost: str
 ) -> None:
     in_a_context(app, lambda: price(1))
-    in_a_context(app, lambda: cache.entries.store.delete([f"app:{lost}"]))
+    in_a_context(app, lambda: cache.engine.store.delete([f"app:{lost}"]))
     assert in_a_context(app, lambda: price(1)) == 100
     assert calls["price"] == 2
     assert in_a_context(app, lambda: price(1)) == 100
@@ -143,7 +143,7 @@ def test_a_store_that_loses_a_key_costs_a_computation(
 
 def test_an_invalidation_without_a_clock_is_not_lost(app: Flask, cache: Any, price: Any) -> None:
     in_a_context(app, lambda: price(1))
-    in_a_context(app, lambda: cache.entries.store.delete(["app:clock"]))
+    in_a_context(app, lambda: cache.engine.store.delete(["app:clock"]))
     in_a_context(app, lambda: cache.invalidate("product:1"))
     in_a_context(app, lambda: price(1))
     assert calls["price"] == 2
@@ -153,11 +153,11 @@ def test_a_tag_in_doubt_validates_nothing_until_it_is_settled(
     app: Flask, cache: Any, price: Any
 ) -> None:
     in_a_context(app, lambda: price(1))
-    token = in_a_context(app, lambda: cache.entries.mark(["product:1"]))
+    token = in_a_context(app, lambda: cache.engine.mark(["product:1"]))
     in_a_context(app, lambda: price(1))
     in_a_context(app, lambda: price(1))
     assert calls["price"] == 3
-    in_a_context(app, lambda: cache.entries.invalidate(["product:1"], token))
+    in_a_context(app, lambda: cache.engine.invalidate(["product:1"], token))
     in_a_context(app, lambda: price(1))
     in_a_context(app, lambda: price(1))
     assert calls["price"] == 4
@@ -167,13 +167,13 @@ def test_one_writer_does_not_settle_the_doubt_of_another(
     app: Flask, cache: Any, price: Any
 ) -> None:
     with app.app_context():
-        first = cache.entries.mark(["product:1"])
-        second = cache.entries.mark(["product:1"])
-        cache.entries.invalidate(["product:1"], first)
+        first = cache.engine.mark(["product:1"])
+        second = cache.engine.mark(["product:1"])
+        cache.engine.invalidate(["product:1"], first)
     in_a_context(app, lambda: price(1))
     in_a_context(app, lambda: price(1))
     assert calls["price"] == 2
-    in_a_context(app, lambda: cache.entries.invalidate(["product:1"], second))
+    in_a_context(app, lambda: cache.engine.invalidate(["product:1"], second))
     in_a_context(app, lambda: price(1))
     in_a_context(app, lambda: price(1))
     assert calls["price"] == 3
@@ -305,7 +305,7 @@ def test_while_the_secret_is_replaced_a_write_reaches_what_either_secret_named(
     before = {"SECRET_KEY": OLD_SECRET, "SECRET_KEY_FALLBACKS": [NEW_SECRET]}
     after = {"SECRET_KEY": NEW_SECRET, "SECRET_KEY_FALLBACKS": [OLD_SECRET], "RELEASE": "next"}
     pair = [make_app(**before), make_app(**after)]
-    if not pair[0][1].entries.store.shared:
+    if not pair[0][1].engine.store.shared:
         pytest.skip("SimpleCache is not shared")
 
     def profile(app: Flask, cache: Any) -> Callable[[], int]:

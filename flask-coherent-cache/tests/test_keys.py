@@ -31,11 +31,12 @@ from werkzeug.datastructures import Authorization, ImmutableMultiDict
 from werkzeug.local import LocalProxy
 from werkzeug.routing import BaseConverter
 
-from flask_coherent_cache import UnstableArgument, keys
-from flask_coherent_cache.calls import CallKey
-from flask_coherent_cache.classes import attributes_of, hidden_state
-from flask_coherent_cache.closures import Closure, Scope
-from flask_coherent_cache.keys import encoded, stable_text
+from flask_coherent_cache import UnstableArgument
+from flask_coherent_cache._keys import encoding as keys
+from flask_coherent_cache._keys.calls import CallKey
+from flask_coherent_cache._keys.classes import attributes_of, hidden_state
+from flask_coherent_cache._keys.closures import Closure, Scope
+from flask_coherent_cache._keys.encoding import encoded, stable_text
 
 LONG = pytest.mark.long
 
@@ -76,7 +77,7 @@ class Items(list[Any]):
     pass
 
 
-class Moment(datetime):
+class ContextState(datetime):
     pass
 
 
@@ -268,7 +269,7 @@ LEAVES: list[Any] = [
     *(float("nan"), float("inf"), Decimal("1"), Decimal("1.0"), Decimal("1.00"), Decimal("-0")),
     *(Fraction(1), date(2024, 1, 1), datetime(2024, 1, 1), datetime(2024, 1, 1, fold=1)),
     *(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=ZoneInfo("UTC"))),
-    *(datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=1))), Moment(2024, 1, 1)),
+    *(datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=1))), ContextState(2024, 1, 1)),
     *(time(1), time(1, tzinfo=UTC), timedelta(1), range(1), range(0, 1, 2), UUID(int=1)),
     *(PurePosixPath("a"), ip_address("::1"), Markup("a"), Markup("1"), Name("a"), Count(1)),
     *(Colour.RED, Colour.BLUE, Size.RED, Right.READ, Right(3), Right(0), Right(8)),

@@ -454,7 +454,7 @@ def test_an_application_that_dispatches_by_itself(backend: dict[str, Any]) -> No
         cache.clear()
     assert [each.json for each in ask_twice(app.test_client())] == [{"data": [1]}] * 2
     with app.app_context():
-        cache.entries.close()
+        cache.engine.close()
 
 
 def test_hits_of_a_layer_are_computed_again(make_app: MakeApp) -> None:
@@ -468,7 +468,7 @@ def test_hits_of_a_layer_are_computed_again(make_app: MakeApp) -> None:
     for path in ("/", "/", "/next", "/next"):
         client.get(path)
     with app.app_context():
-        assert cache.entries.statistics.verified == {"compared": 2, "different": 1}
+        assert cache.engine.statistics.verified == {"compared": 2, "different": 1}
 
 
 def test_a_view_may_be_a_method_a_partial_or_an_object(app: Flask, cache: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask, request, session
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from flask_coherent_cache.middleware import _alias
+from flask_coherent_cache._pages.middleware import _alias
 from test_near import MakeApp, backend, ready  # noqa: F401 - a fixture is used by name
 
 Headers = list[tuple[str, str]]
@@ -85,7 +85,7 @@ def test_a_known_page_is_served_without_flask(site: Site) -> None:
 
 def test_what_is_no_page_goes_on_to_flask(site: Site) -> None:
     assert site.passed()
-    (copy,) = site.cache.entries.near._copies.values()
+    (copy,) = site.cache.engine.near._copies.values()
     copy.decoded, copy.entry = None, dataclasses.replace(copy.entry, value=b"no page")
     assert site.ask().text == TEXT
 
@@ -255,7 +255,7 @@ def test_development_sees_flask_each_time(make_app: MakeApp) -> None:
 
 def test_made_up_parameters_do_not_fill_the_near_cache(site: Site) -> None:
     assert site.passed()
-    near = site.cache.entries.near
+    near = site.cache.engine.near
     for number in range(50):
         site.ask(query_string=f"made-up={number}")
     before = near.bytes
@@ -292,7 +292,7 @@ def test_a_session_interface_of_ones_own_is_asked_each_time(site: Site) -> None:
 
 def test_long_requests_are_not_remembered(site: Site) -> None:
     assert site.passed()
-    near = site.cache.entries.near
+    near = site.cache.engine.near
     before = near.bytes
     for number in range(8):
         assert not site.passed(query_string=f"{number}=" + "x" * 3000)

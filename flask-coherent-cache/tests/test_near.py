@@ -10,9 +10,9 @@ import pytest
 import redis
 from flask import Flask
 
-from flask_coherent_cache.reads import Reads
+from flask_coherent_cache._dependencies.dependencies import Dependencies
+from flask_coherent_cache._functions.values import shared_bytes
 from flask_coherent_cache.testing import wait_until
-from flask_coherent_cache.values import shared_bytes
 
 MakeApp = Callable[..., tuple[Flask, Any]]
 
@@ -47,10 +47,10 @@ def _context(app: Flask, cache: Any) -> None:
 
 def ready(app: Flask, cache: Any) -> Any:
     """Wait until a near cache follows its server; return it."""
-    near = cache.entries.near
+    near = cache.engine.near
     with app.app_context():
-        cache.entries.observe()  # A generation is there.
-        wait_until(lambda: near.observe(Reads()))
+        cache.engine.observe()  # A generation is there.
+        wait_until(lambda: near.observe(Dependencies()))
     return near
 
 
@@ -135,8 +135,8 @@ def test_a_killed_connection_comes_back_and_nothing_is_missed(
             if client["name"] == "app-near":
                 server.client_kill_filter(_id=client["id"])
         call(other_app, other.delete_memoized, others, 7)
-        wait_until(lambda: not other.entries.store.breaker.is_open)
-    assert ready(app, cache).observe(Reads())
+        wait_until(lambda: not other.engine.store.breaker.is_open)
+    assert ready(app, cache).observe(Dependencies())
 
 
 def test_a_fork_makes_a_connection_of_its_own(app: Flask, cache: Any) -> None:
@@ -159,11 +159,11 @@ def test_a_fork_makes_a_connection_of_its_own(app: Flask, cache: Any) -> None:
 
 
 def test_a_context_that_is_ahead_of_the_copies_does_not_use_them(app: Flask, cache: Any) -> None:
-    function, near = cache.memoize(60)(value_of), cache.entries.near
+    function, near = cache.memoize(60)(value_of), cache.engine.near
     for _ in range(3):
         call(app, function, 1)
     key = function.make_cache_key(None, 1)
-    reads = Reads()
+    reads = Dependencies()
     assert near.find(key, reads) is not None
     reads.started += 1
     assert near.find(key, reads) is None
@@ -212,8 +212,8 @@ def test_an_unchangeable_value_is_decoded_once(app: Flask, cache: Any) -> None:
 
 
 def test_it_is_left_out_where_it_is_not_wanted(make_app: MakeApp) -> None:
-    assert make_app(CACHE_NEAR_BYTES=0)[1].entries.near is None
-    assert make_app(CACHE_TYPE="SimpleCache")[1].entries.near is None
+    assert make_app(CACHE_NEAR_BYTES=0)[1].engine.near is None
+    assert make_app(CACHE_TYPE="SimpleCache")[1].engine.near is None
 
 
 def test_a_user_who_may_not_track_goes_on_without(
@@ -227,7 +227,7 @@ def test_a_user_who_may_not_track_goes_on_without(
         app, cache = make_app(CACHE_REDIS_URL=url)
         function = cache.memoize(60)(value_of)
         assert [call(app, function, 1) for _ in range(5)] == [[1, 1]] * 5
-        assert not len(cache.entries.near)
+        assert not len(cache.engine.near)
     finally:
         server.execute_command("ACL", "DELUSER", "plain")
 
@@ -305,4 +305,4 @@ def test_bytes_are_those_of_what_is_there(make_app: MakeApp, server: redis.Redis
         near = ready(app, cache)
     assert len(set(counted)) == 1
     server.flushall()
-    wait_until(lambda: not near.observe(Reads()) and near.bytes == 0)
+    wait_until(lambda: not near.observe(Dependencies()) and near.bytes == 0)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_coherent_cache import Cache
-from flask_coherent_cache.inputs import _reported
+from flask_coherent_cache._dependencies.inputs import _reported
 from flask_coherent_cache.testing import Server, wait_until
 
 
@@ -41,8 +41,8 @@ class Process:
         )
         db.init_app(self.app)
         self.cache = Cache(self.app)
-        self.entries = self.app.extensions["cache"][self.cache]
-        self.breaker = self.entries.store.breaker
+        self.engine = self.app.extensions["cache"][self.cache]
+        self.breaker = self.engine.store.breaker
         with self.app.app_context():
             self.cache.watch(db)
         self._price = self.cache.memoize(300, make_name=lambda _: "price")(self._read)
@@ -70,7 +70,7 @@ class Process:
 
     def end(self) -> None:
         """End as a process does that is killed: nothing is delivered any more."""
-        self.entries.close()
+        self.engine.close()
         with self.app.app_context():
             for engine in db.engines.values():
                 engine.dispose()
@@ -176,7 +176,7 @@ def test_what_is_rolled_back_is_not_noted(server: Server, writer: Process) -> No
 def test_many_notes_are_one_new_generation(
     server: Server, settings: dict[str, Any], writer: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache.deliveries._MOST_UNDELIVERED", 100)
+    monkeypatch.setattr("flask_coherent_cache._engine.outbox._MOST_UNDELIVERED", 100)
     with writer.app.app_context():
         db.session.add_all([Item(id=number, price=10) for number in range(100, 300)])
         db.session.commit()
@@ -192,7 +192,7 @@ def test_many_notes_are_one_new_generation(
     server.resume()
     new = Process(settings)
     with running(new):
-        store = new.entries.store
+        store = new.engine.store
         generation = store.get_many(["app:generation"])
         assert new.price(2) == known
         assert store.get_many(["app:generation"]) != generation

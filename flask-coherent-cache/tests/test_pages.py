@@ -32,7 +32,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 import flask_coherent_cache as caching
-from flask_coherent_cache import negotiation, pages
+from flask_coherent_cache import negotiation
+from flask_coherent_cache._pages import pages
 from flask_coherent_cache.testing import wait_until
 from noise import noise
 
@@ -197,7 +198,7 @@ def test_an_undeclared_input_is_not_stored_in_production_and_says_so_once(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache.inputs._reported", set())
+    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     app, cache = make_app(CACHE_STRICT=False)
 
     @app.get("/plans")

@@ -10,7 +10,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Mapped, mapped_column
 
 import flask_coherent_cache as caching
-from flask_coherent_cache.sqlalchemy import track
+from flask_coherent_cache._sqlalchemy import track
 
 Caches = tuple[Any, Any]
 
@@ -28,9 +28,9 @@ def make_peer() -> Iterator[Callable[..., Any]]:
     yield make
     for app, peer in made:
         with app.app_context():
-            if peer.entries is not None:
+            if peer.engine is not None:
                 peer.clear()
-                peer.entries.close()
+                peer.engine.close()
 
 
 @pytest.fixture
@@ -56,9 +56,9 @@ def test_each_cache_has_its_own_settings(app: Flask, make_peer: Callable[..., An
     third = make_peer(app, CACHE_KEY_PREFIX="third", CACHE_TYPE="NullCache")
     with app.app_context():
         assert peer.settings["CACHE_DEFAULT_TIMEOUT"] == 7
-        assert peer.entries.config["CACHE_DEFAULT_TIMEOUT"] == 7
+        assert peer.engine.config["CACHE_DEFAULT_TIMEOUT"] == 7
         assert third.settings["CACHE_DEFAULT_TIMEOUT"] == 200
-        assert third.entries is None
+        assert third.engine is None
     assert app.config["CACHE_DEFAULT_TIMEOUT"] == 200
 
 
@@ -172,11 +172,11 @@ def test_a_shared_cache_keeps_nothing_that_was_built_in_this_process(
         return inner(what)
 
     with app.app_context():
-        shared = cache.entries.store.shared
+        shared = cache.engine.store.shared
         outer("a")
         inner("b")
         local.invalidate("none")
-        stored = [peek.entry is not None for peek in cache.entries.peek([key_of(outer, "a")])]
+        stored = [peek.entry is not None for peek in cache.engine.peek([key_of(outer, "a")])]
     assert stored == [not shared]
 
 
@@ -226,7 +226,7 @@ def shop(app: Flask, caches: Caches, tmp_path: Any) -> tuple[Any, Any]:
     db.init_app(app)
     with app.app_context():
         for cache in caches:
-            track(app, cache.entries, db)
+            track(app, cache.engine, db)
         db.create_all()
         db.session.add(Product(id=1, name="old"))
         db.session.commit()
@@ -254,7 +254,7 @@ def test_a_commit_reaches_both(app: Flask, caches: Caches, shop: tuple[Any, Any]
                 with app.app_context():
                     assert [read(1) for read in order] == [name, name]
     lookups = [
-        cache.entries.statistics.lookups("function", f"{__name__}.{name}")
+        cache.engine.statistics.lookups("function", f"{__name__}.{name}")
         for cache, name in ((one, by_one.__qualname__), (other, by_other.__qualname__))
     ]
     assert all(each.results["hit"] for each in lookups)
@@ -287,16 +287,16 @@ def test_a_rolled_back_change_reaches_neither(
 def test_notes_of_one_cache_are_not_worked_off_by_another(tmp_path: Any) -> None:
     from sqlalchemy import create_engine  # noqa: PLC0415
 
-    from flask_coherent_cache.notes import DatabaseNotes, note_table  # noqa: PLC0415
+    from flask_coherent_cache._sqlalchemy.outbox import OutboxTable, outbox_table  # noqa: PLC0415
 
     engine = create_engine(f"sqlite:///{tmp_path}/notes.db")
     with engine.begin() as connection:
         from sqlalchemy import MetaData  # noqa: PLC0415
 
         metadata = MetaData()
-        note_table(metadata)
+        outbox_table(metadata)
         metadata.create_all(connection)
-    one, other = DatabaseNotes([engine], "one"), DatabaseNotes([engine], "other")
+    one, other = OutboxTable([engine], "one"), OutboxTable([engine], "other")
     with engine.begin() as connection:
         one.add(connection.connection, engine.dialect, {"product:1"}, in_transaction=False)
     assert list(one.read().values()) == [["product:1"]]
@@ -434,7 +434,7 @@ def test_one_cache_in_several_applications(make_app: Callable[..., tuple[Flask, 
             assert count("a") == expected
     with office.app_context():
         assert cache.settings["CACHE_DEFAULT_TIMEOUT"] == 9
-        cache.entries.close()
+        cache.engine.close()
     with pytest.raises(RuntimeError, match="serves 2 applications"):
         count("a")
     with pytest.raises(RuntimeError, match="does not know the application 'stranger'"):

@@ -11,8 +11,8 @@ from typing import Any
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from flask_coherent_cache import keys
-from flask_coherent_cache.stores import tagstate
+from flask_coherent_cache._keys import encoding as keys
+from flask_coherent_cache._stores import tagstate
 
 plain = st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.dates()
 values = st.recursive(

@@ -14,8 +14,8 @@ from flask.views import MethodView
 from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Request
 
-from flask_coherent_cache.inputs import Declared, sorted_query
-from flask_coherent_cache.pages import page_key
+from flask_coherent_cache._dependencies.inputs import Declared, sorted_query
+from flask_coherent_cache._pages.pages import page_key
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from flask import (
 )
 from flask.testing import FlaskClient
 
-from flask_coherent_cache.statistics import OTHER, Refusal
+from flask_coherent_cache._statistics.statistics import OTHER, Refusal
 
 MakeApp = Callable[..., tuple[Flask, Any]]
 
@@ -53,7 +53,7 @@ def client(site: Flask) -> FlaskClient:
 
 def refusals(app: Flask, cache: Any) -> dict[Refusal, int]:
     with app.app_context():
-        return dict(cache.entries.statistics.refusals)
+        return dict(cache.engine.statistics.refusals)
 
 
 def said(caplog: pytest.LogCaptureFixture, words: str) -> list[str]:
@@ -275,7 +275,7 @@ def test_names_that_visitors_make_up_fill_neither_counts_nor_log(
 
 
 def test_uncommitted_changes_are_a_reason(site: Flask, cache: Any, client: FlaskClient) -> None:
-    from flask_coherent_cache.reads import current_reads  # noqa: PLC0415
+    from flask_coherent_cache._dependencies.dependencies import current_dependencies  # noqa: PLC0415
 
     @site.get("/")
     @cache.cached(60)
@@ -284,7 +284,7 @@ def test_uncommitted_changes_are_a_reason(site: Flask, cache: Any, client: Flask
 
     @site.before_request
     def write() -> None:
-        current_reads().uncommitted = True
+        current_dependencies().uncommitted = True
 
     client.get("/")
     assert refusals(site, cache) == {Refusal("page", "index", "uncommitted changes", ""): 1}

@@ -14,7 +14,7 @@ from flask import Flask
 
 import flask_coherent_cache as caching
 from conftest import SETTINGS
-from flask_coherent_cache.reads import Reads
+from flask_coherent_cache._dependencies.dependencies import Dependencies
 from flask_coherent_cache.testing import Server, free_port, wait_until
 
 NEAR = pytest.mark.parametrize("near", [0, 2**20], ids=["without near", "near"])
@@ -40,8 +40,8 @@ class Shop:
         self.price, self.fills = 1, 0
         self._cached = self.cache.memoize(600, make_name=lambda name: "price")(self._compute)
         with self.app.app_context():
-            self.entries = self.cache.entries
-        self.store = self.entries.store
+            self.engine = self.cache.engine
+        self.store = self.engine.store
 
     def _compute(self) -> int:
         self.cache.tag("price")
@@ -60,7 +60,7 @@ class Shop:
 
     def unwatched(self) -> AbstractContextManager[Any]:
         """Leave it to lookups to read what the server tells."""
-        near = self.entries.near
+        near = self.engine.near
         lock: AbstractContextManager[Any] = (
             near._tracker.lock if near is not None else nullcontext()
         )
@@ -68,9 +68,9 @@ class Shop:
 
     def follow(self) -> None:
         """Wait until the near cache follows the server and has the price."""
-        if self.entries.near is not None:
-            wait_until(lambda: self.read() and self.entries.near.observe(Reads()))
-            wait_until(lambda: self.read() and len(self.entries.near))
+        if self.engine.near is not None:
+            wait_until(lambda: self.read() and self.engine.near.observe(Dependencies()))
+            wait_until(lambda: self.read() and len(self.engine.near))
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def make_shop() -> Iterator[Callable[..., Shop]]:
 
     yield make
     for shop in shops:
-        shop.entries.close()
+        shop.engine.close()
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_a_primary_that_was_a_replica_in_between_has_forgotten(
     near: int,
 ) -> None:
     # With a near cache nobody asks again, but for what the server tells.
-    monkeypatch.setattr("flask_coherent_cache.stores.connections._KNOWN_SECONDS", 3600)
+    monkeypatch.setattr("flask_coherent_cache._stores.connections._KNOWN_SECONDS", 3600)
     one, other = start(), start()
     shop = make_shop(one, near)
     assert shop.read() == 1
@@ -422,7 +422,7 @@ def test_however_often_it_is_tried_the_log_has_one_line_of_it(
     caplog: pytest.LogCaptureFixture,
     fault: str,
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache.tracking.RETRY_SECONDS", 0.02)
+    monkeypatch.setattr("flask_coherent_cache._near.tracking.RETRY_SECONDS", 0.02)
     server = start()
     shop = make_shop(server, 2**20, **confine(server, *COMMANDS))
     shop.follow()
@@ -448,12 +448,12 @@ def test_the_next_attempt_comes_after_a_pause(
     server = start()
     shop = make_shop(server, 2**20, **confine(server, *COMMANDS))
     shop.follow()
-    monkeypatch.setattr("flask_coherent_cache.tracking.RETRY_SECONDS", 3600)
-    shop.entries.near._tracker._attempted_at = float("-inf")
+    monkeypatch.setattr("flask_coherent_cache._near.tracking.RETRY_SECONDS", 3600)
+    shop.engine.near._tracker._attempted_at = float("-inf")
     attempts = Attempts(shop, server, fault, monkeypatch)
     attempts.begin()
     wait_until(lambda: shop.read() and attempts.made == 1)
-    tracker = shop.entries.near._tracker
+    tracker = shop.engine.near._tracker
     wait_until(lambda: shop.read() and tracker._connection is None)
     for _ in range(100):
         shop.read()
@@ -468,11 +468,11 @@ def test_what_this_process_invalidated_is_not_handed_over(
 ) -> None:
     shop = make_shop(start(), 2**20)
     shop.follow()
-    tracker = shop.entries.near._tracker
+    tracker = shop.engine.near._tracker
     with shop.unwatched():  # So what the server tells of it is not read before it is lost.
         shop.change(2)
         tracker._lose(OSError("lost"))
-        assert not len(shop.entries.standby)
+        assert not len(shop.engine.fallback)
     assert [shop.read() for _ in range(3)] == [2] * 3
 
 
@@ -482,7 +482,7 @@ def test_what_the_server_told_before_it_was_lost_counts(
     server = start()
     shop, other = make_shop(server, 2**20), make_shop(server)
     shop.follow()
-    tracker, at = shop.entries.near._tracker, client(server)
+    tracker, at = shop.engine.near._tracker, client(server)
     (follower,) = (one for one in at.client_list() if one["name"] == "app-near")
     with tracker.lock:
         tracker.drain()
@@ -491,7 +491,7 @@ def test_what_the_server_told_before_it_was_lost_counts(
         wait_until(lambda: "app-near" not in {one["name"] for one in at.client_list()})
         assert not tracker.is_current()
         wait_until(lambda: not tracker.is_current() and tracker._connection is None)
-        assert not len(shop.entries.standby)
+        assert not len(shop.engine.fallback)
 
 
 def test_a_primary_that_became_a_replica_and_kept_its_data_is_left(
@@ -505,7 +505,7 @@ def test_a_primary_that_became_a_replica_and_kept_its_data_is_left(
     promote(other)
     replicate(one, other)
     assert client(other).info("stats")["sync_partial_ok"] == partial + 1
-    near = shop.entries.near._tracker
+    near = shop.engine.near._tracker
     wait_until(lambda: near._connection is None)
     assert "read only" in caplog.text or "another" in caplog.text
 

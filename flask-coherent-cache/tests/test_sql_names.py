@@ -35,7 +35,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import registry, sessionmaker
 from sqlalchemy.sql import ColumnElement
 
-from flask_coherent_cache.sqlalchemy.rows import row_name
+from flask_coherent_cache._sqlalchemy.rows import row_name
 from oracle.oracle import application
 from oracle.servers import database
 
@@ -146,7 +146,7 @@ def mariadb() -> Iterator[Shop]:
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
     """Count the messages that have a text in them."""
-    monkeypatch.setattr("flask_coherent_cache.inputs._reported", set())
+    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     return lambda part: sum(part in record.getMessage() for record in caplog.records)
 
 
@@ -614,7 +614,7 @@ def test_an_analysis_that_fails_means_everything(
         raise LookupError("a new SQLAlchemy")
 
     with monkeypatch.context() as broken:
-        broken.setattr("flask_coherent_cache.sqlalchemy.statements._analysed", fail)
+        broken.setattr("flask_coherent_cache._sqlalchemy.statements._analysed", fail)
         read, change = select(shop.item.c.n), update(shop.stock).values(n=5)
         assert shop.drops(read, change)
         assert shop.drops(select(shop.item.c.n).where(shop.item.c.id == 2), change)

@@ -34,8 +34,8 @@ from sqlalchemy.orm import (
     relationship,
 )
 
-from flask_coherent_cache.reads import current_reads
-from flask_coherent_cache.sqlite import begin_before_savepoint
+from flask_coherent_cache._dependencies.dependencies import current_dependencies
+from flask_coherent_cache._sqlalchemy.sqlite import begin_before_savepoint
 
 #: What threads have read.
 results: list[Any] = []
@@ -579,7 +579,7 @@ def test_killed_between_commit_and_invalidation(
 ) -> None:
     cached = shop.cached(lambda: price_of(1))
     cached()
-    monkeypatch.setattr(shop.cache.entries, "invalidate", lambda *_: None)
+    monkeypatch.setattr(shop.cache.engine, "invalidate", lambda *_: None)
     shop.write(lambda: set_price(1))
     monkeypatch.undo()
     assert cached() == 7
@@ -603,17 +603,17 @@ def test_killed_between_commit_and_invalidation(
 def test_raw_sql_that_writes_is_told_from_what_reads(shop: Shop, sql: str, writes: bool) -> None:
     with shop.app.app_context():
         db.session.execute(text(sql))
-        assert current_reads().bypass is writes
+        assert current_dependencies().bypass is writes
 
 
 def test_a_commit_invalidates_while_the_cache_is_switched_off(shop: Shop) -> None:
     price = shop.cached(lambda: price_of(1))
     assert [price(), price(), shop.fills] == [1, 1, 1]
-    shop.cache.app.extensions["cache"][shop.cache].brake.switch_off()
+    shop.cache.app.extensions["cache"][shop.cache].kill_switch.switch_off()
     assert [price(), price(), shop.fills] == [1, 1, 3]
     shop.write(lambda: set_price(1))
     assert [price(), shop.fills] == [7, 4]
-    shop.cache.app.extensions["cache"][shop.cache].brake.switch_on()
+    shop.cache.app.extensions["cache"][shop.cache].kill_switch.switch_on()
     assert [price(), price(), shop.fills] == [7, 7, 5]
 
 
@@ -634,7 +634,7 @@ def test_what_one_context_has_not_committed_another_one_in_it_does_not_store(sho
 def test_raw_sql_is_named_in_development(
     shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache.inputs._reported", set())
+    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     shop.app.testing = True
     shop.cached(lambda: db.session.scalar(text("SELECT price FROM item WHERE id = 1")))()
     shop.write(lambda: db.session.execute(text("UPDATE item SET price = 3")))
@@ -703,9 +703,9 @@ def test_the_doubt_of_a_writer_that_died_ends(shop: Shop, monkeypatch: pytest.Mo
     assert cached() == 1
     # Its time is over at once, by the clock of a server that counts in whole seconds, too.
     for module in ("tagstate", "redis"):
-        monkeypatch.setattr(f"flask_coherent_cache.stores.{module}.DOUBT_SECONDS", -2)
+        monkeypatch.setattr(f"flask_coherent_cache._stores.{module}.DOUBT_SECONDS", -2)
     with monkeypatch.context() as dying:
-        dying.setattr(shop.cache.entries, "invalidate", lambda *_: None)
+        dying.setattr(shop.cache.engine, "invalidate", lambda *_: None)
         shop.write(lambda: set_price(1))
     assert [cached() for _ in range(4)] == [7] * 4
     assert shop.fills < 1 + 4, "it is stored again"
@@ -714,11 +714,11 @@ def test_the_doubt_of_a_writer_that_died_ends(shop: Shop, monkeypatch: pytest.Mo
 def test_a_process_that_no_server_hears_says_so(
     shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache.inputs._reported", set())
+    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     shop.write(lambda: set_price(1))
     shop.write(lambda: set_price(2))
     said = [record for record in caplog.records if "does not hear of it" in record.getMessage()]
-    assert len(said) == (0 if shop.cache.entries.store.shared else 1)
+    assert len(said) == (0 if shop.cache.engine.store.shared else 1)
 
 
 def _in_thread(function: Callable[[], Any]) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_coherent_cache import statistics
-from flask_coherent_cache.reads import tally_of
+from flask_coherent_cache._dependencies.dependencies import tally_of
+from flask_coherent_cache._statistics import statistics
 from flask_coherent_cache.testing import wait_until
 
 
 def counted(cache: Any, level: str, name: str) -> dict[str, int]:
     """The results of a name's lookups that were not zero."""
-    results = cache.entries.statistics.lookups(level, name).results
+    results = cache.engine.statistics.lookups(level, name).results
     return {result: count for result, count in results.items() if count}
 
 
@@ -32,11 +32,11 @@ def named(number: int) -> Callable[[], int]:
 
 
 def fills(cache: Any) -> list[Any]:
-    return [e for _, e in cache.entries.statistics.last_events() if hasattr(e, "cause")]
+    return [e for _, e in cache.engine.statistics.last_events() if hasattr(e, "cause")]
 
 
 def invalidations(cache: Any) -> list[Any]:
-    return [e for _, e in cache.entries.statistics.last_events() if hasattr(e, "origin")]
+    return [e for _, e in cache.engine.statistics.last_events() if hasattr(e, "origin")]
 
 
 def test_each_lookup_has_one_result(app: Flask, cache: Any) -> None:
@@ -58,7 +58,7 @@ def test_each_lookup_has_one_result(app: Flask, cache: Any) -> None:
     with app.app_context():
         assert counted(cache, "page", "page") == {"hit": 2, "miss": 2, "bypass": 1}
         assert counted(cache, "function", name) == {"hit": 2, "miss": 1}
-        page_lookups = cache.entries.statistics.lookups("page", "page")
+        page_lookups = cache.engine.statistics.lookups("page", "page")
         assert page_lookups.fills == page_lookups.stored == 2
         assert page_lookups.stored_bytes > 100
         assert page_lookups.timeout == 60
@@ -75,18 +75,18 @@ def test_hits_in_this_process_are_hits_too(app: Flask, cache: Any) -> None:
 
     cache.serve_before_flask(app)
     client, asked = app.test_client(), itertools.count(1)
-    lookups = cache.entries.statistics.lookups("page", "index")
+    lookups = cache.engine.statistics.lookups("page", "index")
 
     def enough() -> bool:
         """Ask once more: the near cache begins when its connection is made."""
         client.get("/")
-        return next(asked) >= 20 and (cache.entries.near is None or lookups.near_hits >= 10)
+        return next(asked) >= 20 and (cache.engine.near is None or lookups.near_hits >= 10)
 
     wait_until(enough)
     hits = next(asked) - 2
     with app.app_context():
         assert counted(cache, "page", "index") == {"hit": hits, "miss": 1}
-    assert lookups.near_hits <= (0 if cache.entries.near is None else hits)
+    assert lookups.near_hits <= (0 if cache.engine.near is None else hits)
 
 
 def test_no_lookup_is_lost_between_threads() -> None:
@@ -115,7 +115,7 @@ def test_who_waits_for_another_fill_is_counted_so(app: Flask, cache: Any) -> Non
         assert started.wait(10)
         second = pool.submit(call)
         with app.app_context():
-            flights = cache.entries._flights
+            flights = cache.engine._flights
             for _ in range(1000):
                 if flights and next(iter(flights.values()))._cond._waiters:
                     break
@@ -125,7 +125,7 @@ def test_who_waits_for_another_fill_is_counted_so(app: Flask, cache: Any) -> Non
     with app.app_context():
         name = f"{slow.uncached.__module__}.{slow.uncached.__qualname__}"
         assert counted(cache, "function", name) == {"miss": 1, "wait": 1}
-        assert cache.entries.statistics.leases == {"taken": 1}
+        assert cache.engine.statistics.leases == {"taken": 1}
 
 
 def test_a_fill_says_why(app: Flask, cache: Any) -> None:
@@ -144,7 +144,7 @@ def test_a_fill_says_why(app: Flask, cache: Any) -> None:
         assert fills(cache)[-1].cause == statistics.Cause(
             "invalidated", ("colour:red",), raised.reading
         )
-        known = cache.entries.statistics.entries[key]
+        known = cache.engine.statistics.entries[key]
         assert known.cause.tags == ("colour:red",)
         assert {"colour:red", "shape"} <= set(known.tags)
         cache.clear()
@@ -152,11 +152,11 @@ def test_a_fill_says_why(app: Flask, cache: Any) -> None:
             named()
         assert invalidations(cache)[-1].count is None
         assert fills(cache)[-1].cause.reason == "cleared"
-        cache.entries.store.delete([cache.entries._entry_key(key)])
+        cache.engine.store.delete([cache.engine._entry_key(key)])
         with app.app_context():
             named()
         assert fills(cache)[-1].cause.reason == "evicted"
-        cache.entries.store.put(cache.entries._entry_key(key), b"rubbish", 60)
+        cache.engine.store.put(cache.engine._entry_key(key), b"rubbish", 60)
         with app.app_context():
             named()
         assert fills(cache)[-1].cause.reason == "unreadable"
@@ -184,7 +184,7 @@ def test_what_was_deleted_was_not_evicted(make_app: Callable[..., tuple[Flask, A
     (app, cache, memoized), (other_app, other, _) = caches
     with app.app_context():
         memoized()
-        shared = cache.entries.store.shared
+        shared = cache.engine.store.shared
     with other_app.app_context() if shared else app.app_context():
         (other if shared else cache).delete("fn:dropped()")
     with app.app_context():
@@ -208,7 +208,7 @@ def test_each_function_has_new_keys_of_its_own(app: Flask, cache: Any) -> None:
 
     app.test_client().get("/")
     with app.app_context():
-        assert cache.entries.counts["limit: new keys"] == 0
+        assert cache.engine.counts["limit: new keys"] == 0
 
 
 def test_a_refill_is_no_lookup(app: Flask, cache: Any) -> None:
@@ -220,9 +220,9 @@ def test_a_refill_is_no_lookup(app: Flask, cache: Any) -> None:
     client = app.test_client()
     client.get("/")
     with app.app_context():
-        lookups = cache.entries.statistics.lookups("page", "index")
-        (key,) = (key for key in cache.entries.statistics.entries if "page:" in key)
-        cache.entries.refresh(key)
+        lookups = cache.engine.statistics.lookups("page", "index")
+        (key,) = (key for key in cache.engine.statistics.entries if "page:" in key)
+        cache.engine.refresh(key)
     client.get("/")
     deadline = time.monotonic() + 10
     while lookups.fills < 2 and time.monotonic() < deadline:
@@ -242,7 +242,7 @@ def test_an_invalidation_says_where_it_came_from(app: Flask, cache: Any) -> None
     with app.app_context():
         (event,) = invalidations(cache)[-1:]
         assert (event.origin, event.tags, event.count) == ("POST change", ("thing", "thing:7"), 2)
-        assert cache.entries.statistics.invalidated["thing"] == 2
+        assert cache.engine.statistics.invalidated["thing"] == 2
 
 
 def test_a_request_keeps_what_its_lookups_came_to(app: Flask, cache: Any) -> None:
@@ -253,7 +253,7 @@ def test_a_request_keeps_what_its_lookups_came_to(app: Flask, cache: Any) -> Non
         assert tally_of(environ) is None
         value(0)
         assert tally_of(environ).traces == []
-        cache.entries.statistics.traces = True
+        cache.engine.statistics.traces = True
         page()
         page()
         tally = tally_of(environ)
@@ -269,7 +269,7 @@ def test_what_is_computed_in_any_case_is_the_requests_bypass(app: Flask, cache: 
     def value() -> int:
         return 1
 
-    cache.entries.statistics.traces = True
+    cache.engine.statistics.traces = True
     with app.test_request_context() as context:
         value()
         tally = tally_of(context.request.environ)
@@ -306,11 +306,11 @@ def test_only_the_last_entries_are_known(app: Flask, cache: Any, monkeypatch: An
     with app.app_context():
         for number in range(3):
             numbered(number)
-        assert not cache.entries.statistics.forgot_entries
+        assert not cache.engine.statistics.forgot_entries
         numbered(3)
-        known = cache.entries.statistics.known_entries()
+        known = cache.engine.statistics.known_entries()
         assert [entry.key for entry in known] == [f"fn:numbered({n})" for n in (1, 2, 3)]
-        assert cache.entries.statistics.forgot_entries
+        assert cache.engine.statistics.forgot_entries
 
 
 def test_a_peek_tells_the_state_and_changes_nothing(app: Flask, cache: Any) -> None:
@@ -324,20 +324,20 @@ def test_a_peek_tells_the_state_and_changes_nothing(app: Flask, cache: Any) -> N
             peeked(number)
         cache.refresh(keys[1])
         cache.delete(keys[2])
-        cache.entries.store.put(cache.entries._entry_key(keys[3]), b"rubbish", 60)
-        states = [peek.state for peek in cache.entries.peek(keys)]
+        cache.engine.store.put(cache.engine._entry_key(keys[3]), b"rubbish", 60)
+        states = [peek.state for peek in cache.engine.peek(keys)]
         assert states == ["fresh", "stale", "gone", "unreadable", "gone"]
         cache.invalidate("shape")
-        peek = cache.entries.peek(keys)[0]
+        peek = cache.engine.peek(keys)[0]
         assert (peek.state, peek.invalid) == ("invalid", ("shape",))
         cache.clear()
-        assert cache.entries.peek(keys)[0].state == "cleared"
+        assert cache.engine.peek(keys)[0].state == "cleared"
 
 
 def test_a_store_says_what_it_is(cache: Any, app: Flask) -> None:
     with app.app_context():
         cache.set("key", "value" * 100)
-        facts = cache.entries.store.facts()
+        facts = cache.engine.store.facts()
     assert facts.server
     assert facts.bytes > 0
     assert facts.max_bytes is not None
@@ -350,10 +350,10 @@ def test_a_store_says_what_it_is(cache: Any, app: Flask) -> None:
 def test_calls_to_a_server_are_timed(cache: Any, app: Flask) -> None:
     seconds: list[float] = []
     with app.app_context():
-        cache.entries.store.on_call = seconds.append
+        cache.engine.store.on_call = seconds.append
         cache.get("key")
         assert all(0 < each < 10 for each in seconds)
-        assert bool(seconds) == cache.entries.store.shared
+        assert bool(seconds) == cache.engine.store.shared
 
 
 def test_processes_hear_of_each_other(make_app: Callable[..., tuple[Flask, Any]]) -> None:
@@ -361,7 +361,7 @@ def test_processes_hear_of_each_other(make_app: Callable[..., tuple[Flask, Any]]
     for _ in range(3):
         app, cache = make_app()
         with app.app_context():
-            boards.append(cache.entries.board)
+            boards.append(cache.engine.board)
     first, second, third = boards
     if not first._store.shared:
         pytest.skip("SimpleCache is one process")
@@ -380,7 +380,7 @@ def test_processes_hear_of_each_other(make_app: Callable[..., tuple[Flask, Any]]
 
 def test_a_full_board_says_so(app: Flask, cache: Any) -> None:
     with app.app_context():
-        board, store = cache.entries.board, cache.entries.store
+        board, store = cache.engine.board, cache.engine.store
         for place in board._places:
             store.put(place, b"taken", 60)
         assert not board.write(b"one too many")
@@ -394,7 +394,7 @@ def test_a_place_that_expired_is_given_up(
     for _ in range(2):
         app, cache = make_app()
         with app.app_context():
-            boards.append(cache.entries.board)
+            boards.append(cache.engine.board)
     first, second = boards
     if not first._store.shared:
         pytest.skip("SimpleCache is one process")

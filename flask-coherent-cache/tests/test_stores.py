@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from flask_coherent_cache import Cache
-from flask_coherent_cache.stores import memory, tagstate
+from flask_coherent_cache._stores import memory, tagstate
 
 CLOCK = "t:clock"
 
@@ -17,7 +17,7 @@ CLOCK = "t:clock"
 @pytest.fixture
 def store(app: Flask, cache: Any) -> Any:
     with app.app_context():
-        store = cache.entries.store
+        store = cache.engine.store
     store.delete([CLOCK, "t:a", "t:b", "t:lease", "t:entry"])
     store.put(CLOCK, b"1700000000000000", None)
     return store

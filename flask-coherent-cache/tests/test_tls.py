@@ -13,8 +13,8 @@ import pytest
 import redis
 from flask import Flask
 
-from flask_coherent_cache.reads import Reads
-from flask_coherent_cache.stores import StoreError
+from flask_coherent_cache._dependencies.dependencies import Dependencies
+from flask_coherent_cache._stores import StoreError
 from flask_coherent_cache.testing import ServerEndedError, free_port, redis_server, wait_until
 
 MakeApp = Callable[..., tuple[Flask, Any]]
@@ -143,8 +143,8 @@ def by_parts(server: Server, certificates: Certificates) -> dict[str, Any]:
 def follow(app: Flask, cache: Any) -> None:
     """Wait until the near cache follows its server."""
     with app.app_context():
-        cache.entries.observe()  # A generation is there.
-        wait_until(lambda: cache.entries.near.observe(Reads()))
+        cache.engine.observe()  # A generation is there.
+        wait_until(lambda: cache.engine.near.observe(Dependencies()))
 
 
 def asked(plain: redis.Redis) -> int:
@@ -217,7 +217,7 @@ def test_nothing_stays_behind_in_the_connection(
 ) -> None:
     """What was decrypted lies where no poll sees it, so it must all be taken out."""
     cache = make_app(CACHE_NEAR_BYTES=0, **by_url(server, certificates))[1]
-    tracking = cache.entries.store.track("test", ["app:tag:"])
+    tracking = cache.engine.store.track("test", ["app:tag:"])
     try:
         for size in (1, 3, 500, 5_000):
             names = [f"app:tag:{number:050}" for number in range(size)]
@@ -254,9 +254,9 @@ def test_a_server_may_ask_for_a_certificate_in_return(
 def is_a_miss(app: Flask, cache: Any) -> None:
     """Nothing is looked up and nothing stored, and nobody notices."""
     with pytest.raises(StoreError):
-        cache.entries.store.get_many(["app:clock"])
+        cache.engine.store.get_many(["app:clock"])
     with pytest.raises(StoreError):
-        cache.entries.store.track("test", ["app:tag:"])
+        cache.engine.store.track("test", ["app:tag:"])
     count = counted(cache)
     with app.app_context():
         assert [count(1), count(1)] == [(1, 0), (1, 1)]

@@ -28,7 +28,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from flask_coherent_cache import Cache
-from flask_coherent_cache.reads import current_reads
+from flask_coherent_cache._dependencies.dependencies import current_dependencies
 from flask_coherent_cache.testing import wait_until
 
 
@@ -578,7 +578,7 @@ def test_a_context_that_only_read_goes_on_after_a_rollback(shop: Shop) -> None:
         with pytest.raises(OperationalError):
             db.session.execute(text("SELECT * FROM nowhere"))
         db.session.rollback()
-        assert not current_reads().bypass
+        assert not current_dependencies().bypass
 
 
 # -- several caches

@@ -14,7 +14,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 import flask_coherent_cache as caching
-from flask_coherent_cache.reads import current_reads
+from flask_coherent_cache._dependencies.dependencies import current_dependencies
 from test_near import ready
 
 MakeApp = Callable[..., tuple[Flask, Any]]
@@ -75,7 +75,7 @@ def cache(made: tuple[Flask, Any]) -> Any:
 def outcomes(app: Flask, cache: Any) -> dict[str, int]:
     """What became of the hits that were chosen."""
     with app.app_context():
-        return dict(cache.entries.statistics.verified)
+        return dict(cache.engine.statistics.verified)
 
 
 EQUAL = {"compared": 1}
@@ -105,7 +105,7 @@ def test_an_equal_page_passes(verifying: Flask, cache: Any) -> None:
     assert outcomes(verifying, cache) == {"compared": 2}
     # It is nobody's lookup, and nobody's fill.
     with verifying.app_context():
-        lookups = cache.entries.statistics.lookups("page", "index")
+        lookups = cache.engine.statistics.lookups("page", "index")
     assert (lookups.results["hit"], lookups.results["miss"], lookups.fills) == (2, 1, 1)
     assert lookups.results["bypass"] == 0
 
@@ -127,7 +127,7 @@ def test_a_page_that_differs_is_dropped_and_named_without_its_content(
     assert b"first" in served.data
     assert outcomes(verifying, cache) == DIFFERENT
     with verifying.app_context():
-        assert cache.entries.statistics.differences == {("page", "index"): 1}
+        assert cache.engine.statistics.differences == {("page", "index"): 1}
     (told,) = [one.getMessage() for one in caplog.records if "CACHE_VERIFY" in one.getMessage()]
     assert "the page index differs from what is computed now, at byte 7 of the body" in told
     assert "Key: 'page:http://localhost/" in told
@@ -353,13 +353,13 @@ def test_a_page_that_is_served_before_flask_is_verified_by_flask(make_app: MakeA
 
     client = app.test_client(use_cookies=False)
     with app.app_context():
-        verifier = cache.entries.verifier
+        verifier = cache.engine.verifier
     verifier._share = 0
     for _ in range(4):
         client.get("/")
     middleware = app.extensions["coherent_cache_page_middleware"]
     with app.app_context():
-        lookups = cache.entries.statistics.lookups("page", "index")
+        lookups = cache.engine.statistics.lookups("page", "index")
     assert middleware._near._aliases
     assert lookups.served
     served = sum(sum(timings.read()[0]) for timings in lookups.served.values())
@@ -504,7 +504,7 @@ def test_a_context_older_than_the_entry_sets_the_comparison_aside(
 
     with verifying.test_request_context():
         with verifying.app_context():
-            cache.entries.observe()
+            cache.engine.observe()
         cache.invalidate("something")
         with verifying.test_request_context():
             value()
@@ -608,7 +608,7 @@ def test_nested_functions_are_computed_and_count_nowhere(verifying: Flask, cache
         outer()
         hidden["text"] = "another"
         outer()
-        statistics = cache.entries.statistics
+        statistics = cache.engine.statistics
         counts = {one.name.rpartition(".")[2]: one.results for one in statistics.all_lookups()}
     assert outcomes(verifying, cache) == DIFFERENT
     assert counts["inner"]["bypass"] == counts["inner"]["hit"] == 0
@@ -694,8 +694,8 @@ def test_rows_that_a_recomputation_leaves_in_the_session_count_for_what_uses_the
     with shop.test_request_context():
         value()
         assert kept[1].name == "one"
-        assert "product:1" in current_reads().collected()
-        assert not current_reads().verifying
+        assert "product:1" in current_dependencies().collected()
+        assert not current_dependencies().verifying
 
 
 # -- the setting ---------------------------------------------------------------------------------
@@ -704,7 +704,7 @@ def test_rows_that_a_recomputation_leaves_in_the_session_count_for_what_uses_the
 def test_without_the_setting_nothing_is_computed_again(make_app: MakeApp) -> None:
     app, cache = make_app()
     with app.app_context():
-        assert cache.entries.verifier is None
+        assert cache.engine.verifier is None
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, "1", None])
@@ -718,7 +718,7 @@ def test_the_share_is_checked(share: Any) -> None:
 def test_a_share_is_drawn(made: tuple[Flask, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     app, cache = made
     with app.app_context():
-        verifier = cache.entries.verifier
+        verifier = cache.engine.verifier
     verifier._share = 0.25
     drawn = iter([0.0, 0.2499, 0.25, 0.9])
     monkeypatch.setattr("random.random", lambda: next(drawn))

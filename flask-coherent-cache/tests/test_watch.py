@@ -19,9 +19,9 @@ from sqlalchemy.orm import (
 )
 
 from flask_coherent_cache import Cache
-from flask_coherent_cache.inputs import _reported
-from flask_coherent_cache.notes import NAME
-from flask_coherent_cache.sqlite import begin_before_savepoint
+from flask_coherent_cache._dependencies.inputs import _reported
+from flask_coherent_cache._sqlalchemy.outbox import NAME
+from flask_coherent_cache._sqlalchemy.sqlite import begin_before_savepoint
 
 
 class Base(DeclarativeBase):
@@ -245,8 +245,8 @@ def test_an_engine_without_its_tables_is_named(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache.inputs._reported", type(_reported)())
+    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", type(_reported)())
     _, cache = make_app()
     cache.watch(engine)
     said = [record for record in caplog.records if "metadata=Base.metadata" in record.getMessage()]
-    assert len(said) == cache.entries.store.shared
+    assert len(said) == cache.engine.store.shared

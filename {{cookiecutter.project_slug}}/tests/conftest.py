@@ -74,7 +74,7 @@ def make_app(
     yield make
     for app in apps:
         with app.app_context():
-            entries = load("extensions").cache.entries
+            entries = load("extensions").cache.engine
             assert entries is None or not entries.statistics.differences
             load("extensions").db.engine.dispose()
 

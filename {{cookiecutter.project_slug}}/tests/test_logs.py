@@ -145,7 +145,7 @@ def test_a_page_served_before_flask_is_one_hit(looking, access, tmp_path):
         assert record.getMessage().startswith("GET /page 200 in ")
         assert ", cache: 1 hit (page-cache; hit" in record.getMessage()
         with app.app_context():
-            load("extensions").cache.entries.close()
+            load("extensions").cache.engine.close()
 
 
 def test_health_checks_are_quiet_unless_they_fail(client, access, monkeypatch):

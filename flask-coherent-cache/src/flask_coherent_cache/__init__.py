@@ -22,10 +22,10 @@ from flask_caching.signals import (
     cache_view_miss,
 )
 
-from .classes import UnstableArgument
-from .extension import Cache, CachedResponse
-from .inputs import UndeclaredInput
-from .stores.breaker import CircuitBreaker
+from ._dependencies.inputs import UndeclaredInput
+from ._extension import Cache, CachedResponse
+from ._keys.classes import UnstableArgument
+from ._stores.breaker import CircuitBreaker
 
 __all__ = [
     "Cache",

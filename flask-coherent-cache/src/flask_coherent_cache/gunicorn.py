@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
 
-from .clock import monotonic
+from ._clock import monotonic
 
 __all__ = ["child_exit", "on_starting"]
 

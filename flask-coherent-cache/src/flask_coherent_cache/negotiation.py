@@ -12,9 +12,9 @@ from flask.globals import request_ctx
 from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header
 
-from .inputs import PREFERENCE
-from .reads import current_reads
-from .watching import raw_environ
+from ._dependencies.dependencies import current_dependencies
+from ._dependencies.inputs import PREFERENCE
+from ._dependencies.watching import raw_environ
 
 __all__ = ["accepts_gzip", "gzipped_smaller", "prefers_json"]
 
@@ -27,7 +27,7 @@ def prefers_json(accept: str | None = None) -> bool:
     :param accept: the header's value; by default that of the current request.
     """
     if accept is None:
-        current_reads().noticed.note(PREFERENCE)
+        current_dependencies().noticed.note(PREFERENCE)
         accept = raw_environ(request_ctx.request).get("HTTP_ACCEPT", "")
     return is_json_preferred(accept)
 

@@ -49,9 +49,9 @@ def build(way: str, server_settings: dict[str, Any]) -> Iterator[Callable[..., S
     yield make
     for site in sites:
         with site.app.app_context():
-            if site.cache.entries is not None:
+            if site.cache.engine is not None:
                 site.cache.clear()
-                site.cache.entries.close()
+                site.cache.engine.close()
 
 
 def _settings(way: str, server_settings: dict[str, Any]) -> dict[str, Any]:

@@ -205,7 +205,7 @@ def test_a_hook_that_writes_elsewhere_counts_whole(
 ) -> None:
     """The declaration says less than what the hook does."""
     # Each message is logged once in a process.
-    monkeypatch.setattr("flask_coherent_cache.inputs._reported", set())
+    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
 
     def load_user(name: str) -> dict[str, str]:
         g.theme = f"theme of {name}"

@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy.orm import sessionmaker
 
 from flask_coherent_cache import Cache
-from flask_coherent_cache.notes import NAME
+from flask_coherent_cache._sqlalchemy.outbox import NAME
 from visits import NOT_INSTALLED
 
 sqlmodel: Any = pytest.importorskip("sqlmodel", reason=NOT_INSTALLED)

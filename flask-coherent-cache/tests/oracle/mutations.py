@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from flask_coherent_cache.sqlalchemy import catalog, compiling, rows, statements, writes
+from flask_coherent_cache._sqlalchemy import catalog, compiling, rows, statements, writes
 
 
 def cascade_forgotten() -> Any:
@@ -102,7 +102,7 @@ def everything_dropped() -> Any:
     def every(statement: Any, tables: Any, *args: Any, **kwargs: Any) -> set[str]:
         return writes._everything(tables) if inner(statement, tables, *args, **kwargs) else set()
 
-    return mock.patch("flask_coherent_cache.sqlalchemy.engines.touched", every)
+    return mock.patch("flask_coherent_cache._sqlalchemy.engines.touched", every)
 
 
 MUTATIONS: dict[str, Callable[[], Any]] = {

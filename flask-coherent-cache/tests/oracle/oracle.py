@@ -23,7 +23,7 @@ from sqlalchemy.orm.exc import StaleDataError
 import flask_coherent_cache as caching
 
 from .changes import Changes
-from .reads import Reads
+from .reads import Dependencies
 from .worlds import World, make_world
 
 ENTRIES = 12
@@ -116,7 +116,7 @@ def application(url: str) -> Iterator[tuple[Flask, Any, SQLAlchemy]]:
         yield app, cache, db
         db.session.remove()
         engine.dispose()
-        cache.entries.close()
+        cache.engine.close()
         # What is gone is not to be known to whoever comes next.
         db.Model.registry.dispose()
         db.metadata.clear()
@@ -137,7 +137,7 @@ def _end(world: World) -> None:
 def _run(world: World, app: Flask, cache: Any, figures: Figures, seed: int) -> None:
     filled = []
     entries.clear()
-    drawing, changing = Reads(world), Changes(world)
+    drawing, changing = Dependencies(world), Changes(world)
     kinds = {}
     for number in range(ENTRIES):
         kinds[number], entries[number] = drawing._any()

@@ -32,7 +32,7 @@ def shown(entity: Any) -> Any:
     return tuple(getattr(entity, a.key) for a in inspect(type(entity)).column_attrs)
 
 
-class Reads:
+class Dependencies:
     """Draws reads of a world."""
 
     def __init__(self, world: World) -> None:

@@ -10,8 +10,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
 from flask_coherent_cache import Cache
+from flask_coherent_cache._tools import commands, inspector, metrics, toolbar
 from flask_coherent_cache.negotiation import prefers_json
-from flask_coherent_cache.tools import commands, inspector, metrics, toolbar
 
 cache = Cache()
 csrf = CSRFProtect()

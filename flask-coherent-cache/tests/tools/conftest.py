@@ -82,7 +82,7 @@ def make(make_app: Callable[..., Flask], healthy: Server) -> Iterator[Callable[.
     yield make
     for app in apps:
         with app.app_context():
-            entries = the_cache.entries
+            entries = the_cache.engine
             entries.clear()
             entries.store.delete(entries.board._places)
             entries.close()

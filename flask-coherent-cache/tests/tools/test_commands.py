@@ -10,9 +10,9 @@ import redis
 from flask import Flask
 
 from application import cache as the_cache
+from flask_coherent_cache._tools import reports
+from flask_coherent_cache._tools.overview import merge
 from flask_coherent_cache.testing import Server, wait_until
-from flask_coherent_cache.tools import reports
-from flask_coherent_cache.tools.overview import merge
 from told import SETTINGS, entry, invoke, invoke_json, lookups, report, tell
 
 MakeApp = Callable[..., Flask]
@@ -39,7 +39,7 @@ def key_of(value: int) -> str:
 
 def state(app: Flask, key: str) -> str:
     with app.app_context():
-        (peek,) = the_cache.entries.peek([key])
+        (peek,) = the_cache.engine.peek([key])
     return str(peek.state)
 
 
@@ -87,14 +87,14 @@ def test_processes_are_waited_for(make: MakeApp, cache: Any) -> None:
 
     def answer() -> None:
         with server.app_context():
-            board = cache.entries.board
+            board = cache.engine.board
             wait_until(lambda: stop.is_set() or board.is_watched())
             board.write(json.dumps(report(7)).encode())
 
     thread = threading.Thread(target=answer)
     thread.start()
     with app.app_context():
-        found = reports.ask(cache.entries.board, 10)
+        found = reports.ask(cache.engine.board, 10)
     stop.set()
     thread.join()
     assert [each["pid"] for each in found] == [7]
@@ -105,7 +105,7 @@ def test_messages_of_another_form_are_left_out(make: MakeApp, cache: Any) -> Non
     for message in (b"{", b"[]", b'{"pid": 2}'):
         app = make()
         with app.app_context():
-            assert cache.entries.board.write(message)
+            assert cache.engine.board.write(message)
     code, told = invoke_json(make(), "stats", *AT_ONCE)
     assert code == 1
     assert [process["pid"] for process in told["processes"]] == [1]
@@ -264,7 +264,7 @@ def test_show_runs_nothing_of_a_value(make: MakeApp, cache: Any) -> None:
     assert "builtins.print, " in result.output
     assert "It was run." not in result.output
     with app.app_context():
-        cache.entries.set("odd", b"neither a page nor a pickle", 60)
+        cache.engine.set("odd", b"neither a page nor a pickle", 60)
     assert "of no known form" in invoke(app, "show", "odd").output
 
 
@@ -359,7 +359,7 @@ def test_it_switches_the_cache_of_running_processes(
     def is_past() -> bool:
         with server.app_context():
             make_numbers(1)
-            (lookups,) = cache.entries.statistics.all_lookups()
+            (lookups,) = cache.engine.statistics.all_lookups()
             before = lookups.results["bypass"]
             make_numbers(1)
             return bool(lookups.results["bypass"] > before)

@@ -14,10 +14,10 @@ import redis
 from flask import Flask
 
 from application import cache as the_cache
-from flask_coherent_cache import stores
+from flask_coherent_cache import _stores as stores
+from flask_coherent_cache._tools import doctor
+from flask_coherent_cache._tools.findings import Finding
 from flask_coherent_cache.testing import Server, free_port, wait_until
-from flask_coherent_cache.tools import doctor
-from flask_coherent_cache.tools.findings import Finding
 from told import HEALTHY, SETTINGS, entry, invoke, invoke_json, lookups, report, tell
 
 MakeApp = Callable[..., Flask]
@@ -155,7 +155,7 @@ def test_a_server_that_is_not_there(start: MakeServer, examine: Any, kind: str) 
 def test_a_server_that_hangs(
     start: MakeServer, examine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache.tools.server_refusals.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("flask_coherent_cache._tools.server_refusals.PATIENCE_SECONDS", 0.5)
     server = start()
     server.pause()
     timeouts = {f"CACHE_{name}_TIMEOUT_SECONDS": 0.25 for name in ("CONNECT", "SOCKET")}
@@ -420,7 +420,7 @@ def test_keys_of_other_releases_and_of_none(
     with old.app_context():
         for number in range(3):
             cache.set(f"old {number}", 1)
-        cache.entries.close()
+        cache.engine.close()
     found = examine(server)
     assert found["releases"]["severity"] == "advice"
     assert "v1 (3)" in found["releases"]["what"]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_coherent_cache.board import PLACES
+from flask_coherent_cache._statistics.reports import PLACES
+from flask_coherent_cache._tools import advice, charts, display, figures, overview
 from flask_coherent_cache.testing import redis_server
-from flask_coherent_cache.tools import advice, charts, display, figures, overview
 
 
 def counts(**given: Any) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def two(make_app: Any, redis: dict[str, Any], cache: Any) -> Iterator[list[Flask
     for app in apps:
         with app.app_context():
             cache.clear()
-            cache.entries.close()
+            cache.engine.close()
 
 
 def test_processes_are_added_up_while_somebody_looks(
@@ -163,7 +163,7 @@ def test_processes_are_added_up_while_somebody_looks(
     there.extensions["coherent_cache_figures"].tick()
     with there.app_context():
         shared()
-        board = cache.entries.board
+        board = cache.engine.board
         assert board.read() == []
     first = here.test_client().get("/_cache/figures.json", headers=TOKEN).json
     assert first["processes"].startswith("Figures of 1 process,")
@@ -179,12 +179,12 @@ def test_processes_are_added_up_while_somebody_looks(
     (row,) = [row for row in second["rows"] if row["level"] == "function"]
     assert (row["lookups"], row["ratio"]) == ("2", "50 %")
     with here.app_context():
-        assert len(cache.entries.board.read()) == 2
+        assert len(cache.engine.board.read()) == 2
 
 
 def test_nobody_is_told_where_nobody_looks(two: list[Flask], cache: Any) -> None:
     with two[0].app_context():
-        board = cache.entries.board
+        board = cache.engine.board
         board._store.delete([board._watched, *board._places])
         two[0].extensions["coherent_cache_figures"].tick()
         assert board.read() == []

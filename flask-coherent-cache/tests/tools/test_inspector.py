@@ -11,9 +11,9 @@ from flask import Flask, Response, request
 from flask.testing import FlaskClient
 
 from flask_coherent_cache import Cache
+from flask_coherent_cache._tools import inspector
+from flask_coherent_cache._tools.inspector import ACTIONS
 from flask_coherent_cache.testing import wait_until
-from flask_coherent_cache.tools import inspector
-from flask_coherent_cache.tools.inspector import ACTIONS
 
 TOKEN = "t" * 40
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -56,7 +56,7 @@ def test_a_get_does_nothing(client: FlaskClient, entry: str, cache: Any) -> None
         assert page.status_code == 200
         assert '<form class="panel" method="post"' in page.text
     with client.application.app_context():
-        assert cache.entries.peek([entry])[0].state == "fresh"
+        assert cache.engine.peek([entry])[0].state == "fresh"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_actions_are_done_told_and_logged(
     answer = client.post(f"/_cache/{path}", data={"value": value})
     assert (answer.status_code, answer.location) == (303, "/_cache/")
     with client.application.app_context():
-        assert cache.entries.peek([entry])[0].state == state
+        assert cache.engine.peek([entry])[0].state == state
     shown = client.get("/_cache/").text
     assert re.search(rf'class="alert alert-good"[^>]*>[^<]*{re.escape(value)}', shown)
     assert f"by the holder of OPS_TOKEN: {path} {value}".rstrip() in caplog.text
@@ -148,7 +148,7 @@ def test_entries_are_searched(client: FlaskClient, entry: str) -> None:
 def test_large_entries_are_not_read_for_a_list(
     client: FlaskClient, entry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache.tools.inspector._MOST_PEEKED_BYTES", 10)
+    monkeypatch.setattr("flask_coherent_cache._tools.inspector._MOST_PEEKED_BYTES", 10)
     (row,) = client.get("/_cache/figures.json").json["entries"]
     assert (row["text"], row["state"]) == (entry, "unknown")
 
@@ -165,7 +165,7 @@ def test_a_plain_value_is_found_by_its_key(
     page = client.get("/_cache/entry?key=plain")
     assert page.status_code == 200
     assert "ask again in a few seconds" in page.text
-    monkeypatch.setattr("flask_coherent_cache.tools.display._TOLD_SECONDS", 0)
+    monkeypatch.setattr("flask_coherent_cache._tools.display._TOLD_SECONDS", 0)
     page = client.get("/_cache/entry?key=plain")
     assert "no process that answered has computed it" in page.text
 
@@ -222,7 +222,7 @@ def test_declarations_are_listed(client: FlaskClient, cache: Any) -> None:
 
 def test_hits_that_were_computed_again_are_shown(client: FlaskClient, cache: Any) -> None:
     with client.application.app_context():
-        statistics = cache.entries.statistics
+        statistics = cache.engine.statistics
         lookups = statistics.lookups("page", "home")
     for outcome in ("compared", "compared", "different"):
         statistics.verified_hit(outcome, lookups)
@@ -237,11 +237,11 @@ def test_without_a_cache_it_says_so(make_app: MakeApp) -> None:
 
 def test_it_says_that_the_cache_is_switched_off(client: FlaskClient, cache: Any) -> None:
     with client.application.app_context():
-        brake = cache.entries.brake
+        kill_switch = cache.engine.kill_switch
     assert "the store answers" in client.get("/_cache/").text
-    brake.switch_off()
+    kill_switch.switch_off()
     assert "the cache is switched off" in client.get("/_cache/").text
-    brake.switch_on()
+    kill_switch.switch_on()
     assert "the cache is switched off" not in client.get("/_cache/").text
 
 
@@ -255,7 +255,7 @@ def test_without_a_store_it_shows_this_process(make_app: MakeApp, cache: Any) ->
 
     with client.application.app_context():
         kept()
-        wait_until(lambda: cache.entries.store.breaker.is_away)
+        wait_until(lambda: cache.engine.store.breaker.is_away)
     with client.application.app_context():
         kept()
     page = client.get("/_cache/", headers=BEARER)
@@ -319,8 +319,8 @@ def test_half_a_character_breaks_no_page(client: FlaskClient, cache: Any) -> Non
     assert client.get("/_cache/tag", query_string={"tag": r"half \ud800"}).status_code == 200
     client.post("/_cache/invalidate", data={"value": r"half \ud800"})
     with client.application.app_context():
-        (known,) = cache.entries.statistics.known_entries()
-        assert cache.entries.peek([known.key])[0].state == "invalid"
+        (known,) = cache.engine.statistics.known_entries()
+        assert cache.engine.peek([known.key])[0].state == "invalid"
 
 
 @pytest.mark.parametrize("answer", [False, None, "", True, 1, Response("no", 302)])

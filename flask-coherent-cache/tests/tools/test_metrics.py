@@ -14,11 +14,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from flask_coherent_cache._tools import requests
+from flask_coherent_cache._tools.metrics import exposition
+from flask_coherent_cache._tools.ticker import Ticker
 from flask_coherent_cache.gunicorn import keep_counts
 from flask_coherent_cache.testing import redis_server, wait_until
-from flask_coherent_cache.tools import requests
-from flask_coherent_cache.tools.metrics import exposition
-from flask_coherent_cache.tools.ticker import Ticker
 
 MakeApp = Callable[..., Flask]
 Labels = tuple[tuple[str, str], ...]
@@ -102,7 +102,7 @@ def test_what_was_invalidated_is_counted_by_family(
     odd = 'odd"\n\udc80' + "x" * 200
     with app.app_context():
         cache.invalidate("weather:berlin", "weather:paris")
-        cache.entries.statistics.raised([odd], None, "")
+        cache.engine.statistics.raised([odd], None, "")
         cache.clear()
     found = scrape(app)
     invalidations = found["cache_invalidations_total"]
@@ -159,14 +159,14 @@ def test_pages_that_are_served_before_flask_are_requests(
         client = app.test_client()
         asked = itertools.count(1)
         with app.app_context():
-            lookups = cache.entries.statistics.lookups("page", "cached")
+            lookups = cache.engine.statistics.lookups("page", "cached")
         wait_until(lambda: next(asked) and client.get("/cached").text and lookups.served)
         sent = next(asked) - 1
         etag = client.get("/cached").headers["ETag"]
         assert client.get("/cached", headers={"If-None-Match": etag}).status_code == 304
         found = scrape(app)
         with app.app_context():
-            cache.entries.close()
+            cache.engine.close()
     assert found["http_requests_total"][labels(route="cached", status="200")] == sent + 1
     assert found["http_requests_total"][labels(route="cached", status="304")] == 1
     assert found["http_request_seconds_count"][labels(route="cached")] == sent + 2

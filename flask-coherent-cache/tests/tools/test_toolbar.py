@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from application import cache
-from flask_coherent_cache.statistics import Trace
-from flask_coherent_cache.tools import toolbar
+from flask_coherent_cache._statistics.statistics import Trace
+from flask_coherent_cache._tools import toolbar
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Accept-Encoding": "gzip"}
 PAGE = "<!doctype html><title>Page</title><body><p>{}</p></body>"

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask, Response, abort, request
 from flask.views import MethodView
 
-from flask_coherent_cache.views import warm_of
+from flask_coherent_cache._pages.views import warm_of
 from told import invoke, invoke_json
 
 MakeApp = Callable[..., Flask]

@@ -101,4 +101,4 @@ def tell(make: Callable[..., Flask], *reports: dict[str, Any], **settings: Any) 
     for each in reports:
         app = make(**settings)
         with app.app_context():
-            assert cache.entries.board.write(json.dumps(each).encode())
+            assert cache.engine.board.write(json.dumps(each).encode())

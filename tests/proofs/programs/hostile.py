@@ -27,9 +27,10 @@ from urllib.parse import unquote_to_bytes
 
 import flask
 import redis
-from flask_coherent_cache import noticed, views
-from flask_coherent_cache.limits import NewKeys
-from flask_coherent_cache.reads import Reads
+from flask_coherent_cache._dependencies import noticed
+from flask_coherent_cache._pages import views
+from flask_coherent_cache._engine.key_quota import KeyQuota
+from flask_coherent_cache._dependencies.dependencies import Dependencies
 from flask_coherent_cache.testing import wait_until
 from harness import PATIENT, finish, server
 from package import load
@@ -258,8 +259,8 @@ class Shop:
         with self.app.app_context():
             load("extensions").db.create_all()
             load("catalog.seed").fill()
-            self.entries = self.cache.entries
-        self.near = self.entries.near
+            self.engine = self.cache.engine
+        self.near = self.engine.near
         self.cookies: dict[str, str] = {}
         self.secrets: dict[str, list[bytes]] = {}
         for name in ("ada", "bob"):
@@ -460,10 +461,10 @@ def main(count: str, proxies: str, seed: str, sabotage: str = "") -> None:
     ):
         shop = Shop(Path(folder), {**given, **bounds}, int(proxies))
         with shop.app.app_context():
-            shop.entries.observe()
-            wait_until(lambda: shop.near.observe(Reads()))
+            shop.engine.observe()
+            wait_until(lambda: shop.near.observe(Dependencies()))
         # One window, so that what may be stored does not depend on how fast this machine is.
-        shop.entries._new_keys = NewKeys(seconds=86_400)
+        shop.engine._new_keys = KeyQuota(seconds=86_400)
         judge = Judge(shop)
         draw, near_bytes, resident = Random(int(seed)), 0, 0
         for number in range(int(count)):
@@ -488,7 +489,7 @@ def main(count: str, proxies: str, seed: str, sabotage: str = "") -> None:
             near_bytes=near_bytes,
             near_copies=len(shop.near),
             grown_bytes=resident_bytes() - resident,
-            counts=shop.entries.counts,
+            counts=shop.engine.counts,
         )
 
 

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urlencode
 
 from flask import Flask
-from flask_coherent_cache.encryption import EncryptingSealer
+from flask_coherent_cache._engine.encryption import EncryptingSealer
 from flask_coherent_cache.testing import Server
 from harness import PATIENT, finish
 from marks import Marks, hidden

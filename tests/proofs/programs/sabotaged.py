@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from flask import Flask
-from flask_coherent_cache.tracking import Tracker
+from flask_coherent_cache._near.tracking import Tracker
 from package import load
 
 #: The thread that may still look, which each lookup does first.

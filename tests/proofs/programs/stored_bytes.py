@@ -24,10 +24,11 @@ from typing import Any
 
 import redis
 from flask import Flask, render_template
-from flask_coherent_cache import encryption, generations
-from flask_coherent_cache.encryption import EncryptingSealer
-from flask_coherent_cache.entries import framed
-from flask_coherent_cache.stores import connect
+from flask_coherent_cache._engine import encryption
+from flask_coherent_cache._engine import generations
+from flask_coherent_cache._engine.encryption import EncryptingSealer
+from flask_coherent_cache._engine.entry import framed
+from flask_coherent_cache._stores import connect
 from harness import PATIENT, chance, finish, server
 from package import load
 from serving_shop import create_shop
@@ -168,7 +169,7 @@ class Proof:
             create_app({**alone, "CACHE_KEY_PREFIX": "other"}),
             create_app({**alone, "SECRET_KEY": "o" * 40}),
         ]
-        self.entries = entries_of(self.app)
+        self.engine = entries_of(self.app)
         self.store = connect(self.app.config)
         self.server = None
         if backend == "RedisCache":
@@ -245,13 +246,13 @@ class Proof:
         changed = kind(thing)
         if changed is not None:
             self.store.put(thing.key, changed, self.chance.choice([60, None]))
-        if self.entries.near is not None:
+        if self.engine.near is not None:
             self.drop_copy(thing)
-        counted = self.entries.counts["unauthentic entry"]
+        counted = self.engine.counts["unauthentic entry"]
         self.look(thing, kind.__name__)
         if changed is not None and kind != self.older:
             counted += 1
-        if self.entries.counts["unauthentic entry"] != counted:
+        if self.engine.counts["unauthentic entry"] != counted:
             self.uncounted[kind.__name__] += 1
         self.look(thing, kind.__name__)
         if kind != self.beside and not self.is_whole(thing):
@@ -268,12 +269,12 @@ class Proof:
 
     def drop_copy(self, thing: Thing) -> None:
         """Have the next look go to the store."""
-        self.entries._drop_copies(thing.key.partition(":entry:")[2])
+        self.engine._drop_copies(thing.key.partition(":entry:")[2])
 
     def is_whole(self, thing: Thing) -> bool:
         key = thing.key.partition(":entry:")[2]
         try:
-            return self.entries.sealer.open(key, *self.store.get_many([thing.key])) is not None
+            return self.engine.sealer.open(key, *self.store.get_many([thing.key])) is not None
         except Exception:
             return False
 
@@ -343,7 +344,7 @@ class Proof:
 
     def head(self, size: int | None = None) -> bytes:
         """Write the head of an entry that depends on nothing, and may become so large."""
-        generation = self.store.get_many([self.entries._generations.generation])[0] or b""
+        generation = self.store.get_many([self.engine._generations.generation])[0] or b""
         now = time.time()
         return json.dumps([generation.decode(), None, [], now, now + 60, now + 60, size]).encode()
 
@@ -376,10 +377,10 @@ class Proof:
     def beside(self, thing: Thing) -> None:
         """Write over what is no entry: its tags, its lease, the clock, the generation."""
         key = thing.key.partition(":entry:")[2]
-        tags = self.entries._tags_of.get(key, ())
+        tags = self.engine._tags_of.get(key, ())
         prefix = self.app.config["CACHE_KEY_PREFIX"]
-        names = [self.entries._tag_key(tag) for tag in tags]
-        names += [self.entries._new_lease(key).key, f"{prefix}:starting"]
+        names = [self.engine._tag_key(tag) for tag in tags]
+        names += [self.engine._new_lease(key).key, f"{prefix}:starting"]
         names += [f"{prefix}:clock"] * 2 + [f"{prefix}:generation", f"{prefix}:renewed:{key}"]
         foreign = [*FOREIGN, self.chance.randbytes(self.chance.randint(1, 40))]
         self.store.put(self.chance.choice(names), self.chance.choice(foreign), None)
@@ -434,8 +435,8 @@ def main(backend: str, values: str, *options: str) -> None:
             unhealed=proof.unhealed,
             code_run=proof.canary.exists(),
             grown_bytes=peak_bytes() - before,
-            counts=proof.entries.counts,
-            copies=len(proof.entries.near) if proof.entries.near is not None else 0,
+            counts=proof.engine.counts,
+            copies=len(proof.engine.near) if proof.engine.near is not None else 0,
         )
 
 

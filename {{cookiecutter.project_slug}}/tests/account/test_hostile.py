@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from flask_coherent_cache.reads import Reads
+from flask_coherent_cache._dependencies.dependencies import Reads
 from flask_coherent_cache.testing import redis_server, wait_until
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
@@ -71,7 +71,7 @@ class Shop:
     def __init__(self, app: Flask) -> None:
         self.app = app
         with app.app_context():
-            self.entries = load("extensions").cache.entries
+            self.entries = load("extensions").cache.engine
             load("extensions").cache.clear()
             if self.entries.near is not None:
                 self.entries.observe()
@@ -138,7 +138,7 @@ def shop(
     shop = Shop(app)
     yield shop
     shop.forget()
-    shop.entries.close()
+    shop.engine.close()
 
 
 @pytest.mark.parametrize("path", PUBLIC)
@@ -152,7 +152,7 @@ def test_no_header_changes_what_the_next_visitor_gets(shop: Shop, path: str) -> 
         asked.append(shop.ask(path, method="HEAD", **trick))
         assert shop.ask(path) == before, trick
         assert max(status for status, _, _ in asked) < "5", trick
-    near = shop.entries.near
+    near = shop.engine.near
     assert near is None or near._aliases, "nothing was served before Flask"
 
 

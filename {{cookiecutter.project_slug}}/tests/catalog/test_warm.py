@@ -31,4 +31,4 @@ def test_home_list_and_first_products_are_warmed(
         response = app.test_client().get("/products", base_url="http://127.0.0.1:8000")
         assert "; hit" in response.headers["Cache-Status"]
         with app.app_context():
-            load("extensions").cache.entries.close()
+            load("extensions").cache.engine.close()

@@ -64,7 +64,7 @@ def test_a_cache_that_is_switched_off_is_not_missed(make_app):
 def test_to_be_asked_again_and_again_leaves_nothing_more(app, client, cache):
     client.get("/readyz")
     with app.app_context():
-        items = cache.entries.store._items
+        items = cache.engine.store._items
     before = set(items)
     for _ in range(5):
         assert client.get("/readyz").json["status"] == "ok"

@@ -9,7 +9,7 @@ import signal
 import sys
 from typing import Any
 
-from flask_coherent_cache.stores import redis, tagstate
+from flask_coherent_cache._stores import redis, tagstate
 from shops import Item, Shop, db
 
 
@@ -20,7 +20,7 @@ def main(name: str, settings: dict[str, Any], url: str, act: str, doubt_seconds:
         print(json.dumps([shop.price(number) for number in range(1, 5)]))
         return
     if name == "ours":
-        shop.cache.entries.invalidate = die
+        shop.cache.engine.invalidate = die
     else:
         shop.cache.delete_memoized = die
     # Ours dies within the commit, after the database's answer to it.

@@ -56,7 +56,7 @@ class Stock:
 
     def lose(self, names: tuple[str, ...]) -> None:
         """Take keys from the store, as an eviction does."""
-        store = self.subject.run(lambda: self.subject.cache.entries.store)
+        store = self.subject.run(lambda: self.subject.cache.engine.store)
         store.delete([f"app:{name}" for name in names] or ["app:nothing"])
 
     def is_right(self) -> bool:
@@ -100,7 +100,7 @@ def test_what_is_evicted_between_a_fill_and_a_change(ours: Subject, names: tuple
 def test_a_late_writer_does_not_lower_a_tag(ours: Subject) -> None:
     """One writer takes its reading first and is the last to write the tag."""
     stock = Stock(ours)
-    store = ours.run(lambda: ours.cache.entries.store)
+    store = ours.run(lambda: ours.cache.engine.store)
     change = getattr(store, "_change", None)
     if change is None:
         pytest.skip("this store takes the reading and raises the tag as one step")
@@ -125,7 +125,7 @@ def test_a_late_writer_does_not_lower_a_tag(ours: Subject) -> None:
 
 def test_a_tag_only_ever_rises(ours: Subject) -> None:
     """Writers at once, on every store: whoever is last, no reader sees a tag fall."""
-    store = ours.run(lambda: ours.cache.entries.store)
+    store = ours.run(lambda: ours.cache.engine.store)
     ours.run(ours.cache.get, "any")
     seen, going = [0], [True]
 
@@ -171,7 +171,7 @@ def test_a_leader_whose_value_is_dead_on_arrival(redis_settings: dict[str, Any])
         for cache in (first.cache, second)
     ]
     with second_app.app_context():
-        entries = second.entries
+        entries = second.engine
     looks, look = Counter[str](), entries._find
 
     def counted(*arguments: Any) -> Any:

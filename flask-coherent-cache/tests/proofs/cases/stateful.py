@@ -77,7 +77,7 @@ class Shop:
             prepare_sqlite(db.engine)
             db.create_all()
             self.cache.watch(db)
-            self.entries = self.cache.entries
+            self.engine = self.cache.engine
 
     def _cached(self, name: str, function: Any, **options: Any) -> Any:
         return self.cache.memoize(20, make_name=lambda _: name, **options)(function)
@@ -106,8 +106,8 @@ class Shop:
 
     def stored_keys(self) -> list[str]:
         """The keys of all that lies in the store."""
-        if hasattr(self.entries.store, "_items"):
-            return sorted(self.entries.store._items)
+        if hasattr(self.engine.store, "_items"):
+            return sorted(self.engine.store._items)
         with redis.Redis.from_url(self.app.config["CACHE_REDIS_URL"]) as client:
             return sorted(key.decode() for key in client.scan_iter("app:*"))
 
@@ -117,7 +117,7 @@ class Shop:
             db.session.execute(text("DELETE FROM item"))
             db.session.add_all(Item(id=n, name=f"item {n}", price=n) for n in NUMBERS)
             db.session.commit()
-            self.entries.store.delete(self.stored_keys() or ["none"])
+            self.engine.store.delete(self.stored_keys() or ["none"])
 
 
 class Client:
@@ -331,7 +331,7 @@ class Machine(RuleBasedStateMachine):
     def commit_and_be_killed(self, which: int) -> None:
         """No invalidation follows the commit, and the client is gone."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(self.shop.entries, "invalidate", lambda *_: None)
+            patch.setattr(self.shop.engine, "invalidate", lambda *_: None)
             self.commit(which)
         self.leave(which)
 
@@ -382,11 +382,11 @@ class Machine(RuleBasedStateMachine):
         keys = self.shop.stored_keys()
         lost = [keys[number % len(keys)] for number in chosen] if keys else []
         if lost:
-            self.shop.entries.store.delete(lost)
+            self.shop.engine.store.delete(lost)
 
     @rule(name=st.sampled_from(["clock", "generation"]))
     def evict_by_name(self, name: str) -> None:
-        self.shop.entries.store.delete([f"app:{name}"])
+        self.shop.engine.store.delete([f"app:{name}"])
 
     @rule()
     def clear(self) -> None:
@@ -407,7 +407,7 @@ def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[type[Mac
             configured["CACHE_REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
         shop = Machine.shop = Shop(configured, f"sqlite:///{tmp_path}/shop.sqlite3")
         yield Machine
-        shop.entries.close()
+        shop.engine.close()
         with shop.app.app_context():
             db.engine.dispose()
 

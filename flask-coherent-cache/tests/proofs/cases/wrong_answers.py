@@ -61,7 +61,7 @@ def _of(store: Any, name: str) -> Any:
 def store_of(subject: Subject) -> Any:
     """The object that talks to the server."""
     return subject.run(
-        lambda: subject.cache.entries.store if subject.is_ours else subject.cache.cache
+        lambda: subject.cache.engine.store if subject.is_ours else subject.cache.cache
     )
 
 

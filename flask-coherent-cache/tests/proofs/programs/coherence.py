@@ -21,7 +21,7 @@ from typing import Any
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from dropping import Dropper
-from flask_coherent_cache import tracking
+from flask_coherent_cache._near import tracking
 from harness import chance, finish, processes, run_at_once, server
 from killing import Killer, Stopper
 from shop import ROWS, Shop, done
@@ -60,7 +60,7 @@ class Board:
         return bool(self.reading.value)
 
 
-class Reads:
+class Dependencies:
     """Every way to read: each knows what it must see at least, and what it saw."""
 
     def __init__(self, shop: Shop, subject: str, versions: Any) -> None:
@@ -108,7 +108,7 @@ def rows() -> range:
     return range(1, ROWS + 1)
 
 
-def read(reads: Reads, board: Board, slot: int, count: int) -> None:
+def read(reads: Dependencies, board: Board, slot: int, count: int) -> None:
     """Read `count` times at random; the last to end lets the writer end."""
     draw = chance(f"reader {slot}")
     kinds = list(reads.kinds)
@@ -132,7 +132,7 @@ def read(reads: Reads, board: Board, slot: int, count: int) -> None:
             board.reading.value -= 1
 
 
-def write(shop: Shop, reads: Reads, board: Board) -> None:
+def write(shop: Shop, reads: Dependencies, board: Board) -> None:
     """Commit, tell, and read one's own write at once."""
     draw = chance("writer")
     stale = Counter[str]()
@@ -164,7 +164,7 @@ def disturb(settings: dict[str, Any], board: Board, what: str, every: int) -> No
 
 def reader(start: Callable[[], Shop], subject: str, board: Board, first: int, count: int) -> None:
     """Read in several threads of one process."""
-    reads = Reads(start(), subject, board.versions)
+    reads = Dependencies(start(), subject, board.versions)
     threads = [
         threading.Thread(target=read, args=(reads, board, first + n, count)) for n in range(THREADS)
     ]
@@ -176,7 +176,7 @@ def reader(start: Callable[[], Shop], subject: str, board: Board, first: int, co
 
 def writer(start: Callable[[], Shop], subject: str, board: Board) -> None:
     shop = start()
-    write(shop, Reads(shop, subject, board.versions), board)
+    write(shop, Dependencies(shop, subject, board.versions), board)
 
 
 def in_one_process(start: Callable[[], Shop], subject: str, board: Board, count: int) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from counting import Server
-from flask_coherent_cache import tracking
+from flask_coherent_cache._near import tracking
 from flask_coherent_cache.testing import free_port, wait_until
 from harness import finish, processes, run_at_once, server
 from relay import Relay

@@ -80,7 +80,7 @@ class Shop:
             prepare_sqlite(db.engine)
             if subject == "ours":
                 self.cache.watch(db)
-                count_copies(self.cache.entries.near)
+                count_copies(self.cache.engine.near)
 
     def add_pages(self, app: Flask) -> None:
         """Add pages of a row, of all rows, and of what memoized functions return."""

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flask import abort, current_app, request
-from flask_coherent_cache.tools.findings import Finding
+from flask_coherent_cache._tools.findings import Finding
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import NotFound, Unauthorized
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Blueprint, abort, current_app
 from flask.typing import ResponseReturnValue
-from flask_coherent_cache.tools.metrics import exposition
+from flask_coherent_cache._tools.metrics import exposition
 from sqlalchemy import text
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized

@@ -1,4 +1,4 @@
-"""The cache's table of notes; see flask_coherent_cache.notes.
+"""The cache's table of notes; see flask_coherent_cache._sqlalchemy.outbox.
 
 Revision ID: 0001
 Revises: nothing

@@ -1,0 +1,1 @@
+"""What a fill reads: tags, and inputs of the request."""

@@ -1,0 +1,325 @@
+"""What one context has read so far: the collector of tags."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import has_app_context, has_request_context
+from flask.globals import app_ctx, request_ctx
+
+from .._clock import monotonic
+from .._forks import new_lock
+from .._statistics.statistics import Tally
+from .noticed import Noticed
+
+#: Beyond so many rows of one table, an entry depends on the table.
+MANY_ROWS = 64
+
+_scopes_lock = new_lock()
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """What was read before a fill began; see :class:`Reads`."""
+
+    thread: int
+    tags: set[str]
+    rows: dict[str, set[str]]
+    expected: dict[object, tuple[str, ...]]
+    fresh_until: float | None
+    entities: set[Any]
+
+
+@dataclass(slots=True)
+class ContextState:
+    """Where a context stands in the time of one cache.
+
+    :param started: the clock's reading at the first lookup or query; ``None`` before it.
+    :param generation: the store's generation at that time.
+    :param filling: the keys whose fills are running, from the outermost inwards.
+    :param off: whether it met a cache that is switched off: it bypasses to its end, for what it
+        read meanwhile has no reading.
+    :param lost: whether the store failed it, so that a reading would come too late: it asks the
+        store nothing any more.
+    """
+
+    started: int | None = None
+    generation: str = ""
+    filling: list[str] = field(default_factory=list)
+    off: bool = False
+    lost: bool = False
+
+    def switch_off(self) -> None:
+        """Have it look nothing up and store nothing any more, because the cache is off."""
+        self.off = True
+
+    def follow_moment(self, earlier: "ContextState") -> None:
+        """Begin no later than an earlier context."""
+        self.off = self.off or earlier.off
+        self.lost = self.lost or earlier.lost
+        if earlier.started is not None and earlier.started < (self.started or earlier.started + 1):
+            self.started, self.generation = earlier.started, earlier.generation
+
+
+@dataclass(slots=True)
+class Dependencies(ContextState):
+    """What a request (or an application context without one) has read, for all caches.
+
+    It is the moment of the cache that looks first, which is the only one nearly always.
+
+    A page's tags are all of these, also those read before its fill began: an object that is already
+    in the session's identity map issues no SQL, and still went into the value. A memoized function
+    takes them over only where something led back to them.
+
+    :param tags: the names of all that was read.
+    :param fresh_until: the earliest soft expiry of the stale entries that were served, in
+        seconds since the epoch: what is built on them expires no later.
+    :param rows: the identities of the rows that were read by their key, by table.
+    :param expected: lookups by a key whose row has not turned up, with the names of their table.
+    :param uncommitted: whether it may see what is not committed yet.
+    :param writing: the transactions of the database whose changes it may see.
+    :param bypass: whether it looks nothing up and stores nothing any more: it saw data that is
+        not committed.
+    :param verifying: whether it computes a hit again, for a comparison: it looks nothing up, stores
+        nothing, and counts nothing.
+    :param entities: the mapped classes whose objects were got from a session.
+    :param tally: what its lookups came to.
+    :param noticed: what was read of the request itself.
+    :param mount: below which path the application is mounted, which is in URLs that are built.
+    :param began: when the first that it read was read at the earliest, by the monotonic clock.
+    :param owner: the cache whose moment it is.
+    :param moments: those of others.
+    :param sessions: of the database, used outside of any context.
+    :param scopes: of the fills that are running.
+    :param shared: whether threads fill beside each other: until the last fill has ended all of them
+        depend on all that is read, for nobody can tell for which one it is.
+    """
+
+    tags: set[str] = field(default_factory=set)
+    fresh_until: float | None = None
+    rows: dict[str, set[str]] = field(default_factory=dict)
+    expected: dict[object, tuple[str, ...]] = field(default_factory=dict)
+    uncommitted: bool = False
+    writing: set[Any] = field(default_factory=set)
+    bypass: bool = False
+    verifying: bool = False
+    entities: set[Any] = field(default_factory=set)
+    tally: Tally = field(default_factory=Tally)
+    noticed: Noticed = field(default_factory=Noticed)
+    mount: str = ""
+    began: float = field(default_factory=monotonic)
+    owner: object = None
+    moments: dict[object, ContextState] = field(default_factory=dict)
+    sessions: list[Any] = field(default_factory=list)
+    scopes: list[Scope] = field(default_factory=list)
+    shared: bool = False
+
+    def of(self, owner: object) -> ContextState:
+        """Return where it stands in the time of one of the caches."""
+        if self.owner is owner:
+            return self
+        if self.owner is None:
+            self.owner = owner
+            return self
+        return self.moments.setdefault(owner, ContextState())
+
+    def read_row(self, table: str, identity: str) -> None:
+        """Note a row that was found by its key."""
+        self.rows.setdefault(table, set()).add(identity)
+
+    def enter(self, *, apart: bool) -> Scope:
+        """Begin a fill, which ends with :meth:`leave`; returns what was read before it.
+
+        :param apart: whether its tags are collected by themselves.
+        """
+        with _scopes_lock:
+            before = self._scope()
+            self.scopes.append(before)
+            if apart and not self.shared:
+                self.tags, self.rows, self.expected, self.entities = set(), {}, {}, set()
+                self.fresh_until = None
+        return before
+
+    def settle(self, before: Scope, *, looked_back: bool) -> None:
+        """Depend on all that went into a fill, at its end.
+
+        :param looked_back: whether it may be made of what was read before it, too.
+        """
+        with _scopes_lock:
+            if self.scopes[-1] is not before:
+                self._share()
+            if looked_back:
+                # A fill beside it may have set aside what was read before that.
+                others = self.scopes if self._is_of_others(before) else [before]
+                for scope in others:
+                    self.inherit(scope)
+
+    def _is_of_others(self, scope: Scope) -> bool:
+        """Tell whether another thread fills, which waits for this one or runs beside it."""
+        return any(other.thread != scope.thread for other in self.scopes)
+
+    def _share(self) -> None:
+        self.shared = True
+        for scope in self.scopes:
+            self.inherit(scope)
+
+    def _scope(self) -> Scope:
+        return Scope(
+            threading.get_ident(),
+            self.tags,
+            self.rows,
+            self.expected,
+            self.fresh_until,
+            self.entities,
+        )
+
+    def inherit(self, before: Scope) -> None:
+        """Depend on what was read before, too."""
+        if before.tags is self.tags:
+            return
+        self.tags |= before.tags
+        for table, identities in list(before.rows.items()):
+            self.rows.setdefault(table, set()).update(identities)
+        self.expected.update(before.expected)
+        self.entities |= before.entities
+        if before.fresh_until is not None:
+            self.fresh_until = min(before.fresh_until, self.fresh_until or before.fresh_until)
+
+    def leave(self, before: Scope) -> None:
+        """Hand what the fill read outwards."""
+        with _scopes_lock:
+            if self.scopes[-1] is not before:
+                self._share()
+            self.scopes.remove(before)
+            # A thread beside it may be about to add to what is collected now.
+            is_apart = before.tags is not self.tags
+            if is_apart and not (self.shared or self._is_of_others(before)):
+                own = self._scope()
+                self.tags, self.rows, self.expected = before.tags, before.rows, before.expected
+                self.fresh_until, self.entities = before.fresh_until, before.entities
+                before = own
+            self.inherit(before)
+            self.shared = self.shared and bool(self.scopes)
+
+    def follow(self, earlier: "Dependencies") -> None:
+        """Take over what an earlier context read, and its beginning."""
+        self.tags |= earlier.collected()
+        self.bypass = self.bypass or earlier.bypass
+        self.began = min(self.began, earlier.began)
+        self.uncommitted = self.uncommitted or earlier.uncommitted
+        for transaction in list(earlier.writing):
+            transaction.seen_by(self)
+        for owner in (earlier.owner, *earlier.moments):
+            if owner is not None:
+                self.of(owner).follow_moment(earlier.of(owner))
+
+    def collected(self) -> set[str]:
+        """All tags: of many rows of a table the table's; of a row that was not found, too."""
+        tags = set(self.tags)
+        for table, identities in list(self.rows.items()):
+            if len(identities) > MANY_ROWS:
+                tags.add(table)
+            else:
+                # What names no rows, such as a bulk UPDATE, raises "table:*".
+                tags.add(f"{table}:*")
+                tags.update(f"{table}:{identity}" for identity in list(identities))
+        tags.update(*self.expected.values())
+        return tags
+
+
+#: Where a request, its environment, and an application context keep the collector.
+READS = "caching.reads"
+#: Where the environment of a request holds the endpoint whose page was served before Flask.
+SERVED = "caching.served"
+#: Where the environment of a request holds that its hit, seen before Flask, is to be verified.
+CHOSEN = "caching.chosen_to_verify"
+#: Where the environment of the cache's own request, which computes a page again, holds for whom.
+RECOMPUTATION = "caching.recomputation"
+
+
+def tally_of(environ: dict[str, Any]) -> Tally | None:
+    """Return what the lookups of a request came to; ``None`` where it did none in Flask."""
+    reads: Dependencies | None = environ.get(READS)
+    return reads.tally if reads is not None and reads.tally.results else None
+
+
+def begin_dependencies(request: Any, environ: dict[str, Any], reads: Dependencies) -> None:
+    """Give a request its collector, which WSGI middleware finds in the environment."""
+    reads.mount = request.__dict__["root_path"]
+    request.__dict__[READS] = environ[READS] = reads
+
+
+#: The collector of what runs outside of any context, while a lookup or a fill goes on.
+_outside: ContextVar[Dependencies | None] = ContextVar("caching_reads", default=None)
+
+
+def current_dependencies() -> Dependencies:
+    """The collector of the current request, else of the application context, else a new one.
+
+    A request has its own even where a test keeps an application context open around it. Outside of
+    both, it is the one of :func:`own_reads`.
+    """
+    if has_request_context():
+        # Asked on every hit: the way by the ``request`` proxy costs more than the rest of it.
+        request: Any = request_ctx._get_current_object().request  # type: ignore[attr-defined]
+        reads: Dependencies | None = request.__dict__.get(READS)
+        if reads is None:
+            reads = Dependencies()
+            begin_dependencies(request, request.__dict__["environ"], reads)
+        return reads
+    if has_app_context():
+        # Not on ``g``, whose every look is noticed.
+        kept: dict[str, Any] = app_ctx._get_current_object().__dict__  # type: ignore[attr-defined]
+        collected: Dependencies | None = kept.get(READS)
+        if collected is None:
+            collected = kept[READS] = Dependencies()
+        return collected
+    return _outside.get() or Dependencies()
+
+
+def is_collecting() -> bool:
+    """Tell whether :func:`current_reads` is asked again for what it returns now."""
+    return has_app_context() or _outside.get() is not None
+
+
+@contextmanager
+def own_dependencies() -> Iterator[Dependencies]:
+    """Outside of any context, collect for a while; inside, go on with the context's collector.
+
+    Nothing connects two lookups of a script or a thread, so each begins anew.
+    """
+    reads = current_dependencies()
+    if is_collecting():
+        yield reads
+        return
+    token = _outside.set(reads)
+    try:
+        yield reads
+    finally:
+        _outside.reset(token)
+
+
+@contextmanager
+def replaced_dependencies(reads: Dependencies) -> Iterator[None]:
+    """Have the current context use another collector for a while."""
+    kept: dict[str, Any]
+    if has_request_context():
+        kept = request_ctx._get_current_object().request.__dict__  # type: ignore[attr-defined]
+    elif has_app_context():
+        kept = app_ctx._get_current_object().__dict__  # type: ignore[attr-defined]
+    else:
+        token = _outside.set(reads)
+        try:
+            yield
+        finally:
+            _outside.reset(token)
+        return
+    before = kept.get(READS)
+    kept[READS] = reads
+    try:
+        yield
+    finally:
+        kept[READS] = before

@@ -1,0 +1,1 @@
+"""Lookups, flights, fills and invalidations, whatever the store."""

@@ -1,0 +1,210 @@
+"""An entry: a value that knows what it was built from, and its bytes in the store."""
+
+import hashlib
+import hmac
+import json
+import time
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from .._stores import is_timestamp
+
+#: The format's version within one process.
+_VERSION = b"p1"
+_LENGTH_BYTES = 4
+#: What the key is for under which secret data is named.
+_NAMING = b"flask-coherent-cache: names of secret data"
+#: So much from the middle of a large value shows whether the whole gains by compression.
+_SAMPLE_BYTES = 1024
+#: The fastest level: a higher one takes twice the time and more to save a tenth.
+_LEVEL = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What lies in the store under a key.
+
+    :param value: the encoded value: a page, or a memoized function's result.
+    :param generation: the store's generation in which the fill began.
+    :param started: a reading of the store's clock not later than anything that went into the
+        value; ``None`` for a plain ``cache.set``, which depends on its key alone.
+    :param tags: the names of all that it was built from.
+    :param stored_at: when it was stored, in seconds since the epoch.
+    :param fresh_until: its soft expiry, in seconds since the epoch.
+    :param kept_until: its hard expiry, when the store drops it, in seconds since the epoch.
+    """
+
+    value: bytes
+    generation: str
+    started: int | None
+    tags: tuple[str, ...]
+    stored_at: float
+    fresh_until: float
+    kept_until: float
+
+    def moved(self, seconds: float) -> "Entry":
+        """Return it with its times by a clock that is so much ahead."""
+        if not seconds:
+            return self
+        times = (self.stored_at, self.fresh_until, self.kept_until)
+        stored_at, fresh_until, kept_until = (moment + seconds for moment in times)
+        return replace(self, stored_at=stored_at, fresh_until=fresh_until, kept_until=kept_until)
+
+    def is_fresh(self) -> bool:
+        """Tell whether it is before its soft expiry."""
+        return time.time() < self.fresh_until
+
+    def is_valid(self, generation: str, tag_values: Iterable[bytes | None], now: float) -> bool:
+        """Judge it by the store's generation and its tags' values, in the order of ``tags``.
+
+        A missing tag, one in doubt, or one raised since ``started`` makes it invalid.
+
+        :param now: the store's time, in seconds since the epoch.
+        """
+        if self.generation != generation:
+            return False
+        if self.started is None:
+            return True
+        return all(is_timestamp(value, now) and int(value) <= self.started for value in tag_values)
+
+
+def invalid_tags(
+    tags: Sequence[str], tag_values: Iterable[bytes | None], started: int | None, now: float
+) -> tuple[tuple[str, ...], int | None]:
+    """Name the tags that make an entry invalid, and give the latest of their readings.
+
+    A missing tag, and one in doubt, has none.
+
+    :param started: the entry's.
+    :param now: the store's time, in seconds since the epoch.
+    """
+    invalid = []
+    for tag, value in zip(tags, tag_values, strict=True):
+        reading = int(value) if value is not None and is_timestamp(value, now) else None
+        if reading is None or reading > (started or 0):
+            invalid.append((tag, reading))
+    readings = [reading for _, reading in invalid if reading is not None]
+    return tuple(tag for tag, _ in invalid), max(readings, default=None)
+
+
+class Sealer:
+    """Turns entries into bytes and back, for a store that lives inside this process.
+
+    Nobody else reads or writes there, so an entry only says which key it belongs to. A store that
+    processes share needs :class:`~flask_coherent_cache._engine.encryption.EncryptingSealer`.
+
+    :param secrets: the application's ``SECRET_KEY``, then its fallbacks.
+    :param scope: names the application and its release.
+    :param compress_min_bytes: values of so many bytes are compressed where that saves a tenth;
+        0 is none.
+    """
+
+    def __init__(
+        self, secrets: Sequence[str | bytes], *, scope: str = "", compress_min_bytes: int = 0
+    ) -> None:
+        self._secrets = tuple(
+            secret.encode() if isinstance(secret, str) else secret for secret in secrets
+        )
+        self._digest_keys = tuple(derived_key(secret, b"", _NAMING) for secret in self._secrets)
+        self._scope = encoded_key(scope)
+        self._compress_min_bytes = compress_min_bytes
+
+    def seal(self, key: str, entry: Entry) -> bytes:
+        """Encode an entry so that it is believed under its key only."""
+        return self._sealed(key, self._encoded(entry))
+
+    def open(self, key: str, sealed: bytes | None) -> Entry | None:
+        """Check and decode an entry; ``None`` for a missing, forged, foreign or cut one.
+
+        Its value is no longer compressed, and no larger than when it was sealed.
+        """
+        body = None if sealed is None else self._opened(key, sealed)
+        return None if body is None else _decoded(body)
+
+    def digest(self, data: bytes) -> str:
+        """Name secret data, such as a session's, without telling it.
+
+        The name is the same in all releases: a tag made of it reaches all of them.
+
+        :return: 32 hexadecimal digits, a keyed hash (BLAKE2b, RFC 7693, 2.5) under ``SECRET_KEY``.
+        """
+        return _digest(self._digest_keys[0], data)
+
+    def digests(self, data: bytes) -> tuple[str, ...]:
+        """Name secret data under each known secret, the current one first.
+
+        While secrets are rotated, other processes may use any of these names: an invalidation has
+        to raise the tags of all of them.
+        """
+        return tuple(dict.fromkeys(_digest(key, data) for key in self._digest_keys))
+
+    def _sealed(self, key: str, body: bytes) -> bytes:
+        return framed(_VERSION, self._scope, encoded_key(key), body)
+
+    def _opened(self, key: str, sealed: bytes) -> bytes | None:
+        head = framed(_VERSION, self._scope, encoded_key(key))
+        start = len(head) + _LENGTH_BYTES
+        if not sealed.startswith(head):
+            return None
+        body = sealed[start:]
+        return body if sealed[len(head) : start] == _length(body) else None
+
+    def _encoded(self, entry: Entry) -> bytes:
+        times = [entry.stored_at, entry.fresh_until, entry.kept_until]
+        value = self._compressed(entry.value)
+        size = None if value is entry.value else len(entry.value)
+        head = json.dumps(
+            [entry.generation, entry.started, entry.tags, *times, size], separators=(",", ":")
+        ).encode()
+        return framed(head) + value
+
+    def _compressed(self, value: bytes) -> bytes:
+        """Compress a value where that gains; the body of a page may be compressed already."""
+        if not 0 < self._compress_min_bytes <= len(value):
+            return value
+        if len(value) > 4 * _SAMPLE_BYTES:
+            middle = len(value) // 2
+            sample = value[middle : middle + _SAMPLE_BYTES]
+            if _smaller(sample) is sample:
+                return value
+        return _smaller(value)
+
+
+def derived_key(secret: bytes, salt: bytes, purpose: bytes) -> bytes:
+    """Derive a key of 32 bytes for one purpose: HKDF with SHA-256 (RFC 5869, 2.2 and 2.3)."""
+    extracted = hmac.digest(salt or bytes(32), secret, "sha256")
+    return hmac.digest(extracted, purpose + b"\x01", "sha256")
+
+
+def framed(*parts: bytes) -> bytes:
+    """Join parts so that no others give the same bytes: each comes after its length."""
+    return b"".join(piece for part in parts for piece in (_length(part), part))
+
+
+def _length(part: bytes) -> bytes:
+    return len(part).to_bytes(_LENGTH_BYTES, "big")
+
+
+def encoded_key(key: str) -> bytes:
+    """Encode a key, also one with half a surrogate pair, which a client may have sent."""
+    return key.encode("utf-8", "surrogatepass")
+
+
+def _decoded(body: bytes) -> Entry:
+    end = _LENGTH_BYTES + int.from_bytes(body[:_LENGTH_BYTES], "big")
+    generation, started, tags, *times, size = json.loads(body[_LENGTH_BYTES:end])
+    value = body[end:]
+    if size is not None:
+        value = zlib.decompressobj().decompress(value, size)
+    return Entry(value, generation, started, tuple(tags), *times)
+
+
+def _digest(key: bytes, data: bytes) -> str:
+    return hashlib.blake2b(data, key=key, digest_size=16).hexdigest()
+
+
+def _smaller(value: bytes) -> bytes:
+    """Compress bytes (RFC 1950), or return the same where that saves less than a tenth."""
+    compressed = zlib.compress(value, _LEVEL)
+    return compressed if len(compressed) <= 0.9 * len(value) else value

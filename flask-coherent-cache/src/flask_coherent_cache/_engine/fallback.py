@@ -1,0 +1,82 @@
+"""Standby: what a process goes on with while its store is away, for seconds at most."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from .._clock import monotonic
+from .._dependencies.dependencies import Dependencies
+from .._forks import new_lock
+from .entry import Entry
+
+#: What an entry takes beside its value.
+_ENTRY_BYTES = 800
+
+
+class Fallback:
+    """Entries that only this process knows, each for so long that none is older than ``seconds``.
+
+    No invalidation of another process reaches them, so an entry's time counts from when the first
+    that went into it was read. What this process itself invalidates is dropped at once.
+
+    :param seconds: for how long after that an entry is served; 0 is not at all.
+    :param max_bytes: what all entries may take, in bytes; the oldest go first.
+    """
+
+    def __init__(self, seconds: float, max_bytes: int) -> None:
+        self.seconds = seconds
+        self._max_bytes = max_bytes
+        self._lock = new_lock()
+        self._entries: OrderedDict[str, tuple[Entry, float]] = OrderedDict()
+        self._bytes = 0
+        self._dropped_at = 0.0
+
+    def __len__(self) -> int:
+        """Return the number of entries, also of those that are too old by now."""
+        return len(self._entries)
+
+    def find(self, key: str, reads: Dependencies) -> Entry | None:
+        """Return an entry that is not too old; the context is then as old as that."""
+        with self._lock:
+            entry, until = self._entries.get(key, (None, 0.0))
+            if entry is None or monotonic() >= until or not entry.is_fresh():
+                return None
+            reads.began = min(reads.began, until - self.seconds)
+            return entry
+
+    def keep(self, key: str, entry: Entry, reads: Dependencies) -> None:
+        """Keep what a context computed, unless something was invalidated since it began."""
+        with self._lock:
+            if reads.began > self._dropped_at:
+                self._keep(key, entry, reads.began + self.seconds)
+
+    def take_over(self, entries: Iterable[tuple[str, Entry]], until: float) -> None:
+        """Keep entries that were right so many seconds before ``until``, by the monotonic clock."""
+        with self._lock:
+            for key, entry in entries:
+                self._keep(key, entry, until)
+
+    def drop(self, tags: frozenset[str] | None) -> None:
+        """Drop what carries one of the tags; all of it for ``None``."""
+        with self._lock:
+            self._dropped_at = monotonic()
+            for key, (entry, _) in list(self._entries.items()):
+                if tags is None or not tags.isdisjoint(entry.tags):
+                    self._remove(key)
+
+    def _keep(self, key: str, entry: Entry, until: float) -> None:
+        now = monotonic()
+        if until <= now:
+            return
+        self._remove(key)
+        self._entries[key] = entry, until
+        self._bytes += _ENTRY_BYTES + len(entry.value)
+        while self._entries:
+            oldest, (_, ends) = next(iter(self._entries.items()))
+            if ends > now and self._bytes <= self._max_bytes:
+                return
+            self._remove(oldest)
+
+    def _remove(self, key: str) -> None:
+        entry, _ = self._entries.pop(key, (None, 0.0))
+        if entry is not None:
+            self._bytes -= _ENTRY_BYTES + len(entry.value)

@@ -1,0 +1,111 @@
+"""What the store did not take: kept, and done before this process trusts the store again."""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from .._forks import new_lock
+from .._stores import Store, StoreError
+from .fallback import Fallback
+
+#: How long a writer waits for a store that failed it once to turn out to be there, or away.
+SETTLING_SECONDS = 1
+#: Beyond so many undelivered invalidations, or noted tags, a new generation costs less.
+_MOST_UNDELIVERED = 1000
+
+
+class Notes(Protocol):
+    """Invalidations that the store could not take, kept with the writes that they are of."""
+
+    def read(self) -> dict[str, list[str]]:
+        """Return the tags of each note by its name; raises :class:`StoreError`."""
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete notes that were worked off; raises :class:`StoreError`."""
+
+
+class Outbox:
+    """Operations that must not be forgotten.
+
+    :param standby: is dropped when the store is trusted again.
+    :param raise_tags: makes what carries one of the tags invalid.
+    :param end_generation: makes everything invalid.
+    :param failed: is told of each failure.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        fallback: Fallback,
+        raise_tags: Callable[[Iterable[str]], object],
+        end_generation: Callable[[], object],
+        failed: Callable[[StoreError], object],
+    ) -> None:
+        self._store = store
+        self._standby = fallback
+        self._raise_tags = raise_tags
+        self._end_generation = end_generation
+        self._failed = failed
+        self._lock = new_lock()
+        self._undelivered: list[Callable[[], object]] = []
+        #: Whether what was noted before this process began has been worked off.
+        self._has_joined = False
+        self._joining = new_lock()
+        #: Where invalidations are noted that the store does not take.
+        self.notes: Notes | None = None
+        store.breaker.before_closing = self._recover
+
+    def deliver(self, operation: Callable[[], object]) -> None:
+        """Do what must not be forgotten: now, else before this process asks the store again."""
+        try:
+            operation()
+        except StoreError as error:
+            self._failed(error)
+            self.postpone(operation)
+            self._store.breaker.wait_until_settled(SETTLING_SECONDS)
+
+    def postpone(self, operation: Callable[[], object]) -> None:
+        """Have it done before this process asks the store again."""
+        with self._lock:
+            self._undelivered.append(operation)
+            if len(self._undelivered) > _MOST_UNDELIVERED:
+                self._undelivered = [self._end_generation]
+        self._store.breaker.open()
+
+    def join(self) -> None:
+        """Work off what was noted before this process began, before it trusts the store at all."""
+        if self._has_joined:
+            return
+        with self._joining:
+            if not self._has_joined and not self._store.breaker.is_open:
+                try:
+                    self._recover()
+                except StoreError:
+                    self._store.breaker.open()
+                    raise
+
+    def _recover(self) -> None:
+        """Do what was not delivered and what was noted, before the store is trusted again."""
+        with self._lock:
+            waiting, self._undelivered = self._undelivered, []
+        try:
+            for operation in waiting:
+                operation()
+            self._work_off_notes()
+        except BaseException:
+            # To raise a tag twice is no harm.
+            with self._lock:
+                self._undelivered = waiting + self._undelivered
+            raise
+        self._has_joined = True
+        self._standby.drop(None)
+
+    def _work_off_notes(self) -> None:
+        notes = self.notes.read() if self.notes is not None else {}
+        if self.notes is None or not notes:
+            return
+        tags = {tag for noted in notes.values() for tag in noted}
+        if len(tags) > _MOST_UNDELIVERED:
+            self._end_generation()
+        else:
+            self._raise_tags(tags)
+        self.notes.delete(notes)

@@ -1,0 +1,1 @@
+"""Cached functions, and the encoding of their values."""

@@ -1,0 +1,224 @@
+"""Page middleware: serves a page that lies in this process before Flask builds a request.
+
+It computes no key. It remembers, by all that a key can be made of, which page Flask answered a
+request with, and only where nothing of the application would have run around the cached view;
+everything else goes on to Flask.
+"""
+
+import gzip
+import re
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask
+
+from .._dependencies.dependencies import CHOSEN, SERVED
+from .._engine.entry import Entry
+from .._forks import new_lock
+from .._statistics.statistics import Lookups
+from .._verification import Verifier
+from ..negotiation import accepts_gzip, is_json_preferred
+from .pages import Page, per_response_headers
+from .surroundings import Surroundings
+from .views import NO_BODY, answered_with
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from .._near.copies import Copy, NearCache
+
+Headers = list[tuple[str, str]]
+
+#: Any other condition is evaluated by Flask: a list, a weak one, or ``*``.
+_ONE_ETAG = re.compile(r'"[\x21\x23-\x2b\x2d-\x7e\x80-\xff]*"')
+#: What a prepared page takes beside headers that no other page has.
+_PREPARED_BYTES = 1200
+_MOST_SHARED = 1000
+#: In characters: near.py counts an alias as if it was a short one.
+_LONGEST_ALIAS = 1000
+_NOT_MODIFIED = "304 NOT MODIFIED"
+#: Conditions of which only ``If-None-Match`` is evaluated here.
+_OTHER_CONDITIONS = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """A page as it goes out, but for what changes by the second.
+
+    :param etag: empty where Flask has to compare it.
+    """
+
+    status: str
+    headers: Headers
+    not_modified_headers: Headers
+    etag: str
+    body_start: int
+    inflate: bool
+    second: int = 0
+    changing: Headers = field(default_factory=list)
+
+
+class PageMiddleware:
+    """Serves pages from the near cache, as the innermost of an application's WSGI middleware.
+
+    :param surroundings: tells whether anything would have run around the view.
+    :param verifier: chooses hits that Flask answers, to compute them again.
+    :param config: the cache's settings.
+    """
+
+    def __init__(
+        self,
+        app: Flask,
+        near: "NearCache",
+        surroundings: Surroundings,
+        verifier: Verifier | None = None,
+        *,
+        config: Mapping[str, Any],
+    ) -> None:
+        self.wsgi_app: WSGIApplication = app.wsgi_app
+        self._app = app
+        self._near = near
+        self._surroundings = surroundings
+        self._verifier = verifier
+        self._config = config
+        #: Headers that are in the key of any page that was seen, as the environment spells them.
+        self._names: tuple[str, ...] = ()
+        self._lock = new_lock()
+        #: Equal headers of many pages are one here.
+        self._shared: dict[tuple[str, str], tuple[str, str]] = {}
+        self._session_cookie = _renewed_cookie(app)
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Answer a request."""
+        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+            body = self._serve(environ, start_response, time.perf_counter())
+            if body is not None:
+                return body
+        body = self.wsgi_app(environ, start_response)
+        if answered := answered_with(environ):
+            self._remember(environ, *answered)
+        return body
+
+    def _serve(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse", began: float
+    ) -> Iterable[bytes] | None:
+        copy = self._near.find_alias(_alias(environ, self._names))
+        if copy is None or self._is_for_flask(environ) or self._surroundings.have_listeners():
+            return None
+        entry, now = copy.entry, time.time()
+        if now >= entry.fresh_until:
+            return None
+        if self._verifier is not None and self._verifier.chooses():
+            environ[CHOSEN] = True
+            return None
+        try:
+            page = self._prepared(copy, environ)
+        except Exception:
+            return None  # The way by Flask heals it.
+        if page.second != int(now):
+            page.changing, page.second = per_response_headers(entry, self._config), int(now)
+        condition = environ.get("HTTP_IF_NONE_MATCH")
+        # Of a redirect or a 404 a condition does not count (RFC 9110, 13.2.1).
+        if condition is not None and page.status.startswith("2"):
+            if not page.etag:
+                return None
+            if condition in (page.etag, f"W/{page.etag}"):
+                self._count(copy, environ, _NOT_MODIFIED, began)
+                start_response(_NOT_MODIFIED, page.not_modified_headers + page.changing)
+                return ()
+            if not _ONE_ETAG.fullmatch(condition):
+                return None
+        self._count(copy, environ, page.status, began)
+        start_response(page.status, page.headers + page.changing)
+        if environ["REQUEST_METHOD"] == "HEAD":
+            return ()
+        body = entry.value[page.body_start :]
+        return (gzip.decompress(body) if page.inflate else body,)
+
+    def _count(self, copy: "Copy", environ: "WSGIEnvironment", status: str, began: float) -> None:
+        if (lookups := copy.lookups) is not None:
+            lookups.count_served(status, time.perf_counter() - began)
+            environ[SERVED] = lookups.name
+
+    def _is_for_flask(self, environ: "WSGIEnvironment") -> bool:
+        return (
+            "HTTP_AUTHORIZATION" in environ
+            or environ.get("CONTENT_LENGTH") not in NO_BODY
+            or "HTTP_TRANSFER_ENCODING" in environ
+            or any(name in environ for name in _OTHER_CONDITIONS)
+            or (
+                self._session_cookie is not None
+                and self._session_cookie in environ.get("HTTP_COOKIE", "")
+            )
+        )
+
+    def _prepared(self, copy: "Copy", environ: "WSGIEnvironment") -> _Prepared:
+        gzipped = accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
+        if copy.decoded is None:
+            copy.decoded = {}
+        page: _Prepared | None = copy.decoded.get(gzipped)
+        if page is None:
+            page = copy.decoded[gzipped] = self._prepare(copy.entry, gzipped, environ)
+            self._near.grow(copy, _PREPARED_BYTES + self._own_bytes(page))
+        return page
+
+    def _prepare(self, entry: Entry, gzipped: bool, environ: "WSGIEnvironment") -> _Prepared:
+        """Have Flask's response class write the headers once."""
+        page = Page.decode(entry.value)
+        response = page.representation(gzipped).response(self._app.response_class)
+        status, etag = response.status, response.headers.get("ETag", "")
+        etag = etag if _ONE_ETAG.fullmatch(etag) else ""
+        full = list(response.get_wsgi_headers(environ))
+        response.status_code = 304
+        short = list(response.get_wsgi_headers(environ))
+        start, inflate = len(entry.value) - len(page.body), page.gzipped and not gzipped
+        return _Prepared(status, self._share(full), self._share(short), etag, start, inflate)
+
+    def _share(self, headers: Headers) -> Headers:
+        for header in headers:
+            if len(self._shared) < _MOST_SHARED:
+                self._shared.setdefault(header, header)
+        return [self._shared.get(header, header) for header in headers]
+
+    def _own_bytes(self, page: _Prepared) -> int:
+        headers = page.headers + page.not_modified_headers
+        own = [header for header in headers if header not in self._shared]
+        return sum(sys.getsizeof(header) + sum(map(sys.getsizeof, header)) for header in own)
+
+    def _remember(
+        self, environ: "WSGIEnvironment", key: str, names: frozenset[str], lookups: Lookups
+    ) -> None:
+        with self._lock:
+            if not names <= set(self._names):
+                self._names = tuple(sorted(names | set(self._names)))
+            known = self._names
+        if environ.get("HTTP_HOST") and not self._is_for_flask(environ):
+            alias = _alias(environ, known)
+            if sum(len(part) for part in alias if isinstance(part, str)) <= _LONGEST_ALIAS:
+                self._near.add_alias(alias, key, lookups)
+
+
+def _renewed_cookie(app: Flask) -> str | None:
+    """The session cookie's name where a response to it may have to renew it, else ``None``."""
+    if not app.config["SESSION_REFRESH_EACH_REQUEST"]:
+        return None
+    return f"{app.config['SESSION_COOKIE_NAME']}="
+
+
+def _alias(environ: "WSGIEnvironment", names: tuple[str, ...]) -> tuple[object, ...]:
+    """All of a request that the key of a page is made of, which may hold the headers ``names``."""
+    get = environ.get
+    alias = (
+        environ["wsgi.url_scheme"],
+        get("HTTP_HOST"),
+        get("SCRIPT_NAME"),
+        get("PATH_INFO"),
+        get("QUERY_STRING"),
+        is_json_preferred(get("HTTP_ACCEPT", "")),
+    )
+    return (*alias, names, *map(get, names)) if names else alias
