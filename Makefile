@@ -78,7 +78,7 @@ bake: $(VENV)/.bake ## Generate a project in build/demo
 # Where ARGS chooses, it may choose no test of one of the two.
 test: $(VENV)/.dev ## Run the library's tests and the template's, the long ones left out (ARGS= goes to pytest)
 	$(library) test
-	$(BIN)/python -m pytest -m 'not long and not docker' $(ARGS) $(OR_NONE)
+	$(BIN)/python -m pytest -m 'not long and not docker' --ignore tests/proofs $(ARGS) $(OR_NONE)
 
 test-all: test ## Run the long tests, too: proofs at length, Docker, projects of many answers
 	$(library) coverage extensions proofs

@@ -35,8 +35,7 @@ MODULES = frozenset("dotenv jsbeautifier mypyc py pythonjsonlogger ruamel yaml".
 
 # What the generated project itself has at its top level, and on the import path of its tests.
 OWN_NAMES = frozenset(
-    "build conftest deploy dist docs instance package requirements scripts src test "
-    "tests vendor".split()
+    "build conftest deploy dist docs instance requirements scripts src test tests vendor".split()
 )
 
 # What Windows takes for a device, in any folder and with any ending.

@@ -135,7 +135,7 @@ class Bench:
 
     def reach(self, _: report.Measure, _subject: str) -> float:
         """Compare an invalidation that reaches many entries with one that reaches one."""
-        words = self.stage.run(str(INVALIDATION), str(self.sizes.engine), "21")
+        words = self.stage.run(str(INVALIDATION), str(self.sizes.entries), "21")
         return float(json.loads(words)["ratio"])
 
     def growth(self, measure: report.Measure, subject: str) -> float:

@@ -11,17 +11,18 @@ import resource
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 LIBRARY = "flask_coherent_cache"
 #: What the tools are, and need.
-REAL = tuple(f"{LIBRARY}.{name}." for name in ("tools", "clock", "forks"))
+REAL = tuple(f"{LIBRARY}.{name}." for name in ("tools", "_tools", "_clock", "_forks"))
 
 
 def resident_bytes() -> int:
@@ -62,6 +63,7 @@ class Stock(MetaPathFinder, Loader):
         module.__dict__["__getattr__"] = idle
         if module.__name__ == LIBRARY:
             module.__dict__["Cache"] = stock_cache()
+            module.__dict__["settings"] = SimpleNamespace(read=read_settings)
 
 
 def idle(name: str) -> Any:
@@ -75,13 +77,21 @@ def idle(name: str) -> Any:
     return lambda *_args, **_kwargs: None
 
 
+def read_settings(
+    source: Mapping[str, Any], *, production: bool = False, **defaults: Any
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the settings of the cache as they are."""
+    given = {name: value for name, value in source.items() if name.startswith("CACHE_")}
+    return {**defaults, **given}, []
+
+
 def stock_cache() -> type:
     """Return Flask-Caching's class; what only ours takes or has, it takes and has in vain."""
     flask_caching = import_module("flask_caching")
 
     class Cache(flask_caching.Cache):  # type: ignore[misc, name-defined]
         #: What ours has with CACHE_TYPE=NullCache, too.
-        entries = None
+        engine = None
         settings: ClassVar[defaultdict[str, str]] = defaultdict(str)
 
         def cached(self, timeout: Any = None, **options: Any) -> Any:

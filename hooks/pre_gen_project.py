@@ -101,9 +101,9 @@ def check_slug(value):
             f"{suggestion(value, '-')}"
         )
     if value in DEVICES:
-        return f"is the name of a device on Windows; {value}-app would do"
+        return f"is the name of a device on Windows; use {value}-app"
     if value in TAKEN_DISTRIBUTIONS:
-        return f"is the name of a distribution it depends on; {value}-app would do"
+        return f"is the name of a distribution it depends on; use {value}-app"
     return None
 
 
@@ -112,9 +112,9 @@ def check_package(value):
 
     >>> check_package("shop_front")
     >>> check_package("class")
-    'is a keyword of Python; class_app would do'
+    'is a keyword of Python; use class_app'
     >>> check_package("json")
-    'is a module of the standard library; json_app would do'
+    'is a module of the standard library; use json_app'
     """
     if len(value) > LENGTH:
         return f"is longer than {LENGTH} characters; shorten it"
@@ -130,7 +130,7 @@ def check_package(value):
         (TAKEN_MODULES, "a name that the project or a dependency uses itself"),
     ):
         if value in names:
-            return f"is {words}; {value}_app would do"
+            return f"is {words}; use {value}_app"
     return None
 
 

@@ -34,7 +34,16 @@ HOSTILE = {
 }
 
 
-@pytest.fixture(scope="module", params=HOSTILE)
+#: One of each kind; `make test-all` tries the others, too.
+SHORT = {"quotes", "backslashes", "braces", "YAML", "Markdown", "HTML", "lines of Unicode"}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        name if name in SHORT else pytest.param(name, marks=pytest.mark.long) for name in HOSTILE
+    ],
+)
 def hostile(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a project with a hostile text in each free answer."""
     answers = {key: f"{HOSTILE[request.param]}".strip() for key in FREE_TEXT}

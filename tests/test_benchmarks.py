@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from baking import ROOT, bake
 
+pytestmark = pytest.mark.long
 BENCH = ROOT / "benchmarks" / "bench.py"
 
 

@@ -72,6 +72,7 @@ def test_no_page_fails_and_public_pages_are_hit(shop: Project, with_flask_login:
     shop.run(with_flask_login / "python", "-m", "pytest", "-q", test)
 
 
+@pytest.mark.long
 @pytest.mark.network
 def test_the_tests_of_a_project_pass(shop: Project, with_flask_login: Path) -> None:
     # Flask-Login looks for the user for each template, by one query more.

@@ -41,7 +41,7 @@ REFUSED = [
     ("package_name", "café", "letters"),
     ("package_name", "a" * 51, "50"),
     ("package_name", "class", "class_app"),
-    ("package_name", "json", "standard library; json_app"),
+    ("package_name", "json", "standard library; use json_app"),
     ("package_name", "compression", "compression_app"),
     ("package_name", "flask", "flask_app"),
     ("package_name", "werkzeug", "werkzeug_app"),

@@ -1,5 +1,6 @@
 """What the repository says of itself is true, and its Makefile says in words what is missing."""
 
+import fnmatch
 import json
 import re
 import shutil
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from baking import CHOICES, CONTEXT, ROOT, clean_environ
+from baking import CHOICES, CONTEXT, ROOT, TEMPLATE, clean_environ
+
+from local_extensions import SLUG_LENGTH
 
 QUESTIONS = [key for key in CONTEXT if not key.startswith("_")]
 
@@ -36,6 +39,27 @@ def test_the_readme_links_to_files_that_exist() -> None:
         text = (ROOT / page).read_text(encoding="utf-8")
         links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
         assert not [link for link in links if not (ROOT / link).exists()]
+
+
+def test_python_holds_no_jinja_but_the_package_that_tests_import() -> None:
+    """The sources are plain Python, and copied as they are.
+
+    The owner's tests are rendered, for they import the application by its name: on lines of their
+    own, which no name is too long for.
+    """
+    patterns = CONTEXT["_copy_without_render"]
+    assert isinstance(patterns, list)
+    name = "{{cookiecutter.package_name}}"
+    for path in TEMPLATE.rglob("*.py"):
+        file = path.relative_to(TEMPLATE).as_posix()
+        is_test = file.startswith("tests/")
+        assert any(fnmatch.fnmatch(file, pattern) for pattern in patterns) != is_test, file
+        for line in path.read_text(encoding="utf-8").splitlines():
+            assert not re.search(r"\{[{%#].*cookiecutter", line) or (
+                is_test
+                and re.fullmatch(rf"(from|import) {re.escape(name)}[\w. ,]*", line)
+                and len(line.replace(name, "x" * SLUG_LENGTH)) <= 100
+            ), f"{file}: {line}"
 
 
 def test_hooks_of_pre_commit_come_from_the_lock() -> None:

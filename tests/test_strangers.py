@@ -144,7 +144,10 @@ def chosen_by_pip(
 
 
 @pytest.mark.network
-@pytest.mark.parametrize("version", [OLD_PIP, ""], ids=["old", "newest"])
+@pytest.mark.parametrize(
+    "version",
+    [pytest.param(OLD_PIP, marks=pytest.mark.long, id="old"), pytest.param("", id="newest")],
+)
 class TestPip:
     """What pip would install, the oldest that we know of and the newest."""
 
@@ -163,7 +166,13 @@ class TestPip:
         assert chosen[NAME]["version"] == vendored(own)
         assert chosen[NAME]["url"] == (own.path / "vendor" / wheel_name(own)).as_uri()
 
-    @pytest.mark.parametrize("arguments", [(".",), ("-e", ".")], ids=" ".join)
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            pytest.param((".",), id="."),
+            pytest.param(("-e", "."), marks=pytest.mark.long, id="-e ."),
+        ],
+    )
     def test_the_project_alone(
         self, own: Project, unasked: Index, version: str, arguments: tuple[str, ...]
     ) -> None:
@@ -176,6 +185,7 @@ class TestPip:
 class TestGroupsOfPip:
     """The groups of pyproject.toml, which pip knows since 25.1."""
 
+    @pytest.mark.long
     def test_dev(self, own: Project, unasked: Index) -> None:
         chosen = chosen_by_pip(own, unasked, "", ".", "--group", "dev")
         assert {"flask", "pytest"} < chosen.keys()
@@ -193,7 +203,11 @@ class TestGroupsOfPip:
 class TestUv:
     """The commands of uv, which finds the path in pyproject.toml by the project's folder."""
 
-    @pytest.mark.parametrize("options", [(), ("--no-dev",)], ids=["", "no-dev"])
+    @pytest.mark.parametrize(
+        "options",
+        [(), pytest.param(("--no-dev",), marks=pytest.mark.long)],
+        ids=["", "no-dev"],
+    )
     def test_sync(self, own: Project, unasked: Index, options: tuple[str, ...]) -> None:
         unasked.run(own, UV, "sync", "--quiet", "-p", sys.executable, *options)
         assert looked_at(own, ".venv/bin/python") == vendored(own)
@@ -254,6 +268,7 @@ class TestMake:
         unasked.run(own, *command, "install")
         assert looked_at(own, ".venv/bin/python") == vendored(own)
 
+    @pytest.mark.long
     def test_install_and_lock_with_pip(self, tmp_path: Path, own: Project, unasked: Index) -> None:
         path = without_uv(tmp_path)
         command = ("env", f"PATH={path}", f"PYTHON={sys.executable}", "make")

@@ -66,6 +66,7 @@ class Tagged:
                 LIFE_SECONDS,
                 f"{PREFIX}:clock",
                 [f"{PREFIX}:tag:{tag}" for tag in tags],
+                None,
             )
 
     def check(self, expected: int) -> None:

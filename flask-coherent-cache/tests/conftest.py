@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from flask.testing import FlaskClient
 
 import flask_coherent_cache as caching
+from answers import seen
 from flask_coherent_cache.testing import memcached_server, redis_server
 from proofs.cases.databases import postgresql
 
@@ -86,3 +88,14 @@ def cache(app: Flask) -> Any:
     with app.app_context():
         cache.clear()
     return cache
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A visitor of ``app``."""
+    return app.test_client()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_seen() -> None:
+    seen.clear()

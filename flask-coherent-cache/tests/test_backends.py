@@ -26,12 +26,12 @@ STORE_TESTS = [
     test_stores.test_values_expire,
     test_stores.test_an_expiry_beyond_thirty_days_is_no_date_in_the_past,
     test_stores.test_any_text_can_be_a_key,
-    test_stores.test_invalidate_raises_and_never_lowers,
+    test_stores.test_invalidate_bumps_and_never_lowers,
     test_stores.test_invalidate_without_a_clock_writes_nothing,
     test_stores.test_marks_stay_until_their_writer_settles_them,
     test_stores.test_a_mark_whose_writer_died_goes_with_the_next_invalidation,
-    test_stores.test_an_entry_creates_its_missing_tags_at_the_present_reading,
-    test_stores.test_writers_at_once_lose_no_reading,
+    test_stores.test_an_entry_creates_its_missing_tags_at_the_present_timestamp,
+    test_stores.test_writers_at_once_lose_no_timestamp,
 ]
 ADAPTED = ("FileSystemCache", "cachelib.SimpleCache", "test_backends.make_own")
 
@@ -47,6 +47,12 @@ class Sentinel(RedisSentinelCache):
 def make_own(app: Flask, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]) -> Own:
     assert app.name == "shop" == config["CACHE_KEY_PREFIX"]
     return Own(*args, **kwargs)
+
+
+def make_given(app: Flask, config: dict[str, Any], args: list[Any], kwargs: dict[str, Any]) -> Own:
+    own = Own()
+    own.folder = config["SHOP_FOLDER"]  # type: ignore[attr-defined]
+    return own
 
 
 def make_nothing(*_: Any) -> None: ...
@@ -165,7 +171,7 @@ def test_entries_are_fresh_on_an_adapted_store(make: Callable[..., Any], kind: s
     [
         ("FileSystemCache", "between hosts an invalidation can be lost"),
         ("cachelib.SimpleCache", "misses the others' invalidations"),
-        ("test_backends.Plain", "if it unpickles them, whoever can write to it runs code here"),
+        ("test_backends.Plain", "if it unpickles them, anyone who can write to it runs code here"),
     ],
 )
 def test_the_log_says_what_is_lost(
@@ -223,6 +229,21 @@ def test_files_hold_nothing_readable_and_nothing_that_runs(
     assert not (tmp_path / "planted").exists()
 
 
+def test_an_own_backend_gets_all_that_the_cache_itself_was_given() -> None:
+    app, given = Flask("shop"), {"CACHE_TYPE": f"{__name__}.make_given", "SHOP_FOLDER": "/shop"}
+    cache = Cache(app, config={**given, "SECRET_KEY": "k" * 40})
+    assert app.extensions["cache"][cache].store.backend.folder == "/shop"
+    assert "SHOP_FOLDER" not in app.config
+
+
+@pytest.mark.parametrize("kind", ["FileSystemCache", "SimpleCache"])
+def test_a_threshold_of_0_is_no_bound_as_in_cachelib(make: Callable[..., Any], kind: str) -> None:
+    app, cache = make(kind, CACHE_THRESHOLD=0)
+    with app.app_context():
+        assert cache.set("name", "value")
+        assert cache.get("name") == "value"
+
+
 def test_files_need_a_secret_key(make: Callable[..., Any]) -> None:
     with pytest.raises(ValueError, match="SECRET_KEY is not set"):
         make("FileSystemCache", SECRET_KEY=None)
@@ -237,7 +258,7 @@ def test_a_backend_that_loses_writes_fails_the_invalidation(make: Callable[..., 
     store.close()
 
 
-def test_processes_on_files_lose_no_reading(make: Callable[..., Any], tmp_path: Path) -> None:
+def test_processes_on_files_lose_no_timestamp(make: Callable[..., Any], tmp_path: Path) -> None:
     store = make("FileSystemCache")[1].engine.store
     store.put("t:clock", b"1700000000000000", None)
     program = f"""
@@ -269,8 +290,8 @@ print(json.dumps([store.invalidate("t:clock", ["t:a"]) for _ in range(20)]))
         assert run.stdin is not None
         run.stdin.write("\n")
         run.stdin.flush()
-    readings = [reading for run in runs for reading in json.loads(run.communicate()[0])]
-    assert len(set(readings)) == 40
+    timestamps = [timestamp for run in runs for timestamp in json.loads(run.communicate()[0])]
+    assert len(set(timestamps)) == 40
     assert store.get_many(["t:clock"]) == [b"1700000000000040"]
 
 

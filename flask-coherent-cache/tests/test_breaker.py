@@ -185,7 +185,7 @@ def test_what_was_begun_before_an_invalidation_does_not_stand_by(shop: Shop) -> 
     shop.go_on.clear()
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(shop.value, 9)
-        wait_until(lambda: shop.engine._flights)
+        wait_until(lambda: shop.engine.flights.running)
         with shop.app.app_context():
             shop.cache.invalidate("anything")
         shop.go_on.set()

@@ -21,6 +21,7 @@ from werkzeug.local import LocalProxy
 
 import flask_coherent_cache as caching
 from flask_coherent_cache import UnstableArgument
+from flask_coherent_cache._decorated import decorated_of
 from flask_coherent_cache._keys.calls import CallKey
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -253,7 +254,9 @@ def test_what_changed_since_is_not_stored_in_the_background(
     app: Flask, cache: Any, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     started: list[Callable[[], None]] = []
-    monkeypatch.setattr(cache.engine, "_refill_soon", lambda key, refill: started.append(refill))
+    monkeypatch.setattr(
+        cache.engine.flights, "refill_soon", lambda key, refill: started.append(refill)
+    )
     account, changes = Account("ann"), [lambda: None]
 
     def named(account: Account) -> str:
@@ -835,7 +838,7 @@ def test_a_variable_that_only_collects_is_no_part_of_the_key(cache: Any, kind: s
     collect, runs = collecting(cache, kind)
     assert [collect(1), collect(1), collect(2), collect(1)] == [1, 1, 2, 1]
     assert len(runs) == calls["runs"] == 2
-    assert collect.holds_all((1,), {})
+    assert decorated_of(collect).holds_all((1,), {})
 
 
 class Numbers(list[int]):

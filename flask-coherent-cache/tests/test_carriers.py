@@ -1,9 +1,12 @@
 """What hooks leave for a view, on the context or in the session, and what they do to a body."""
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import pytest
-from flask import Flask, Response, request, session
+from flask import Flask, Response, g, request, session
+from flask.ctx import _AppCtxGlobals
 from flask.globals import request_ctx
 
 import flask_coherent_cache as caching
@@ -63,6 +66,70 @@ def test_a_memoized_function_takes_from_the_context(lenient: tuple[Flask, Any]) 
     client = app.test_client()
     for name in ("red", "blue", "red"):
         assert client.get("/tenant", headers={"X-Tenant": name}).text == name
+
+
+class Globals(_AppCtxGlobals):
+    """A ``g`` with ways of its own to the same names."""
+
+    the_tenant: str | None = None
+
+    @cached_property
+    def upper(self) -> str:
+        return request.headers.get("X-Tenant", "").upper()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(f"the_{name}", default)
+
+    def taken(self) -> Any:
+        return super().get("the_tenant")
+
+    def looked_up(self) -> Any:
+        return super().__getattr__("the_tenant")
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda own: own.get("tenant"),
+        lambda own: own.the_tenant,
+        lambda own: own.upper.lower(),
+        lambda own: own.taken(),
+        lambda own: own.looked_up(),
+        lambda own: _AppCtxGlobals.setdefault(own, "the_tenant"),
+    ],
+)
+def test_a_subclass_of_g_takes_names_by_its_own_methods(
+    lenient: tuple[Flask, Any], take: Callable[[Any], Any]
+) -> None:
+    app, cache = lenient
+    app.app_ctx_globals_class = Globals
+
+    @app.before_request
+    def keep_tenant() -> None:
+        g.the_tenant = request.headers.get("X-Tenant")
+        assert g.upper is not None
+
+    cache.influences_only_through(
+        keep_tenant, g=("the_tenant", "upper"), reason="it leaves nothing else"
+    )
+
+    @app.get("/tenant")
+    @cache.cached()
+    def tenant() -> str:
+        return f"{take(g._get_current_object())}"
+
+    @app.get("/other")
+    @cache.cached()
+    def other() -> str:
+        return f"{g.get('theme')}"
+
+    client = app.test_client()
+    for name in ("red", "blue"):
+        answer = client.get("/tenant", headers={"X-Tenant": name})
+        assert answer.text == name
+        assert "X-Tenant" in answer.headers["Cache-Status"]
+        client.get("/other", headers={"X-Tenant": name})
+    assert "; hit" in client.get("/other").headers["Cache-Status"]
 
 
 @pytest.mark.parametrize(("value", "counts"), [("same", False), ("other", True)])

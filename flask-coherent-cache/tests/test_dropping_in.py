@@ -278,3 +278,12 @@ def test_the_extension_of_templates_can_be_left_out() -> None:
 def test_what_is_imported_from_flask_caching_can_be_imported_from_here() -> None:
     for name in ("make_template_fragment_key", "cache_view_hit", "CachedResponse", "Cache"):
         assert name in flask_coherent_cache.__all__
+
+
+def test_a_key_with_the_source_is_known_before_there_is_an_application() -> None:
+    cache = Cache()
+    keys = [
+        cache.memoize(60, source_check=check)(number).make_cache_key(number)
+        for check in (None, True)
+    ]
+    assert len({*keys}) == 2

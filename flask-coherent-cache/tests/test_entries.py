@@ -118,7 +118,7 @@ def test_a_cut_or_longer_entry_is_none(sealer_class: Any) -> None:
 
 
 def entry_key(cache: Any, key: str) -> str:
-    name: str = cache.engine._entry_key(key)
+    name: str = cache.engine.entry_key(key)
     return name
 
 
@@ -168,9 +168,9 @@ def test_a_value_that_cannot_be_decoded_is_a_miss_that_heals_and_is_counted(
 ) -> None:
     memoized = cache.memoize(60, make_name=lambda name: "undecodable")(lambda: "value")
     with app.app_context():
-        reads, now = cache.engine.observe(), time.time()
+        state, now = cache.engine.observe(), time.time()
         times = (now, now + 60, now + 60)
-        entry = Entry(b"no pickle", reads.generation, reads.started, (), *times)
+        entry = Entry(b"no pickle", state.generation, state.started, (), *times)
         for key in ("plain", "fn:undecodable()"):
             sealed = cache.engine.sealer.seal(key, entry)
             cache.engine.store.put(entry_key(cache, key), sealed, 60)
@@ -195,7 +195,7 @@ def test_a_page_that_is_none_is_filled_anew_and_counted(app: Flask, cache: Any) 
         entry = cache.engine.sealer.open(key, stored(cache, key))
         no_page = dataclasses.replace(entry, value=b"no page")
         cache.engine.store.put(entry_key(cache, key), cache.engine.sealer.seal(key, no_page), 60)
-        cache.engine._drop_copies(key)
+        cache.engine.renew_copies(key)
     assert [client.get("/page").text for _ in range(3)] == ["a page"] * 3
     with app.app_context():
         assert cache.engine.counts["undecodable value"] == 1
@@ -225,12 +225,12 @@ def test_who_waited_for_what_is_no_lease_takes_it_away(
     memoized = cache.memoize(60, make_name=lambda name: "leased")(lambda: "value")
     with app.app_context():
         cache.clear()
-        lease = cache.engine._new_lease("fn:leased()").key
+        lease = cache.engine.lease("fn:leased()").name
         cache.engine.store.put(lease, value, None)
         assert memoized() == "value"
         assert cache.engine.store.get_many([lease]) == [None]
         # A lease of ours expires by itself, and its holder may only be slow.
-        ours = cache.engine._new_lease("fn:leased()").token
+        ours = cache.engine.lease("fn:leased()").token
         cache.engine.store.put(lease, ours, 60)
         cache.delete_memoized(memoized)
     with app.app_context():
@@ -244,7 +244,7 @@ def test_nobody_waits_for_it(make_app: Callable[..., tuple[Flask, Any]], value: 
     memoized = cache.memoize(60, make_name=lambda name: "waiting")(lambda: "value")
     with app.app_context():
         cache.clear()
-        cache.engine.store.put(cache.engine._new_lease("fn:waiting()").key, value, None)
+        cache.engine.store.put(cache.engine.lease("fn:waiting()").name, value, None)
 
     def ask() -> Any:
         with app.app_context():

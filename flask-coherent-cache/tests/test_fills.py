@@ -75,22 +75,22 @@ def test_a_key_whose_answer_was_lost_is_not_blocked(
     app: Flask, cache: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memoized = cache.memoize(60, make_name=lambda name: "lost")(lambda: "value")
-    entries = cache._app().extensions["cache"][cache]
-    asked = entries.store.add_then_get_many
+    engine = cache._app().extensions["cache"][cache]
+    asked = engine.store.add_then_get_many
 
     def lose(*arguments: Any) -> Any:
         asked(*arguments)
         raise StoreError("the answer is lost")
 
-    monkeypatch.setattr(entries.store, "add_then_get_many", lose)
+    monkeypatch.setattr(engine.store, "add_then_get_many", lose)
     with app.app_context():
         assert memoized() == "value"
     monkeypatch.undo()
     began = time.monotonic()
     with app.app_context():
         assert memoized() == "value"
-        assert time.monotonic() - began < entries._wait_seconds
-        assert entries.store.get_many([entries._new_lease("fn:lost()").key]) == [None]
+        assert time.monotonic() - began < engine.wait_seconds
+        assert engine.store.get_many([engine.lease("fn:lost()").name]) == [None]
 
 
 def test_half_a_surrogate_pair_is_a_name_as_any_other(app: Flask, cache: Any) -> None:

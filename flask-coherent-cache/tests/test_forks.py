@@ -239,7 +239,7 @@ print(codes)
 
 #: What is drawn or named once in a process is another in its children, and threads start again.
 NAMES = """
-from flask_coherent_cache._engine.leases import new_token
+from flask_coherent_cache._engine.leases import Lease
 from flask_coherent_cache._tools.ticker import Ticker
 import random
 
@@ -250,17 +250,17 @@ ticker.every(0.01, lambda: ticked.set())
 ticker.start()
 assert ticked.wait(20)
 with app.app_context():
-    board = cache.engine.board
-    assert not shared or board.write(b"parent")
-new_token(), random.random()
+    reports = cache.engine.reports
+    assert not shared or reports.write(b"parent")
+random.random()
 
 def work():
     ticked.clear()
     ticker.start()
     assert ticked.wait(20), "the ticker does not tick"
     if shared:
-        assert board.write(b"child")
-    told = [new_token().decode(), random.random(), board._place]
+        assert reports.write(b"child")
+    told = [Lease(None, "", 1).token.decode(), random.random(), reports._place]
     os.write(writer, json.dumps(told).encode() + b"\\n")
 
 codes = wait_for([forked(work) for _ in range(3)])
@@ -268,8 +268,8 @@ told = [json.loads(line) for line in os.read(reader, 10_000).splitlines()]
 if not shared:
     told = [one[:2] for one in told]
 else:
-    assert len({one[2] for one in told} | {board._place}) == 4
-    assert sorted(board.read()) == [b"child"] * 3 + [b"parent"]
+    assert len({one[2] for one in told} | {reports._place}) == 4
+    assert sorted(reports.read()) == [b"child"] * 3 + [b"parent"]
 assert len({one[0] for one in told}) == len({one[1] for one in told}) == 3
 print(codes)
 """

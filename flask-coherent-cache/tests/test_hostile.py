@@ -1,7 +1,6 @@
 """What visitors can fill the cache with, and what they can make it say to others: little."""
 
 import logging
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
@@ -10,21 +9,14 @@ import pytest
 from flask import Flask, Response, abort, render_template_string, request
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
+from answers import seen, status_of
 from flask_coherent_cache._dependencies.inputs import report_once
-from flask_coherent_cache._engine.key_quota import KeyQuota
+from flask_coherent_cache._engine.bounds import KeyQuota
 from flask_coherent_cache.testing import wait_until
-from test_pages import status_of
 
 MakeApp = Callable[..., tuple[Flask, Any]]
 LIMITED = "page-cache; fwd=miss; detail=limit"
 LONG = "page-cache; fwd=bypass; detail=long-key"
-
-seen: Counter[str] = Counter()
-
-
-@pytest.fixture(autouse=True)
-def _nothing_seen() -> None:
-    seen.clear()
 
 
 def make_shop(make_app: MakeApp, **settings: Any) -> tuple[Flask, Any]:

@@ -16,7 +16,8 @@ from flask_coherent_cache._pages.http import (
     vary_names,
     withdraw_public,
 )
-from flask_coherent_cache._pages.pages import Page, unstorable
+from flask_coherent_cache._pages.pages import Page
+from flask_coherent_cache._pages.storable import refusal_of
 from test_middleware import TEXT, Site
 from test_near import backend  # noqa: F401 - a fixture is used by name
 
@@ -153,7 +154,8 @@ def test_which_responses_may_be_stored(
     response = Response("body", headers=fields(name, *values))
     # What a view can declare changes nothing about the star.
     declared = Declared(headers=frozenset({"accept-language", "*"}))
-    assert unstorable(response, declared, private=private, not_found=False) == expected
+    refusal = refusal_of(response, declared, private=private, not_found=False)
+    assert (refusal and refusal.reason) == expected
 
 
 def test_a_compressed_page_keeps_every_vary() -> None:

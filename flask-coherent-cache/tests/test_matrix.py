@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session, joinedload
 
 from flask_coherent_cache import Cache
-from flask_coherent_cache._sqlalchemy.tracking import Watcher
+from flask_coherent_cache._sqlalchemy.watcher import Watcher
 from matrix_shapes import SHAPES, Shape
 
 Read = Callable[[Session, Shape], Any]

@@ -10,7 +10,6 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Mapped, mapped_column
 
 import flask_coherent_cache as caching
-from flask_coherent_cache._sqlalchemy import track
 
 Caches = tuple[Any, Any]
 
@@ -176,7 +175,7 @@ def test_a_shared_cache_keeps_nothing_that_was_built_in_this_process(
         outer("a")
         inner("b")
         local.invalidate("none")
-        stored = [peek.entry is not None for peek in cache.engine.peek([key_of(outer, "a")])]
+        stored = [seen.entry is not None for seen in cache.engine.inspect([key_of(outer, "a")])]
     assert stored == [not shared]
 
 
@@ -226,7 +225,7 @@ def shop(app: Flask, caches: Caches, tmp_path: Any) -> tuple[Any, Any]:
     db.init_app(app)
     with app.app_context():
         for cache in caches:
-            track(app, cache.engine, db)
+            cache.watch(db)
         db.create_all()
         db.session.add(Product(id=1, name="old"))
         db.session.commit()

@@ -56,7 +56,7 @@ def test_a_bounded_key_is_short_and_tells_keys_apart(first: str, second: str) ->
 
 @holds_for(
     st.lists(
-        st.tuples(st.sampled_from(["mark", "settle", "raise"]), st.sampled_from(TOKENS)),
+        st.tuples(st.sampled_from(["mark", "settle", "bump"]), st.sampled_from(TOKENS)),
         max_size=12,
     )
 )
@@ -65,14 +65,14 @@ def test_a_tag_never_falls_and_each_writer_settles_its_own_doubt(
 ) -> None:
     value, last, doubting = None, 0, set[str]()
     for number, (step, token) in enumerate(steps):
-        change = -number if step == "raise" else number
-        reading = tagstate.FIRST_READING + 100 + change
+        change = -number if step == "bump" else number
+        timestamp = tagstate.FIRST_TIMESTAMP + 100 + change
         if step == "mark":
             value = tagstate.marked(value, token, NOW)
             doubting.add(token)
         else:
             own = token if step == "settle" else ""
-            value = tagstate.invalidated(value, reading, own, NOW)
+            value = tagstate.invalidated(value, timestamp, own, NOW)
             doubting.discard(own)
         words = value.decode().split()
         assert int(words[0]) >= last

@@ -15,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.wrappers import Request
 
 from flask_coherent_cache._dependencies.inputs import Declared, sorted_query
-from flask_coherent_cache._pages.pages import page_key
+from flask_coherent_cache._pages.page_keys import page_key
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import flask_coherent_cache as caching
 from conftest import SETTINGS
 from flask_coherent_cache._dependencies.dependencies import Dependencies
 from flask_coherent_cache.testing import Server, free_port, wait_until
+from starting import started
 
 NEAR = pytest.mark.parametrize("near", [0, 2**20], ids=["without near", "near"])
 #: Without waiting for more replicas; and a handshake that comes to nothing is soon tried again.
@@ -88,20 +89,15 @@ def make_shop() -> Iterator[Callable[..., Shop]]:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    started: list[Server] = []
+    servers: list[Server] = []
 
     def start(*options: str) -> Server:
-        folder = tmp_path / f"server{len(started)}"
-        folder.mkdir()
-        server = Server("RedisCache", folder, *QUICK_REPLICATION, *options)
-        if server.command is None:
-            pytest.skip("no Redis on this machine")
-        server.start()
-        started.append(server)
-        return server
+        folder = tmp_path / f"server{len(servers)}"
+        servers.append(started("RedisCache", folder, *QUICK_REPLICATION, *options))
+        return servers[-1]
 
     yield start
-    for server in started:
+    for server in servers:
         server.stop()
 
 

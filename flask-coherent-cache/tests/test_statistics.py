@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 
 from flask_coherent_cache._dependencies.dependencies import tally_of
-from flask_coherent_cache._statistics import statistics
+from flask_coherent_cache._statistics import records, statistics
 from flask_coherent_cache.testing import wait_until
 
 
@@ -115,7 +115,7 @@ def test_who_waits_for_another_fill_is_counted_so(app: Flask, cache: Any) -> Non
         assert started.wait(10)
         second = pool.submit(call)
         with app.app_context():
-            flights = cache.engine._flights
+            flights = cache.engine.flights.running
             for _ in range(1000):
                 if flights and next(iter(flights.values()))._cond._waiters:
                     break
@@ -139,10 +139,10 @@ def test_a_fill_says_why(app: Flask, cache: Any) -> None:
         cache.invalidate("colour:red")
         with app.app_context():
             named()
-        (raised,) = invalidations(cache)[-1:]
-        assert (raised.tags, raised.count) == (("colour:red",), 1)
+        (bumped,) = invalidations(cache)[-1:]
+        assert (bumped.tags, bumped.count) == (("colour:red",), 1)
         assert fills(cache)[-1].cause == statistics.Cause(
-            "invalidated", ("colour:red",), raised.reading
+            "invalidated", ("colour:red",), bumped.timestamp
         )
         known = cache.engine.statistics.entries[key]
         assert known.cause.tags == ("colour:red",)
@@ -152,11 +152,11 @@ def test_a_fill_says_why(app: Flask, cache: Any) -> None:
             named()
         assert invalidations(cache)[-1].count is None
         assert fills(cache)[-1].cause.reason == "cleared"
-        cache.engine.store.delete([cache.engine._entry_key(key)])
+        cache.engine.store.delete([cache.engine.entry_key(key)])
         with app.app_context():
             named()
         assert fills(cache)[-1].cause.reason == "evicted"
-        cache.engine.store.put(cache.engine._entry_key(key), b"rubbish", 60)
+        cache.engine.store.put(cache.engine.entry_key(key), b"rubbish", 60)
         with app.app_context():
             named()
         assert fills(cache)[-1].cause.reason == "unreadable"
@@ -192,7 +192,7 @@ def test_what_was_deleted_was_not_evicted(make_app: Callable[..., tuple[Flask, A
         cause = fills(cache)[-1].cause
         assert cause.reason == "invalidated"
         assert cause.tags == ("key:fn:dropped()",)
-        assert cause.reading
+        assert cause.timestamp
 
 
 def test_each_function_has_new_keys_of_its_own(app: Flask, cache: Any) -> None:
@@ -282,28 +282,27 @@ def test_nothing_grows_without_a_bound() -> None:
     kept = statistics.Statistics()
     for number in range(1000):
         kept.lookups("fragment", f"fragment {number}").count("hit")
-        kept.raised([f"family{number}:1"], number, "")
-        kept.raised([f"tag:{n}" for n in range(50)], number, "")
+        kept.bumped([f"family{number}:1"], number, "")
+        kept.bumped([f"tag:{n}" for n in range(50)], number, "")
         tally.keep(statistics.Trace("value", f"{number}", "", "hit", (), 0, 0))
     assert len(kept.all_lookups()) == statistics._MOST_NAMES + 1
     assert sum(lookups.results["hit"] for lookups in kept.all_lookups()) == 1000
     assert len(kept.invalidated) <= statistics._MOST_FAMILIES + 1
     assert len(kept.last_events()) == statistics._MOST_EVENTS
     assert kept.last_events()[-1][0] == 2000
-    assert len(tally.traces) == statistics._MOST_TRACES
+    assert len(tally.traces) == records._MOST_TRACES
     assert tally.traces[-1].name == "999"
     last = kept.last_events()[-1][1]
     assert (len(last.tags), last.count) == (statistics._MOST_TAGS, 50)
 
 
 def test_only_the_last_entries_are_known(app: Flask, cache: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(statistics, "_MOST_ENTRIES", 3)
-
     @cache.memoize(60, make_name=lambda name: "numbered")
     def numbered(number: int) -> int:
         return number
 
     with app.app_context():
+        monkeypatch.setattr(cache.engine.statistics.entries, "_most", 3)
         for number in range(3):
             numbered(number)
         assert not cache.engine.statistics.forgot_entries
@@ -324,14 +323,14 @@ def test_a_peek_tells_the_state_and_changes_nothing(app: Flask, cache: Any) -> N
             peeked(number)
         cache.refresh(keys[1])
         cache.delete(keys[2])
-        cache.engine.store.put(cache.engine._entry_key(keys[3]), b"rubbish", 60)
-        states = [peek.state for peek in cache.engine.peek(keys)]
+        cache.engine.store.put(cache.engine.entry_key(keys[3]), b"rubbish", 60)
+        states = [inspection.state for inspection in cache.engine.inspect(keys)]
         assert states == ["fresh", "stale", "gone", "unreadable", "gone"]
         cache.invalidate("shape")
-        peek = cache.engine.peek(keys)[0]
-        assert (peek.state, peek.invalid) == ("invalid", ("shape",))
+        inspection = cache.engine.inspect(keys)[0]
+        assert (inspection.state, inspection.invalid) == ("invalid", ("shape",))
         cache.clear()
-        assert cache.engine.peek(keys)[0].state == "cleared"
+        assert cache.engine.inspect(keys)[0].state == "cleared"
 
 
 def test_a_store_says_what_it_is(cache: Any, app: Flask) -> None:
@@ -357,16 +356,16 @@ def test_calls_to_a_server_are_timed(cache: Any, app: Flask) -> None:
 
 
 def test_processes_hear_of_each_other(make_app: Callable[..., tuple[Flask, Any]]) -> None:
-    boards = []
+    reports_of_all = []
     for _ in range(3):
         app, cache = make_app()
         with app.app_context():
-            boards.append(cache.engine.board)
-    first, second, third = boards
+            reports_of_all.append(cache.engine.reports)
+    first, second, third = reports_of_all
     if not first._store.shared:
         pytest.skip("SimpleCache is one process")
-    for board in boards:
-        board._store.delete([board._watched, *board._places])
+    for reports in reports_of_all:
+        reports._store.delete([reports._watched, *reports._places])
     assert not first.is_watched()
     third.watch()
     assert first.is_watched()
@@ -378,29 +377,29 @@ def test_processes_hear_of_each_other(make_app: Callable[..., tuple[Flask, Any]]
     assert third.read() == [b"two"]
 
 
-def test_a_full_board_says_so(app: Flask, cache: Any) -> None:
+def test_reports_say_when_all_places_are_taken(app: Flask, cache: Any) -> None:
     with app.app_context():
-        board, store = cache.engine.board, cache.engine.store
-        for place in board._places:
+        reports, store = cache.engine.reports, cache.engine.store
+        for place in reports._places:
             store.put(place, b"taken", 60)
-        assert not board.write(b"one too many")
-        store.delete(board._places)
+        assert not reports.write(b"one too many")
+        store.delete(reports._places)
 
 
 def test_a_place_that_expired_is_given_up(
     make_app: Callable[..., tuple[Flask, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    boards = []
+    reports_of_all = []
     for _ in range(2):
         app, cache = make_app()
         with app.app_context():
-            boards.append(cache.engine.board)
-    first, second = boards
+            reports_of_all.append(cache.engine.reports)
+    first, second = reports_of_all
     if not first._store.shared:
         pytest.skip("SimpleCache is one process")
     first._store.delete(first._places)
-    for board in boards:
-        monkeypatch.setattr(board, "_places", board._places[:1])
+    for reports in reports_of_all:
+        monkeypatch.setattr(reports, "_places", reports._places[:1])
     assert first.write(b"first")
     # As if the process had stood still until then.
     first._store.delete(first._places)

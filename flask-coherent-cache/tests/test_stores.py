@@ -70,7 +70,7 @@ def test_any_text_can_be_a_key(store: Any) -> None:
     store.delete(keys)
 
 
-def test_invalidate_raises_and_never_lowers(store: Any) -> None:
+def test_invalidate_bumps_and_never_lowers(store: Any) -> None:
     store.delete(["t:a"])
     assert store.invalidate(CLOCK, ["t:a"]) == 1700000000000001
     assert store.get_many(["t:a", CLOCK]) == [b"1700000000000001"] * 2
@@ -106,7 +106,7 @@ def test_a_mark_whose_writer_died_goes_with_the_next_invalidation(store: Any) ->
     assert store.get_many(["t:a"]) == [b"1700000000000001"]
 
 
-def test_an_entry_creates_its_missing_tags_at_the_present_reading(store: Any) -> None:
+def test_an_entry_creates_its_missing_tags_at_the_present_timestamp(store: Any) -> None:
     store.delete(["t:a"])
     store.put("t:b", b"1600000000000000", 60)
     store.put("t:lease", b"token", 60)
@@ -118,12 +118,12 @@ def test_an_entry_creates_its_missing_tags_at_the_present_reading(store: Any) ->
     assert store.get_many(["t:lease"]) == [b"another"]
 
 
-def test_writers_at_once_lose_no_reading(store: Any) -> None:
+def test_writers_at_once_lose_no_timestamp(store: Any) -> None:
     store.delete(["t:a"])
     with ThreadPoolExecutor(8) as pool:
-        readings = list(pool.map(lambda _: store.invalidate(CLOCK, ["t:a"]), range(200)))
-    assert len(set(readings)) == 200
-    assert store.get_many(["t:a"]) == [b"%d" % max(readings)]
+        timestamps = list(pool.map(lambda _: store.invalidate(CLOCK, ["t:a"]), range(200)))
+    assert len(set(timestamps)) == 200
+    assert store.get_many(["t:a"]) == [b"%d" % max(timestamps)]
 
 
 def bounded_store(max_entries: int = 10, max_bytes: int = 10_000) -> Any:

@@ -319,8 +319,11 @@ def test_a_server_that_says_nothing_is_a_miss(
 def test_a_file_that_is_gone_is_a_miss(
     make_app: MakeApp, server: Server, certificates: Certificates, tmp_path: Path
 ) -> None:
-    settings = by_url(server, certificates)
-    is_a_miss(*make_app(**{**settings, "CACHE_REDIS_CA_FILE": str(tmp_path / "gone.pem")}))
+    authority = tmp_path / "authority.pem"
+    authority.write_bytes(Path(certificates.authority).read_bytes())
+    made = make_app(**{**by_url(server, certificates), "CACHE_REDIS_CA_FILE": str(authority)})
+    authority.unlink()
+    is_a_miss(*made)
 
 
 def test_a_socket_file_will_do(make_app: MakeApp) -> None:

@@ -1,6 +1,7 @@
 """Hits that are computed again: what is equal passes, what differs is found and dropped."""
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -244,7 +245,7 @@ def test_a_page_is_set_aside_if_it_was_invalidated_meanwhile(
     assert "CACHE_VERIFY" not in caplog.text
 
 
-@pytest.mark.parametrize("fault", ["raises", "sets a cookie"])
+@pytest.mark.parametrize("fault", ["raises", "exits", "sets a cookie"])
 def test_a_page_that_cannot_be_computed_is_set_aside(
     verifying: Flask, cache: Any, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:
@@ -256,6 +257,8 @@ def test_a_page_that_cannot_be_computed_is_set_aside(
         seen["index"] += 1
         if seen["index"] == 2 and fault == "raises":
             raise ZeroDivisionError
+        if seen["index"] == 2 and fault == "exits":
+            sys.exit("A time-out of gevent's is no Exception, either.")
         response = verifying.make_response("text")
         if seen["index"] == 2:
             response.set_cookie("a", "b")
@@ -707,7 +710,7 @@ def test_without_the_setting_nothing_is_computed_again(make_app: MakeApp) -> Non
         assert cache.engine.verifier is None
 
 
-@pytest.mark.parametrize("share", [-0.1, 1.1, "1", None])
+@pytest.mark.parametrize("share", [-0.1, 1.1, "all", None])
 def test_the_share_is_checked(share: Any) -> None:
     app = Flask("shop")
     app.config.update(CACHE_TYPE="SimpleCache", CACHE_VERIFY=share)
@@ -723,3 +726,33 @@ def test_a_share_is_drawn(made: tuple[Flask, Any], monkeypatch: pytest.MonkeyPat
     drawn = iter([0.0, 0.2499, 0.25, 0.9])
     monkeypatch.setattr("random.random", lambda: next(drawn))
     assert [verifier.chooses() for _ in range(4)] == [True, True, False, False]
+
+
+def test_what_is_computed_again_reads_no_session(make_app: MakeApp) -> None:
+    app, cache = make_app(CACHE_VERIFY=1)
+    app.secret_key = "k" * 40
+
+    @app.before_request
+    def load_user() -> None:
+        g.user = session.get("user")
+
+    cache.influences_only_through(load_user, g="user", reason="it only sets g.user")
+
+    @cache.memoize(60)
+    def double(number: int) -> int:
+        return 2 * number
+
+    @app.get("/sign-in")
+    def sign_in() -> str:
+        session["user"] = "Ada"
+        return str(double(2))
+
+    @app.get("/page")
+    @cache.cached(60)
+    def page() -> str:
+        return str(double(2))
+
+    client = app.test_client()
+    client.get("/sign-in")
+    statuses = [client.get("/page").headers["Cache-Status"] for _ in range(2)]
+    assert ["stored" in statuses[0], "; hit" in statuses[1]] == [True, True], statuses

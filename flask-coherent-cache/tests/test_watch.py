@@ -116,6 +116,29 @@ def test_a_source_in_any_order(engine: Engine, name: str, steps: tuple[str, ...]
     assert NAME in Base.metadata.tables
 
 
+def test_what_a_session_got_before_it_was_watched_is_in_no_entry(engine: Engine) -> None:
+    sessions = scoped_session(sessionmaker(engine, expire_on_commit=False))
+    item = sessions().get_one(Item, 1)
+    sessions().commit()
+    app = Flask("shop")
+    cache = Cache(app)
+    cache.watch(sessions, metadata=Base.metadata)
+
+    @cache.memoize(60, make_name=lambda name: "price")
+    def price() -> int:
+        return int(sessions.registry().get_one(Item, 1).price)
+
+    with app.app_context():
+        assert price() == item.price == 1
+    with app.app_context(), Session(engine) as session:
+        session.get_one(Item, 1).price = 2
+        session.commit()
+    sessions.remove()
+    with app.app_context():
+        assert price() == 2
+    sessions.remove()
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_outside_of_a_context_nothing_is_made_of_what_is_not_committed(
     engine: Engine, name: str

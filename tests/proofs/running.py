@@ -23,7 +23,7 @@ def run_program(
     One that lacks a server says so, and the test is skipped in its words.
     """
     command: list[str | Path] = [environment / "python", PROGRAMS / program, *map(str, arguments)]
-    paths = f"{project.path / 'src'}:{project.path / 'tests'}:{SHARED}"
+    paths = f"{project.path / 'src'}:{SHARED}"
     result = project.run(*command, timeout=SECONDS, PYTHONPATH=paths)
     counted: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     print(program, *arguments, counted)

@@ -20,8 +20,8 @@ def main(package: str, folder: Path) -> None:
         target = folder / "static" / assets.hashed_name(path.relative_to(source), path)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
-        if compressed := assets.gzipped(path):
-            target.with_name(f"{target.name}.gz").write_bytes(compressed.data)
+        if compressed := assets.read(path).compressed:
+            target.with_name(f"{target.name}.gz").write_bytes(compressed)
     lines = [f'header {name} "{text}"\n' for name, text in security.HEADERS.items()]
     (folder / "headers.caddy").write_text("".join(lines))
 

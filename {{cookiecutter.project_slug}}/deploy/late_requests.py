@@ -1,7 +1,7 @@
 """End a connection on which a request does not arrive in time, so that its thread is free again.
 
 Gunicorn's threads wait for the rest of a request without a bound. This is for who asks the server
-without a proxy that buffers requests; see "Going to production" in README.md.
+without a proxy that buffers requests; see docs/production.md.
 """
 
 import contextlib

@@ -56,69 +56,14 @@ EDITS = (
         "seed.main(args=[], obj=info, standalone_mode=False)",
         "",
     ),
-    (
-        "README.md",
-        "A small shop shows each level of caching where you would look for it; "
-        "`make remove-example` takes the shop out.",
-        "",
-    ),
-    ("README.md", ", with the shop's tables filled.", "."),
-    (
-        "README.md",
-        "a SQLite file in `instance/`, and a user to sign in with (`demo`, password `demo-shop`); "
-        "it reloads",
-        "and a SQLite file in `instance/`; it reloads",
-    ),
-    (
-        "README.md",
-        "- Look at a response of `/products` twice: "
-        "`curl -si http://127.0.0.1:8000/products | grep Cache-Status`",
-        "- Look at a response of `/` twice: `curl -si http://127.0.0.1:8000/ | grep Cache-Status`",
-    ),
-    (
-        "README.md",
-        "- Change a price, and see it on the next request of each page that shows it: "
-        "curl -X PATCH http://127.0.0.1:8000/api/products/1 \\ "
-        "-H \"Authorization: Bearer $(sed -n 's/^API_TOKEN=//p' .env)\" \\ "
-        "-H 'Content-Type: application/json' -d '{\"price_cents\": 1234}'",
-        "",
-    ),
-    (
-        "README.md",
-        "- Make a user who can sign in: `docker compose exec web flask user create NAME`, or, "
-        "without Docker, `.venv/bin/flask user create NAME`.",
-        "",
-    ),
-    (
-        "README.md",
-        "- Read `src/{package}/catalog/`: models, queries, views. "
-        "Then `make remove-example`, and write your own.",
-        "- Write your first page: `src/{package}/pages.py` is where the one there is stands.",
-    ),
-    ("README.md", "migrate, fill empty tables, serve with", "migrate, serve with"),
-    ("README.md", "catalog/ the example's pages, queries and JSON API", ""),
-    ("README.md", "account/ the example's personal pages", ""),
-    ("README.md", "`catalog`, `account` and `ops` import", "`pages` and `ops` import"),
-    (
-        "README.md",
-        "| choose it for | in the example | | --- | --- | --- |",
-        "| choose it for |\n| --- | --- |",
-    ),
-    ("README.md", "no template | `catalog/views.py` |", "no template |"),
-    ("README.md", "enters the key | `products` |", "enters the key |"),
-    ("README.md", "again and again | `product` |", "again and again |"),
-    ("README.md", "each session | `account/views.py` |", "each session |"),
-    ("README.md", "never models | `catalog/queries.py` |", "never models |"),
-    ("README.md", "not cached | `templates/catalog/` |", "not cached |"),
-    ("README.md", "never ask | `assets.py` |", "never ask (`assets.py`) |"),
-    ("README.md", "once, forms | `account/views.py` |", "once, forms |"),
-    ("README.md", "Nothing in the shop's writes speaks of the cache. ", ""),
-    ("README.md", '"catalog.product", slug=slug', '"pages.entry", slug=slug'),
-    ("README.md", "queries.related, 42", "function, 42"),
 )
+
+#: File and heading: the section goes, up to the next heading of its level.
+SECTIONS = (("README.md", "## The example shop"),)
 
 DONE = """\
 The example is gone. What is left is one page, in src/{package}/pages.py.
+- src/{package}/blueprints.py was replaced: add blueprints of your own to it again.
 - A database that has the shop's tables does not fit any more: delete it (the file in instance/;
   `docker compose down --volumes`), or keep its data elsewhere first.
 - The first model's migration, once you have written the model:
@@ -142,6 +87,9 @@ def main() -> None:
             words.replace("{package}", package),
             replacement.replace("{package}", package),
         )
+    ]
+    missed += [
+        f"- {name}: {heading}" for name, heading in SECTIONS if not cut(PROJECT / name, heading)
     ]
     overlay = {path: path.read_bytes() for path in OVERLAY.rglob("*") if path.is_file()}
     for name in DELETED:
@@ -196,6 +144,17 @@ def edit(path: Path, words: str, replacement: str) -> bool:
     edited, found = re.subn(pattern, lambda _: replacement, text, flags=re.MULTILINE)
     if found:
         path.write_text(edited.rstrip() + "\n", encoding="utf-8", newline="\n")
+    return bool(found)
+
+
+def cut(path: Path, heading: str) -> bool:
+    """Take a section out of a Markdown file; say if it was found."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    level = heading.partition(" ")[0]
+    pattern = rf"^{re.escape(heading)}\n.*?(?=^{level} |\Z)"
+    edited, found = re.subn(pattern, "", text, flags=re.MULTILINE | re.DOTALL)
+    if found:
+        path.write_text(edited, encoding="utf-8", newline="\n")
     return bool(found)
 
 

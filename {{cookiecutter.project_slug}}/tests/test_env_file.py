@@ -3,9 +3,8 @@
 import pytest
 from dotenv import dotenv_values
 
-from package import load
-
-env_file = load("env_file")
+from {{cookiecutter.package_name}} import env_file
+from {{cookiecutter.package_name}}.config import ConfigurationError, load
 
 
 @pytest.mark.parametrize(
@@ -33,23 +32,11 @@ def test_what_is_accepted_means_what_it_says(tmp_path, line, value):
 @pytest.mark.parametrize(
     "line",
     [
-        *("A=a$b", "A=a$$b", "A=${b}", 'A="a$b"', r"A=a\$b", r'A="a\nb"', r"A='it\'s'", r"A=a\b"),
-        *(
-            "A='open",
-            'A="open',
-            "A=a'b",
-            'A=a"b"',
-            "A",
-            "A = b",
-            "A: b",
-            "A='a'b",
-            "A='${b}'",
-            r"A='\\'",
-            "A=`b`",
-            "1A=b",
-        ),
+        "A=a$b", "A=a$$b", "A=${b}", 'A="a$b"', r"A=a\$b", r'A="a\nb"', r"A='it\'s'", r"A=a\b",
+        "A='open", 'A="open', "A=a'b", 'A=a"b"', "A", "A = b", "A: b", "A='a'b", "A='${b}'",
+        r"A='\\'", "A=`b`", "1A=b",
     ],
-)
+)  # fmt: skip
 def test_what_is_read_in_two_ways_is_refused_without_its_value(tmp_path, line):
     file = tmp_path / ".env"
     file.write_text(f"# comment\n{line}\n")
@@ -59,15 +46,11 @@ def test_what_is_read_in_two_ways_is_refused_without_its_value(tmp_path, line):
     assert line.partition("=")[2] == "" or line not in problem
 
 
-def test_what_is_not_there_has_no_problem(tmp_path):
-    assert env_file.problems(tmp_path / ".env") == []
-
-
 def test_the_flask_command_refuses_it_at_the_start(tmp_path, monkeypatch):
+    assert env_file.problems(tmp_path / ".env") == [], "there is no file"
     (tmp_path / ".env").write_text("API_TOKEN=one$two\n")
     monkeypatch.chdir(tmp_path)
-    config = load("config")
-    with pytest.raises(config.ConfigurationError, match=r"line 1 \(API_TOKEN\)") as refused:
-        config.load({}, {"FLASK_RUN_FROM_CLI": "true"})
+    with pytest.raises(ConfigurationError, match=r"line 1 \(API_TOKEN\)") as refused:
+        load({}, {"FLASK_RUN_FROM_CLI": "true"})
     assert "one$two" not in str(refused.value)
-    assert config.load({}, {}), "a server does not read the file"
+    assert load({}, {}), "a server does not read the file"

@@ -1,34 +1,32 @@
 """The migrations and the models agree, forwards and backwards."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from flask import Flask
 from sqlalchemy import inspect
 
-from package import load
+from {{cookiecutter.package_name}} import create_app
+from {{cookiecutter.package_name}}.extensions import cache, db
 
 
 @pytest.fixture
-def empty(tmp_path: Path) -> Iterator[Flask]:
+def empty(tmp_path):
     """An application whose database has no tables."""
-    app = load().create_app(APP_ENV="testing", DATABASE_URL=f"sqlite:///{tmp_path / 'empty.db'}")
+    app = create_app(APP_ENV="testing", DATABASE_URL=f"sqlite:///{tmp_path / 'empty.db'}")
     yield app
     with app.app_context():
-        load("extensions").db.engine.dispose()
+        db.engine.dispose()
 
 
-def run(app: Flask, *arguments: str) -> None:
+def run(app, *arguments):
     result = app.test_cli_runner().invoke(args=["db", *arguments])
     assert result.exit_code == 0, (result.output, result.exception)
 
 
-def schema(app: Flask) -> dict[str, Any]:
+def schema(app):
     """What the database holds: columns, keys, indexes and constraints, by table."""
     with app.app_context():
-        found = inspect(load("extensions").db.engine)
+        found = inspect(db.engine)
         return {
             table: {
                 "columns": {c["name"]: (repr(c["type"]), c["nullable"]) for c in columns},
@@ -43,20 +41,22 @@ def schema(app: Flask) -> dict[str, Any]:
         }
 
 
-def test_migrations_make_what_the_models_say(empty: Flask, app: Flask) -> None:
+def test_migrations_make_what_the_models_say(empty, app):
     run(empty, "upgrade")
     run(empty, "check")
     assert schema(empty) == schema(app)
 
 
-def test_migrations_can_be_undone_and_done_again(empty: Flask) -> None:
+def test_migrations_can_be_printed_undone_and_done_again(empty):
+    run(empty, "upgrade", "--sql")
+    assert schema(empty) == {}
     run(empty, "upgrade")
     run(empty, "downgrade", "base")
     assert schema(empty) == {}
     run(empty, "upgrade")
 
 
-def test_an_upgrade_ends_with_an_empty_cache(empty: Flask, cache: Any) -> None:
+def test_an_upgrade_ends_with_an_empty_cache(empty):
     if not list((Path(empty.root_path) / "migrations" / "versions").glob("*.py")):
         pytest.skip("there are no migrations yet")
     with empty.app_context():
@@ -67,8 +67,3 @@ def test_an_upgrade_ends_with_an_empty_cache(empty: Flask, cache: Any) -> None:
     run(empty, "upgrade")
     with empty.app_context():
         assert cache.get("key") is None
-
-
-def test_migrations_can_be_printed(empty: Flask) -> None:
-    run(empty, "upgrade", "--sql")
-    assert schema(empty) == {}

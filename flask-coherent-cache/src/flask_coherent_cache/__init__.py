@@ -1,17 +1,25 @@
-"""Caching that is right: entries know what they were built from, and a write drops them.
+"""A cache for Flask that never serves stale or private data: a write drops what was built from it.
 
-:class:`Cache` takes the place of ``flask_caching.Cache``. The modules, from the outside in:
+:class:`Cache` takes the place of ``flask_caching.Cache``. The other public modules:
+:mod:`~flask_coherent_cache.settings`, :mod:`~flask_coherent_cache.tools`,
+:mod:`~flask_coherent_cache.testing`, :mod:`~flask_coherent_cache.negotiation` and
+:mod:`~flask_coherent_cache.gunicorn`. What is private, from the outside in:
 
-- ``extension``: the Flask extension, with Flask-Caching's names and ours
-- ``views``, ``functions``, ``fragments``: what is cached, and how it is looked up
-- ``watching``, ``noticed``, ``inputs``, ``declarations``: what is read of a request, and by whom
-- ``pages``, ``http``, ``keys``, ``values``: what may be stored, under which key, in which form
-- ``fills``, ``reads``, ``entries``: lookups, fills, tags and validity
-- ``generations``, ``leases``, ``deliveries``: clock, one fill at a time, nothing forgotten
-- ``statistics``, ``board``, ``peeks``: what the cache does, and what lies in it
-- ``surroundings``, ``middleware``: pages that are served before Flask
-- ``negotiation``: what the application and the page cache must answer alike
-- ``stores``: SimpleCache, Redis and Valkey, Memcached
+- ``_extension``: ``Cache``, of ``_decorators``, ``_invalidation``, ``_plain_values`` and ``_base``
+- ``_decorated``, ``_cached_views``: what a decorated function does when it is called
+- ``_functions``, ``_pages``: cached values, pages and fragments
+- ``_dependencies``: what is read of a request, and what an entry depends on
+- ``_keys``: the keys of calls
+- ``_engine``: lookups, fills, validity, leases, the outbox
+- ``_near``, ``_stores``: copies in this process; SimpleCache, Redis and Valkey, Memcached
+- ``_sqlalchemy``: what statements read and commits change
+- ``_statistics``, ``_tools``: what the cache does, and how to see it
+
+To debug a stale read, first find the place that served it: ``_near/copies.py`` (a copy in the
+process, also for ``_pages/middleware.py``), ``_engine/lookup.py`` (the store) or
+``_engine/fallback.py`` (while the store is down). Then find the tag that is missing: the ``judge``
+of ``_engine/inspection.py`` compares an entry with its tags, ``_sqlalchemy/reads.py`` adds tags to
+an entry, and ``_sqlalchemy/writes.py`` names the tags that a commit bumps.
 """
 
 from flask_caching import make_template_fragment_key
@@ -40,4 +48,4 @@ __all__ = [
     "make_template_fragment_key",
 ]
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"

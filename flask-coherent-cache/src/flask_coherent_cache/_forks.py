@@ -1,8 +1,8 @@
 """What a process must not share with the one from which it forked.
 
-A thread of the parent may hold any lock, and be in the middle of anything, when another one forks;
-in the child it does not exist. So locks are made by :func:`new_lock`, and what has threads,
-connections or flights registers by :func:`begin_after_fork`.
+A thread of the parent may hold any lock when another thread forks, and does not exist in the child.
+So locks are made by :func:`new_lock`, and objects with threads, connections or running fills
+register with :func:`begin_after_fork`.
 """
 
 import os
@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 class _Begins(Protocol):
     def begin(self) -> None:
-        """Be as new: nothing of it may be shared with the process from which this one forked."""
+        """Start anew: share nothing with the process from which this one forked."""
 
 
 _locks: WeakSet[Any] = WeakSet()
@@ -21,14 +21,14 @@ _owners: WeakSet[_Begins] = WeakSet()
 
 
 def new_lock() -> threading.Lock:
-    """Make a lock that is free in a child, whoever held it in the parent."""
+    """Make a lock that is free in a child, even if it was held in the parent."""
     lock = threading.Lock()
     _locks.add(lock)
     return lock
 
 
 def begin_after_fork(owner: _Begins) -> None:
-    """Have an object's ``begin`` called in each child, as long as it lives."""
+    """Call an object's ``begin`` in each child, as long as the object lives."""
     _owners.add(owner)
 
 
@@ -40,7 +40,7 @@ def _begin_all() -> None:
 
 
 def _begin_all_in_uwsgi() -> None:
-    """Have uWSGI call it, too: it forks in C, and by default Python's hooks do not run there."""
+    """Have uWSGI call it, too: it forks in C, where Python's hooks do not run by default."""
     try:
         from uwsgidecorators import postfork  # type: ignore[import-untyped]  # noqa: PLC0415
     except Exception:  # It raises bare ones where it has no master process.

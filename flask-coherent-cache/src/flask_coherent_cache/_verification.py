@@ -1,8 +1,8 @@
-"""Hits that are computed again: is an entry what its computation returns now?
+"""Hits that are computed again, to prove that entries are what their computations return now.
 
-The cache checks itself. A share of the hits, ``CACHE_VERIFY``, is computed a second time without
-the cache, before the answer leaves. Where the two differ, something went into the entry that its
-tags and its key do not hold: the entry is dropped, counted, and named in the log.
+A share of the hits, ``CACHE_VERIFY``, is computed a second time without the cache, before the
+answer leaves. If the two differ, the entry depends on something that neither its tags nor its key
+hold: it is dropped, counted, and named in the log.
 """
 
 import contextvars
@@ -11,10 +11,11 @@ import logging
 import pickle
 import random
 import sys
-import threading
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from flask import current_app
 from flask.globals import request_ctx
@@ -26,8 +27,8 @@ from ._dependencies.dependencies import (
     current_dependencies,
     replaced_dependencies,
 )
+from ._dependencies.environment import raw_environ
 from ._dependencies.inputs import Input
-from ._dependencies.watching import raw_environ
 from ._engine.entry import Entry
 from ._functions.values import decode, encode
 from ._options import MayDiffer
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _NO_PART = ("HTTP_RANGE", "HTTP_TRANSFER_ENCODING", "CONTENT_LENGTH")
-_OF_A_CONTEXT = ("caching.", "flask.", "werkzeug.")
+_LEFT_OUT = ("caching.", "flask.", "werkzeug.", "HTTP_IF_")
 #: Found missing, an entry is stale even though such a response would not be stored.
 _GONE = frozenset({404, 410})
 
@@ -50,7 +51,7 @@ class Recomputation:
     """What the cache's own request for a page is to find out.
 
     :param key: of the entry; what has another key is another page.
-    :param page: what the view returned; ``None`` where that cannot be compared.
+    :param page: what the view returned; ``None`` if that cannot be compared.
     :param inputs: what it read of the request.
     """
 
@@ -59,14 +60,10 @@ class Recomputation:
     inputs: Iterable[Input] = ()
 
     def returned(self, key: str, status: int, page: Page | None, inputs: Iterable[Input]) -> None:
-        """Take what the view returned.
-
-        :param page: ``None`` where it must not be stored.
-        """
-        if key != self.key:
-            return
-        self.inputs = tuple(inputs)
-        self.page = Page(status, (), b"") if page is None and status in _GONE else page
+        """Take what the view returned; ``page`` is ``None`` if it must not be stored."""
+        if key == self.key:
+            self.inputs = tuple(inputs)
+            self.page = Page(status, (), b"") if page is None and status in _GONE else page
 
 
 class Verifier:
@@ -75,8 +72,8 @@ class Verifier:
     :param share: of the hits, from 0 to 1.
     """
 
-    def __init__(self, entries: "CacheEngine", share: float) -> None:
-        self._entries = entries
+    def __init__(self, engine: "CacheEngine", share: float) -> None:
+        self._engine = engine
         self._share = share
 
     def chooses(self) -> bool:
@@ -95,62 +92,63 @@ class Verifier:
 
         Nothing that it raises reaches the caller, and what it reads counts for nobody else.
         """
-        if may_differ is True:
-            return
-        reads = current_dependencies()
-        # What the context read before the entry was begun may be older than the entry.
-        if reads.uncommitted or (reads.of(self._entries).started or 0) < (entry.started or 0):
-            self._count("set aside", lookups)
-            return
-        inputs: dict[Input, str] = {}
-        try:
-            found = _called_apart(reads, compute, inputs)
-            where = _difference(entry.value, found, may_differ)
-        except Exception:
-            self._count("set aside", lookups)
-            return
-        self._conclude(key, entry, lookups, where, inputs)
+        dependencies, inputs = current_dependencies(), dict[Input, str]()
+
+        def difference() -> str | None:
+            # What the context read before the entry was begun may be older than the entry.
+            started = dependencies.of(self._engine).started or 0
+            if dependencies.uncommitted or started < (entry.started or 0):
+                raise _Incomparable
+            found = _called_apart(dependencies, compute, inputs)
+            return _value_difference(entry.value, found, may_differ)
+
+        if may_differ is not True:
+            self._check(key, entry, lookups, difference, lambda: inputs)
 
     def check_page(self, key: str, entry: Entry, lookups: Lookups, may_differ: MayDiffer) -> None:
         """Answer the current request again without the cache, and compare the page.
 
         It is answered in another thread, so that it shares no context and no session.
         """
-        if may_differ is True:
-            return
         wanted = Recomputation(key)
-        where: str | None = None
-        try:
-            _answer_again(_environ_again(raw_environ(request_ctx.request)), wanted)
-            if wanted.page is not None:
-                where = _page_difference(Page.decode(entry.value), wanted.page, may_differ)
-        except Exception:
-            wanted.page = None
-        if wanted.page is None:
-            self._count("set aside", lookups)
-        else:
-            self._conclude(key, entry, lookups, where, wanted.inputs)
 
-    def _conclude(
+        def difference() -> str | None:
+            _answer_again(_environ_again(raw_environ(request_ctx.request)), wanted)
+            if wanted.page is None:
+                raise _Incomparable
+            return _page_difference(Page.decode(entry.value), wanted.page, may_differ)
+
+        if may_differ is not True:
+            self._check(key, entry, lookups, difference, lambda: wanted.inputs)
+
+    def _check(
         self,
         key: str,
         entry: Entry,
         lookups: Lookups,
-        where: str | None,
-        inputs: Iterable[Input],
+        difference: Callable[[], str | None],
+        inputs: Callable[[], Iterable[Input]],
     ) -> None:
-        """Count a comparison, which only says something if the entry is valid until its end.
+        """Compare, count, and drop an entry that differs.
 
-        :param where: the first difference; ``None`` where there is none.
+        :param difference: computes where they differ first, if they do.
+        :param inputs: what was read of the request meanwhile.
         """
-        if not self._entries.still_holds(key, entry):
-            self._count("set aside", lookups)
+        statistics = self._engine.statistics
+        try:
+            where = difference()
+        except Exception:
+            statistics.verified_hit("set aside", lookups)
             return
-        self._count("compared", lookups)
+        # A comparison only says something if the entry is valid until its end.
+        if not self._engine.still_holds(key, entry):
+            statistics.verified_hit("set aside", lookups)
+            return
+        statistics.verified_hit("compared", lookups)
         if where is None:
             return
-        self._count("different", lookups)
-        self._entries.delete([key])
+        statistics.verified_hit("different", lookups)
+        self._engine.delete([key])
         logger.warning(
             "CACHE_VERIFY: the %s %s differs from what is computed now, at %s. Its entry was "
             "dropped. Key: %s. Tags: %s. Read of the request: %s. Either something that it "
@@ -161,45 +159,44 @@ class Verifier:
             where,
             ascii(key),
             ascii(", ".join(entry.tags)),
-            ascii(", ".join(sorted(map(str, inputs))) or "nothing"),
+            ascii(", ".join(sorted(map(str, inputs()))) or "nothing"),
         )
 
-    def _count(
-        self, outcome: Literal["compared", "set aside", "different"], lookups: Lookups
-    ) -> None:
-        self._entries.statistics.verified_hit(outcome, lookups)
+
+class _Incomparable(Exception):
+    """What was computed cannot be compared with the entry."""
 
 
 # -- functions -------------------------------------------------------------------------------
 
 
 def _called_apart(
-    reads: Dependencies, compute: Callable[[], Any], inputs: dict[Input, str]
+    dependencies: Dependencies, compute: Callable[[], Any], inputs: dict[Input, str]
 ) -> bytes:
-    """Call a function as if nobody was being answered, and encode what it returns.
+    """Call a function apart from the context, and encode what it returns.
 
     :param inputs: gets what it reads of the request.
     """
     own = Dependencies(
-        started=reads.started,
-        generation=reads.generation,
-        mount=reads.mount,
-        noticed=reads.noticed,
+        started=dependencies.started,
+        generation=dependencies.generation,
+        mount=dependencies.mount,
+        noticed=dependencies.noticed,
         verifying=True,
-        owner=reads.owner,
+        owner=dependencies.owner,
     )
     try:
         with replaced_dependencies(own):
-            return reads.noticed.run_apart(lambda: encode(compute()), inputs)
+            return own.noticed.run_apart(lambda: encode(compute()), inputs)
     finally:
         # The session now holds these objects, and gives them to what comes later without SQL.
         if own.entities or own.uncommitted or own.bypass:
-            reads.follow(own)
-            reads.entities |= own.entities
+            dependencies.follow(own)
+            dependencies.entities |= own.entities
 
 
-def _difference(known: bytes, found: bytes, may_differ: MayDiffer) -> str | None:
-    """Say where two encoded values differ; ``None`` where they are equal.
+def _value_difference(known: bytes, found: bytes, may_differ: MayDiffer) -> str | None:
+    """Say where two encoded values differ; ``None`` if they are equal.
 
     Equal values may have other bytes: an order of a set, a string that occurs twice.
     """
@@ -222,9 +219,9 @@ def _are_equal(one: Any, other: Any) -> bool:
 
 
 def _plainly(value: Any) -> bytes:
-    """Encode a value without a word about which of its parts are one object.
+    """Encode a value without saying which of its parts are one object.
 
-    :raises ValueError: for what holds itself.
+    :raises ValueError: for a value that contains itself.
     """
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer, protocol=pickle.HIGHEST_PROTOCOL)
@@ -242,48 +239,31 @@ def _first_difference(one: bytes, other: bytes) -> int:
 
 
 def _environ_again(environ: dict[str, Any]) -> dict[str, Any]:
-    """Write the environment of the same request as a GET, without conditions and a body.
-
-    It is what the application got, so middleware that changed it is not to run again.
-    """
+    """Write the environment that the application got as a GET, without conditions and a body."""
     kept = {
         name: value
         for name, value in environ.items()
-        if not name.startswith((*_OF_A_CONTEXT, "HTTP_IF_")) and name not in _NO_PART
+        if not name.startswith(_LEFT_OUT) and name not in _NO_PART
     }
-    return {
-        **kept,
-        "REQUEST_METHOD": "GET",
-        "wsgi.input": io.BytesIO(),
-        "wsgi.errors": environ.get("wsgi.errors", sys.stderr),
-    }
+    again = {"REQUEST_METHOD": "GET", "wsgi.input": io.BytesIO()}
+    return {"wsgi.errors": sys.stderr} | kept | again
 
 
 def _answer_again(environ: dict[str, Any], wanted: Recomputation) -> None:
-    """Have the application answer a request in a thread that knows nothing of this one.
-
-    :raises Exception: whatever the application raises.
-    """
+    """Have the application answer a request in a thread that knows nothing of this one."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     environ[RECOMPUTATION] = wanted
-    raised: list[Exception] = []
-
-    def answer() -> None:
-        try:
-            run_wsgi_app(type(app).wsgi_app.__get__(app), environ, buffered=True)
-        except Exception as error:
-            raised.append(error)
-
-    # Some builds of Python have a thread begin with a copy of this one's context.
-    thread = threading.Thread(target=contextvars.Context().run, args=(answer,), name="cache-verify")
-    thread.start()
-    thread.join()
-    if raised:
-        raise raised[0]
+    answer = partial(run_wsgi_app, type(app).wsgi_app.__get__(app), environ, buffered=True)
+    with ThreadPoolExecutor(1, "cache-verify") as pool:
+        # Some builds of Python have a thread begin with a copy of this one's context.
+        error = pool.submit(contextvars.Context().run, answer).exception()
+    # Also what is no Exception, such as a SystemExit, ends that answer and not this one.
+    if error is not None:
+        raise _Incomparable from error
 
 
 def _page_difference(known: Page, found: Page, may_differ: MayDiffer) -> str | None:
-    """Say where two pages differ; ``None`` where they are equal."""
+    """Say where two pages differ; ``None`` if they are equal."""
     if known.status != found.status:
         return "the status"
     ours, theirs = _compared_headers(known), _compared_headers(found)
@@ -299,6 +279,5 @@ def _page_difference(known: Page, found: Page, may_differ: MayDiffer) -> str | N
 def _compared_headers(page: Page) -> dict[str, list[str]]:
     headers: dict[str, list[str]] = {}
     for name, value in page.headers:
-        if name.lower() not in NOT_COMPARED:
-            headers.setdefault(name.lower(), []).append(value)
-    return headers
+        headers.setdefault(name.lower(), []).append(value)
+    return {name: values for name, values in headers.items() if name not in NOT_COMPARED}

@@ -1,4 +1,4 @@
-"""Hooks for gunicorn, which keep the metrics of all workers; import them in `gunicorn.conf.py`:
+"""Hooks for gunicorn that keep the metrics of all workers; import them in `gunicorn.conf.py`:
 
 from flask_coherent_cache.gunicorn import child_exit, on_starting
 """
@@ -24,20 +24,19 @@ MOST_SERIES = 10_000
 
 
 def on_starting(server: Any) -> None:
-    """Tell the application how many processes there are, also where `--workers` says so.
+    """Make a folder for the workers' metrics, and tell the application how many workers there are.
 
-    And make the folder in which they keep their metrics: a new one, or the counts of processes
-    that had the same numbers would be taken for theirs.
+    The folder is new, or counts of former processes with the same numbers would be added.
     """
     os.environ["WEB_CONCURRENCY"] = str(server.cfg.workers)
     folder = tempfile.mkdtemp(prefix="metrics-", dir=server.cfg.worker_tmp_dir)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-    # Not by on_exit, which a server that could not start does not come to.
-    atexit.register(take_away, folder, os.getpid())
+    # Not by on_exit, which gunicorn does not call for a server that could not start.
+    atexit.register(_take_away, folder, os.getpid())
 
 
-def take_away(folder: str, pid: int) -> None:
-    """Delete the folder at the end of the process that made it, and of no child of it."""
+def _take_away(folder: str, pid: int) -> None:
+    """Delete the folder when the process that made it ends, not when a child of it does."""
     if os.getpid() == pid:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -55,30 +54,30 @@ def child_exit(server: Any, worker: Any) -> None:
 def keep_counts(folder: Path, pid: int) -> list[str]:
     """Add the files of a process that ended to those of all that ended before, and delete them.
 
-    Returns what is wrong with those that it could not read: a process may be killed at any time.
+    :returns: what is wrong with those that it could not read: a process may be killed at any time.
     """
     # Not above: it looks for its folder when it is imported, and the workers would inherit that.
     from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415
 
     with (folder / "lock").open("a") as lock:
-        acquire(lock)
-        # The gauges of who does not live any more.
+        _acquire(lock)
+        # Deletes the gauges of processes that ended.
         mark_process_dead(pid, str(folder))
         lost = []
         for kind in ("counter", "histogram", "summary"):
             of_one = folder / f"{kind}_{pid}.db"
             try:
                 if of_one.exists():
-                    add_counts(of_one, folder / f"{kind}_ended.db")
+                    _add_counts(of_one, folder / f"{kind}_ended.db")
             except Exception as error:
                 lost.append(f"{of_one.name}: {error!r}")
         return lost
 
 
-def add_counts(of_one: Path, of_all: Path) -> None:
-    """Add one file to another; whatever is in it, it does not stay.
+def _add_counts(of_one: Path, of_all: Path) -> None:
+    """Add one file to another, and delete it, whatever is in it.
 
-    Only so many series are kept of processes that ended: each may have had names of its own.
+    Of processes that ended only so many series are kept: each may have had names of its own.
     """
     from prometheus_client.mmap_dict import MmapedDict  # noqa: PLC0415 - as above
 
@@ -94,8 +93,8 @@ def add_counts(of_one: Path, of_all: Path) -> None:
         of_one.unlink()
 
 
-def acquire(lock: IO[str]) -> None:
-    """Keep the workers from reading meanwhile, for which one that hangs does not let go of it."""
+def _acquire(lock: IO[str]) -> None:
+    """Keep the workers from reading meanwhile; go on if one that hangs does not let go of it."""
     deadline = monotonic() + LOCK_SECONDS
     while True:
         try:

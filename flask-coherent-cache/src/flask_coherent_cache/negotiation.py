@@ -13,8 +13,8 @@ from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header
 
 from ._dependencies.dependencies import current_dependencies
+from ._dependencies.environment import raw_environ
 from ._dependencies.inputs import PREFERENCE
-from ._dependencies.watching import raw_environ
 
 __all__ = ["accepts_gzip", "gzipped_smaller", "prefers_json"]
 

@@ -150,6 +150,8 @@ OF_A_QUERY: dict[str, Callable[[], Any]] = {
     "iterated args": lambda: [request.args[name] for name in request.args],
     "copied args": lambda: dict(request.args.copy()),
     "str of args": lambda: str(request.args),
+    "unequal args": lambda: request.args != {"a": ["1"]},
+    "reflected or of args": lambda: ({} | request.args)["a"],
     "values": lambda: request.values["a"],
     "dict of values": lambda: request.values.to_dict(flat=True),
     "full_path": lambda: request.full_path,
@@ -160,6 +162,11 @@ OF_A_QUERY: dict[str, Callable[[], Any]] = {
     "QUERY_STRING": lambda: request.environ["QUERY_STRING"],
     "REQUEST_URI": lambda: request.environ["REQUEST_URI"],
     "RAW_URI": lambda: request.environ["RAW_URI"],
+}
+
+OF_THE_NAMES: dict[str, Callable[[], Any]] = {
+    "an arg that is there": lambda: "a" in request.args,
+    "reversed args": lambda: list(reversed(request.args)),
 }
 
 
@@ -174,6 +181,8 @@ def _ways() -> list[Any]:
         ways[name] = (read, {"headers": {header: one}}, {"headers": {header: other}})
     for name, read in OF_A_QUERY.items():
         ways[name] = (read, _with_query("a=1"), _with_query("a=2"))
+    for name, read in OF_THE_NAMES.items():
+        ways[name] = (read, _with_query("a=1"), _with_query("b=1"))
     ways["how many args"] = (
         lambda: len(request.args),
         {"query_string": "a=1"},
@@ -277,6 +286,22 @@ def test_args_that_a_declared_hook_read_first(app: Flask, cache: Any) -> None:
     answers = come(app, {"query_string": "who=ann"}, {"query_string": "who=bob"})
     assert texts(answers) == ["ann", "bob"] * 2
     assert hits(answers) == 0
+
+
+def test_args_that_a_hook_has_set(app: Flask, cache: Any) -> None:
+    @app.before_request
+    def change() -> None:
+        request.args = {"who": request.headers["X-Who"]}  # type: ignore[assignment]
+
+    @cache.memoize(60)
+    def who() -> str:
+        return request.args["who"]
+
+    @app.get("/page")
+    def page() -> str:
+        return who()
+
+    assert texts(come(app, ANN, BOB)) == ["ann", "bob"] * 2
 
 
 def test_the_aside_reads_of_that_hook_let_other_pages_be_cached(app: Flask, cache: Any) -> None:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from flask_coherent_cache._sqlalchemy import catalog, compiling, rows, statements, writes
+from flask_coherent_cache._sqlalchemy import catalog, compiling, reads, statements, writes
 
 
 def cascade_forgotten() -> Any:
@@ -85,15 +85,15 @@ def view_trusted() -> Any:
 
 def row_that_is_not_there() -> Any:
     """A lookup depends on its row alone, found or not."""
-    inner = rows.expect_row
+    inner = reads._expect_row
 
-    def found(reads: Any, lookup: Any, names: Any, context: Any) -> bool:
-        before = dict(reads.expected)
-        did = inner(reads, lookup, names, context)
-        reads.expected = before
+    def found(dependencies: Any, lookup: Any, names: Any, context: Any) -> bool:
+        before = dict(dependencies.expected)
+        did = inner(dependencies, lookup, names, context)
+        dependencies.expected = before
         return did
 
-    return mock.patch.object(statements, "expect_row", found)
+    return mock.patch.object(reads, "_expect_row", found)
 
 
 def everything_dropped() -> Any:

@@ -10,8 +10,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
 from flask_coherent_cache import Cache
-from flask_coherent_cache._tools import commands, inspector, metrics, toolbar
 from flask_coherent_cache.negotiation import prefers_json
+from flask_coherent_cache.tools import Commands, Inspector, Metrics, Toolbar
 
 cache = Cache()
 csrf = CSRFProtect()
@@ -58,11 +58,12 @@ def create_app(**settings: Any) -> Flask:
         cache.skip_on_hit(hook)
     cache.init_app(app)
     cache.serve_before_flask(app)
-    toolbar.init_app(app, cache)
+    Toolbar(cache).init_app(app)
     app.add_url_rule("/healthz", "health", lambda: "ok")
-    metrics.init_app(app, cache)
-    inspector.init_app(app, cache, authorize)
-    commands.init_app(app, cache)
+    metrics = Metrics(cache)
+    metrics.init_app(app)
+    Inspector(cache, authorize=authorize).init_app(app)
+    Commands(cache).init_app(app)
     metrics.listen(app, app.config["METRICS_PORT"])
     return app
 

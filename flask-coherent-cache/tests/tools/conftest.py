@@ -11,7 +11,8 @@ from flask.testing import FlaskClient
 from application import cache as the_cache
 from application import create_app
 from flask_coherent_cache.testing import Server
-from told import HEALTHY, SETTINGS
+from report_stubs import HEALTHY, SETTINGS
+from starting import started
 
 MakeServer = Callable[..., Server]
 
@@ -43,20 +44,14 @@ def client(app: Flask) -> FlaskClient:
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[MakeServer]:
     """Start servers of one's own, and stop them."""
-    started: list[Server] = []
+    servers: list[Server] = []
 
     def make(kind: str = "RedisCache", *options: str) -> Server:
-        folder = tmp_path / f"server{len(started)}"
-        folder.mkdir()
-        server = Server(kind, folder, *options)
-        if server.command is None:
-            pytest.skip(f"no server for {kind} on this machine")
-        server.start()
-        started.append(server)
-        return server
+        servers.append(started(kind, tmp_path / f"server{len(servers)}", *options))
+        return servers[-1]
 
     yield make
-    for server in started:
+    for server in servers:
         server.stop()
 
 
@@ -84,5 +79,5 @@ def make(make_app: Callable[..., Flask], healthy: Server) -> Iterator[Callable[.
         with app.app_context():
             entries = the_cache.engine
             entries.clear()
-            entries.store.delete(entries.board._places)
+            entries.store.delete(entries.reports._places)
             entries.close()

@@ -1,8 +1,8 @@
 """`flask cache`: what it shows of the running processes, and what it does."""
 
-import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +10,10 @@ import redis
 from flask import Flask
 
 from application import cache as the_cache
-from flask_coherent_cache._tools import reports
-from flask_coherent_cache._tools.overview import merge
+from flask_coherent_cache._statistics.records import Cause, Refusal
+from flask_coherent_cache._tools.report import as_json, ask
 from flask_coherent_cache.testing import Server, wait_until
-from told import SETTINGS, entry, invoke, invoke_json, lookups, report, tell
+from report_stubs import SETTINGS, entry, invoke, invoke_json, lookups, report, tell
 
 MakeApp = Callable[..., Flask]
 
@@ -39,7 +39,7 @@ def key_of(value: int) -> str:
 
 def state(app: Flask, key: str) -> str:
     with app.app_context():
-        (peek,) = the_cache.engine.peek([key])
+        (peek,) = the_cache.engine.inspect([key])
     return str(peek.state)
 
 
@@ -87,17 +87,17 @@ def test_processes_are_waited_for(make: MakeApp, cache: Any) -> None:
 
     def answer() -> None:
         with server.app_context():
-            board = cache.engine.board
-            wait_until(lambda: stop.is_set() or board.is_watched())
-            board.write(json.dumps(report(7)).encode())
+            reports = cache.engine.reports
+            wait_until(lambda: stop.is_set() or reports.is_watched())
+            reports.write(as_json(report(7)).encode())
 
     thread = threading.Thread(target=answer)
     thread.start()
     with app.app_context():
-        found = reports.ask(cache.engine.board, 10)
+        found = ask(cache.engine.reports, 10)
     stop.set()
     thread.join()
-    assert [each["pid"] for each in found] == [7]
+    assert [each.pid for each in found] == [7]
 
 
 def test_messages_of_another_form_are_left_out(make: MakeApp, cache: Any) -> None:
@@ -105,7 +105,7 @@ def test_messages_of_another_form_are_left_out(make: MakeApp, cache: Any) -> Non
     for message in (b"{", b"[]", b'{"pid": 2}'):
         app = make()
         with app.app_context():
-            assert cache.engine.board.write(message)
+            assert cache.engine.reports.write(message)
     code, told = invoke_json(make(), "stats", *AT_ONCE)
     assert code == 1
     assert [process["pid"] for process in told["processes"]] == [1]
@@ -119,7 +119,7 @@ def test_stats_add_up_the_processes(make: MakeApp) -> None:
     one = lookups("shop.home", results=results, fills=2, fill_seconds=0.5, stored=2,
                   stored_bytes=4096, reasons={"new": 1, "expired": 1})  # fmt: skip
     other = lookups("shop.home", results={"hit": 10}, fills=0, timeout=None)
-    refusal = {"level": "page", "name": "shop.cart", "reason": "session", "place": ""}
+    refusal = Refusal("page", "shop.cart", "session", "")
     tell(
         make,
         report(1, lookups=[one], counts={"store: timeout": 2}, leases={"taken": 2}),
@@ -128,15 +128,15 @@ def test_stats_add_up_the_processes(make: MakeApp) -> None:
             lookups=[other, lookups("numbers", "function")],
             counts={"store: timeout": 1},
             verified={"compared": 4, "different": 1},
-            refusals=[refusal | {"count": 2}],
+            refusals=[(refusal, 2)],
         ),
-        report(3, verified={"compared": 1, "set aside": 1}, refusals=[refusal | {"count": 3}]),
+        report(3, verified={"compared": 1, "set aside": 1}, refusals=[(refusal, 3)]),
     )
     app = make()
     code, told = invoke_json(app, "stats", *AT_ONCE)
     assert code == 0
     assert told["verified"] == {"compared": 5, "different": 1, "set aside": 1}
-    assert told["refusals"] == [refusal | {"count": 5}]
+    assert told["refusals"] == [{**refusal._asdict(), "count": 5}]
     assert [process["pid"] for process in told["processes"]] == [1, 2, 3]
     assert told["counts"] == {"store: timeout": 3}
     assert told["leases"] == {"taken": 2}
@@ -167,6 +167,7 @@ def test_keys_show_what_lies_in_the_store_now(make: MakeApp, make_numbers: Any, 
     with app.app_context():
         cache.invalidate("number:2")
     entries = [entry(key_of(value), f"number:{value}", "numbers") for value in (1, 2, 3)]
+    entries[0] = replace(entries[0], cause=Cause("invalidated", ("numbers",), 7))
     tell(make, report(1, entries=entries[:2]), report(2, entries=entries[1:], forgot_entries=True))
     code, told = invoke_json(app, "keys", *AT_ONCE)
     assert code == 0
@@ -178,6 +179,7 @@ def test_keys_show_what_lies_in_the_store_now(make: MakeApp, make_numbers: Any, 
     first = next(each for each in told["entries"] if each["key"] == key_of(1))
     assert set(first["tags"]) >= {"number:1", "numbers"}
     assert first["bytes"] > 50
+    assert first["cause"] == {"reason": "invalidated", "tags": ["numbers"], "reading": 7}
     assert told["complete"] is False
     text = invoke(app, "keys", "*(2)", *AT_ONCE).output
     assert key_of(2) in text
@@ -190,14 +192,6 @@ def test_keys_show_what_lies_in_the_store_now(make: MakeApp, make_numbers: Any, 
 def test_what_is_known_to_all_is_complete(make: MakeApp) -> None:
     tell(make, report(1, entries=[entry("a")]))
     assert "Complete, but" in invoke(make(), "keys", *AT_ONCE).output
-
-
-def test_of_two_that_know_an_entry_the_later_counts(make: MakeApp) -> None:
-    older, newer = entry("a", stored_at=1.0), entry("a", stored_at=2.0)
-    why = {"reason": "expired", "tags": [], "reading": None}
-    filled = entry("a", stored_at=2.0, cause=why)
-    for some in ([older, filled, newer], [newer, filled, older]):
-        assert merge([report(1, entries=[each]) for each in some]).entries == {"a": filled}
 
 
 def test_a_line_fits_and_no_key_steers_the_terminal(
@@ -230,8 +224,8 @@ def test_show_needs_no_running_process(make: MakeApp, make_numbers: Any, cache: 
     code, told = invoke_json(app, "show", key_of(1))
     assert (code, told["state"], told["invalid"]) == (0, "invalid", ["number:1"])
     text = invoke(app, "show", key_of(1)).output
-    assert "number:1 (raised since, or gone)" in text
-    assert "numbers (raised" not in text
+    assert "number:1 (bumped since, or missing)" in text
+    assert "numbers (bumped" not in text
     code, told = invoke_json(app, "show", "nothing")
     assert (code, told["state"]) == (1, "gone")
 
@@ -296,7 +290,9 @@ def test_invalidate_drops_what_carries_the_tag(make: MakeApp, make_numbers: Any)
     code, told = invoke_json(make(), "invalidate", "number:1", "else")
     assert (code, told["invalidated"]) == (0, ["else", "number:1"])
     assert (state(app, key_of(1)), state(app, key_of(2))) == ("invalid", "fresh")
-    assert "Invalid is what carries numbers." in invoke(make(), "invalidate", "numbers").output
+    assert (
+        "Entries tagged numbers are now invalid." in invoke(make(), "invalidate", "numbers").output
+    )
     assert state(app, key_of(2)) == "invalid"
 
 

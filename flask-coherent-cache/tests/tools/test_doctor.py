@@ -5,7 +5,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,10 +15,10 @@ from flask import Flask
 
 from application import cache as the_cache
 from flask_coherent_cache import _stores as stores
-from flask_coherent_cache._tools import doctor
-from flask_coherent_cache._tools.findings import Finding
+from flask_coherent_cache._statistics.records import Refusal
 from flask_coherent_cache.testing import Server, free_port, wait_until
-from told import HEALTHY, SETTINGS, entry, invoke, invoke_json, lookups, report, tell
+from flask_coherent_cache.tools import Commands, Finding
+from report_stubs import HEALTHY, SETTINGS, entry, invoke, invoke_json, lookups, report, tell
 
 MakeApp = Callable[..., Flask]
 MakeServer = Callable[..., Server]
@@ -155,7 +155,7 @@ def test_a_server_that_is_not_there(start: MakeServer, examine: Any, kind: str) 
 def test_a_server_that_hangs(
     start: MakeServer, examine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache._tools.server_refusals.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("flask_coherent_cache._tools.doctor.refusals.PATIENCE_SECONDS", 0.5)
     server = start()
     server.pause()
     timeouts = {f"CACHE_{name}_TIMEOUT_SECONDS": 0.25 for name in ("CONNECT", "SOCKET")}
@@ -264,8 +264,8 @@ def test_a_host_whose_clock_is_off_is_named(make: MakeApp) -> None:
     assert code == 1
     problems = [each["what"] for each in told["findings"] if each["severity"] == "problem"]
     assert problems == [
-        "The clock of host web1 is about 30.0 h behind the server's.",
-        "The clock of host web2 is about 30.0 h ahead of the server's.",
+        "The clock of host web1 is about 30 h behind the server's.",
+        "The clock of host web2 is about 30 h ahead of the server's.",
     ]
 
 
@@ -275,7 +275,7 @@ def test_this_host_is_named_where_its_clock_is_off(
     right = time.time
     monkeypatch.setattr(time, "time", lambda: right() - 30 * 3600)
     found = examine(healthy)
-    assert is_problem(found, "clock", "30.0 h ahead of")
+    assert is_problem(found, "clock", "30 h ahead of")
     assert socket.gethostname() in found["clock"]["what"]
 
 
@@ -463,12 +463,16 @@ def test_settings_that_do_not_go_together(
 
 def test_production_on_simplecache(examine: Any) -> None:
     found = examine(APP_ENV="production", CACHE_TYPE="SimpleCache")
-    assert "a restart forgets all" in found["backend"]["what"]
+    assert "a restart empties the cache" in found["backend"]["what"]
 
 
 def test_the_application_adds_checks_of_its_own(make: MakeApp) -> None:
     app = make(COLOUR="red")
-    doctor.add_check(app, lambda config: [Finding("colour", "problem", config["COLOUR"], "blue")])
+
+    def check_colour(config: Mapping[str, Any]) -> Iterator[Finding]:
+        yield Finding("colour", "problem", config["COLOUR"], "blue")
+
+    Commands(the_cache, checks=[check_colour]).init_app(app)
     code, told = invoke_json(app, "doctor", "--wait", "0")
     assert code == 1
     (found,) = [each for each in told["findings"] if each["check"] == "colour"]
@@ -508,9 +512,10 @@ def test_nobody_who_answers_is_said(healthy: Server, examine: Any) -> None:
 # -- what the processes tell -------------------------------------------------------------
 
 
-def refusal(name: str, reason: str, place: str = "", **changes: Any) -> dict[str, Any]:
-    plain = {"level": "page", "name": name, "reason": reason, "place": place, "count": 1}
-    return plain | changes
+def refusal(
+    name: str, reason: str, place: str = "", *, level: Any = "page", count: int = 1
+) -> tuple[Refusal, int]:
+    return Refusal(level, name, reason, place), count
 
 
 def test_it_names_what_is_never_cached_and_why(make: MakeApp) -> None:
@@ -558,7 +563,7 @@ def test_a_hit_that_differed_is_a_problem(make: MakeApp) -> None:
     (found,) = (one for one in told["findings"] if one["check"] == "verification")
     assert (code, found["severity"]) == (0, "ok")
     assert found["what"] == "7 hits were computed again, 2 set aside, and none differed."
-    differences = [{"level": "page", "name": "home", "count": 1}]
+    differences = [(("page", "home"), 1)]
     tell(make, report(2, verified={"different": 1}, differences=differences))
     code, told = invoke_json(make(), "doctor", "--wait", "0")
     (found,) = (one for one in told["findings"] if one["check"] == "verification")
@@ -574,10 +579,10 @@ def test_it_lists_the_declarations_with_their_reasons(make_app: MakeApp) -> None
     try:
         _, told = invoke_json(make_app(), "doctor", "--wait", "0")
     finally:
-        the_cache.declarations.of_hooks.clear()
+        the_cache._declarations.of_hooks.clear()
     listed = [one["what"] for one in told["findings"] if one["check"] == "declaration"]
     assert any(
         "load_user reaches pages only through g.user: it only sets g.user." in what
         for what in listed
     )
-    assert any(what.startswith("opening the session reaches pages by nothing: ") for what in listed)
+    assert any(what.startswith("opening the session does not reach pages: ") for what in listed)

@@ -11,9 +11,9 @@ from flask import Flask, Response, request
 from flask.testing import FlaskClient
 
 from flask_coherent_cache import Cache
-from flask_coherent_cache._tools import inspector
-from flask_coherent_cache._tools.inspector import ACTIONS
+from flask_coherent_cache._tools.inspector.views import ACTIONS, REPORTER
 from flask_coherent_cache.testing import wait_until
+from flask_coherent_cache.tools import Inspector
 
 TOKEN = "t" * 40
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
@@ -56,7 +56,7 @@ def test_a_get_does_nothing(client: FlaskClient, entry: str, cache: Any) -> None
         assert page.status_code == 200
         assert '<form class="panel" method="post"' in page.text
     with client.application.app_context():
-        assert cache.engine.peek([entry])[0].state == "fresh"
+        assert cache.engine.inspect([entry])[0].state == "fresh"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_actions_are_done_told_and_logged(
     answer = client.post(f"/_cache/{path}", data={"value": value})
     assert (answer.status_code, answer.location) == (303, "/_cache/")
     with client.application.app_context():
-        assert cache.engine.peek([entry])[0].state == state
+        assert cache.engine.inspect([entry])[0].state == state
     shown = client.get("/_cache/").text
     assert re.search(rf'class="alert alert-good"[^>]*>[^<]*{re.escape(value)}', shown)
     assert f"by the holder of OPS_TOKEN: {path} {value}".rstrip() in caplog.text
@@ -112,7 +112,7 @@ def test_an_entry_says_why_it_was_filled(client: FlaskClient, cache: Any) -> Non
     with app.app_context():
         named()
     shown = client.get("/_cache/entry?key=fn:named()")
-    assert "it had not been asked for before" in shown.text
+    assert "it was not requested before" in shown.text
     client.post("/change")
     (event,) = [e for e in client.get("/_cache/figures.json").json["events"] if e["tags"]]
     assert (event["title"], event["why"]) == ("Invalidated 1 tag", "by POST change")
@@ -148,7 +148,7 @@ def test_entries_are_searched(client: FlaskClient, entry: str) -> None:
 def test_large_entries_are_not_read_for_a_list(
     client: FlaskClient, entry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache._tools.inspector._MOST_PEEKED_BYTES", 10)
+    monkeypatch.setattr("flask_coherent_cache._tools.inspector.views._MOST_INSPECTED_BYTES", 10)
     (row,) = client.get("/_cache/figures.json").json["entries"]
     assert (row["text"], row["state"]) == (entry, "unknown")
 
@@ -165,7 +165,7 @@ def test_a_plain_value_is_found_by_its_key(
     page = client.get("/_cache/entry?key=plain")
     assert page.status_code == 200
     assert "ask again in a few seconds" in page.text
-    monkeypatch.setattr("flask_coherent_cache._tools.display._TOLD_SECONDS", 0)
+    monkeypatch.setattr("flask_coherent_cache._tools.inspector.entries._TOLD_SECONDS", 0)
     page = client.get("/_cache/entry?key=plain")
     assert "no process that answered has computed it" in page.text
 
@@ -212,7 +212,7 @@ def test_declarations_are_listed(client: FlaskClient, cache: Any) -> None:
     try:
         shown = client.get("/_cache/").text
     finally:
-        cache.declarations.of_hooks.clear()
+        cache._declarations.of_hooks.clear()
     table = unescape(shown.partition('<h2 id="declarations">')[2].partition("</section>")[0])
     assert "load_user" in table
     assert "g.cart, g.user" in table
@@ -266,7 +266,7 @@ def test_without_a_store_it_shows_this_process(make_app: MakeApp, cache: Any) ->
     shown = {fact["name"]: fact["text"] for fact in facts}
     assert shown["Kept for an outage"] == "1 entry"
     assert shown["Circuit breakers"].startswith("open in 1 process")
-    client.application.extensions["coherent_cache_figures"].tick()
+    client.application.extensions[REPORTER].tick()
     answer = client.post("/_cache/invalidate", data={"value": "shape"}, headers=BEARER)
     assert answer.status_code == 303
     assert "any process trusts it again" in client.get("/_cache/", headers=BEARER).text
@@ -282,13 +282,13 @@ def test_nothing_that_visitors_make_is_markup(client: FlaskClient, cache: Any) -
         return word
 
     with app.test_request_context():
-        cache.fragment(f"fragment {MARKUP}", MARKUP, 60, str)
+        cache._fragment(f"fragment {MARKUP}", MARKUP, 60, str)
     agent = {"User-Agent": MARKUP}
     assert client.get("/echo/x", headers=agent).status_code == 200
     with app.app_context():
         cache.invalidate(f"word:{MARKUP}", "word:x")
-    lookups = client.application.extensions["coherent_cache_figures"].snapshot()["lookups"]
-    assert MARKUP in [one["name"] for one in lookups]
+    lookups = client.application.extensions[REPORTER].report().lookups
+    assert MARKUP in [one.name for one in lookups]
     tag = {"tag": f"agent:{MARKUP}"}
     pages = [
         client.get("/_cache/", query_string={"q": MARKUP, "sort": MARKUP}),
@@ -320,14 +320,14 @@ def test_half_a_character_breaks_no_page(client: FlaskClient, cache: Any) -> Non
     client.post("/_cache/invalidate", data={"value": r"half \ud800"})
     with client.application.app_context():
         (known,) = cache.engine.statistics.known_entries()
-        assert cache.engine.peek([known.key])[0].state == "invalid"
+        assert cache.engine.inspect([known.key])[0].state == "invalid"
 
 
 @pytest.mark.parametrize("answer", [False, None, "", True, 1, Response("no", 302)])
 def test_whoever_is_given_no_name_is_not_let_in(answer: Any) -> None:
     app = Flask("another")
     app.config["SECRET_KEY"] = "k" * 40
-    inspector.init_app(app, Cache(app), lambda: answer)
+    Inspector(Cache(app), authorize=lambda: answer).init_app(app)
     client = app.test_client()
     assert client.get("/_cache/").status_code == 403
     headers = {"Sec-Fetch-Site": "same-origin"}
@@ -339,5 +339,5 @@ def test_templates_of_the_application_do_not_replace_its_own(tmp_path: Path) -> 
         (tmp_path / name).mkdir()
         (tmp_path / name / "index.html").write_text("mine")
     app = Flask("another", template_folder=str(tmp_path))
-    inspector.init_app(app, Cache(app), lambda: "somebody")
+    Inspector(Cache(app), authorize=lambda: "somebody").init_app(app)
     assert "Hit ratio" in app.test_client().get("/_cache/").text

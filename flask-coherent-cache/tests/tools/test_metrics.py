@@ -14,11 +14,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from application import cache as the_cache
 from flask_coherent_cache._tools import requests
-from flask_coherent_cache._tools.metrics import exposition
 from flask_coherent_cache._tools.ticker import Ticker
 from flask_coherent_cache.gunicorn import keep_counts
 from flask_coherent_cache.testing import redis_server, wait_until
+from flask_coherent_cache.tools import Metrics
 
 MakeApp = Callable[..., Flask]
 Labels = tuple[tuple[str, str], ...]
@@ -34,7 +35,8 @@ def samples(text: str) -> dict[str, dict[Labels, float]]:
 
 
 def scrape(app: Flask) -> dict[str, dict[Labels, float]]:
-    return samples(exposition(app)[0].decode())
+    with app.app_context():
+        return samples(Metrics(the_cache).exposition()[0].decode())
 
 
 def labels(**values: str) -> Labels:
@@ -102,7 +104,7 @@ def test_what_was_invalidated_is_counted_by_family(
     odd = 'odd"\n\udc80' + "x" * 200
     with app.app_context():
         cache.invalidate("weather:berlin", "weather:paris")
-        cache.engine.statistics.raised([odd], None, "")
+        cache.engine.statistics.bumped([odd], None, "")
         cache.clear()
     found = scrape(app)
     invalidations = found["cache_invalidations_total"]
@@ -173,9 +175,11 @@ def test_pages_that_are_served_before_flask_are_requests(
     assert sum(found["cache_lookups_total"].values()) == sent + 2
     assert found["cache_near_entries"] == {(): 1}
     assert found["cache_near_bytes"][()] > 0
-    totals = app.extensions["coherent_cache_requests"].totals()
-    assert (totals["computed"].count, totals["hit"].count) == (1, sent + 1)
-    assert 0 < totals["hit"].seconds < 60
+    counted, _ = app.extensions["coherent_cache_requests"]
+    assert counted.total("computed")[0] == 1
+    hits, seconds = counted.total("hit")
+    assert hits == sent + 1
+    assert 0 < seconds < 60
 
 
 def test_what_is_made_up_makes_no_series(app: Flask, counted: FlaskClient) -> None:
@@ -191,7 +195,7 @@ def test_what_is_made_up_makes_no_series(app: Flask, counted: FlaskClient) -> No
     for number in range(5000):
         counts.count(requests.Answered(f"route{number}", "200", "other"), 0.1)
     assert len(counts.all()) <= 1003
-    assert counts.totals()["other"].count == 5000
+    assert counts.total("other")[0] == 5000
 
 
 # -- how they are handed on --------------------------------------------------------------
@@ -218,10 +222,23 @@ def test_a_ticker_calls_what_is_due(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.records) == 1
 
 
-def test_the_first_request_starts_the_ticker_and_no_other(app: Flask, client: FlaskClient) -> None:
+def test_the_first_request_starts_the_ticker_and_no_other(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started: list[str] = []
+
+    class Thread:
+        def __init__(self, *, name: str, **_: Any) -> None:
+            self.name = name
+
+        def start(self) -> None:
+            started.append(self.name)
+
+    monkeypatch.setattr("flask_coherent_cache._tools.ticker.threading.Thread", Thread)
+    ticker = Ticker()
+    ticker.every(3600, lambda: None)
     app.wsgi_app = requests.CountRequests(  # type: ignore[method-assign]
-        app.wsgi_app, requests.Requests(None), lambda: started.append("ticker")
+        app.wsgi_app, requests.Requests(None), ticker
     )
     for _ in range(3):
         client.get("/healthz")

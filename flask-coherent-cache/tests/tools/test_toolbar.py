@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from application import cache
-from flask_coherent_cache._statistics.statistics import Trace
+from flask_coherent_cache._statistics.records import Trace
 from flask_coherent_cache._tools import toolbar
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8", "Accept-Encoding": "gzip"}

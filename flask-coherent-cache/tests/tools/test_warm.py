@@ -10,8 +10,8 @@ import pytest
 from flask import Flask, Response, abort, request
 from flask.views import MethodView
 
-from flask_coherent_cache._pages.views import warm_of
-from told import invoke, invoke_json
+from flask_coherent_cache._pages.view_functions import warm_of
+from report_stubs import invoke, invoke_json
 
 MakeApp = Callable[..., Flask]
 BASE = ("--base-url", "https://Shop.test/")

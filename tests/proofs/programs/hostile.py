@@ -28,9 +28,9 @@ from urllib.parse import unquote_to_bytes
 import flask
 import redis
 from flask_coherent_cache._dependencies import noticed
-from flask_coherent_cache._pages import views
-from flask_coherent_cache._engine.key_quota import KeyQuota
 from flask_coherent_cache._dependencies.dependencies import Dependencies
+from flask_coherent_cache._engine.bounds import KeyQuota
+from flask_coherent_cache._pages import views
 from flask_coherent_cache.testing import wait_until
 from harness import PATIENT, finish, server
 from package import load
@@ -464,7 +464,7 @@ def main(count: str, proxies: str, seed: str, sabotage: str = "") -> None:
             shop.engine.observe()
             wait_until(lambda: shop.near.observe(Dependencies()))
         # One window, so that what may be stored does not depend on how fast this machine is.
-        shop.engine._new_keys = KeyQuota(seconds=86_400)
+        shop.engine.new_keys = KeyQuota(seconds=86_400)
         judge = Judge(shop)
         draw, near_bytes, resident = Random(int(seed)), 0, 0
         for number in range(int(count)):

@@ -24,8 +24,7 @@ from typing import Any
 
 import redis
 from flask import Flask, render_template
-from flask_coherent_cache._engine import encryption
-from flask_coherent_cache._engine import generations
+from flask_coherent_cache._engine import encryption, generations
 from flask_coherent_cache._engine.encryption import EncryptingSealer
 from flask_coherent_cache._engine.entry import framed
 from flask_coherent_cache._stores import connect
@@ -269,7 +268,7 @@ class Proof:
 
     def drop_copy(self, thing: Thing) -> None:
         """Have the next look go to the store."""
-        self.engine._drop_copies(thing.key.partition(":entry:")[2])
+        self.engine.renew_copies(thing.key.partition(":entry:")[2])
 
     def is_whole(self, thing: Thing) -> bool:
         key = thing.key.partition(":entry:")[2]
@@ -344,7 +343,7 @@ class Proof:
 
     def head(self, size: int | None = None) -> bytes:
         """Write the head of an entry that depends on nothing, and may become so large."""
-        generation = self.store.get_many([self.engine._generations.generation])[0] or b""
+        generation = self.store.get_many([self.engine.generations.generation])[0] or b""
         now = time.time()
         return json.dumps([generation.decode(), None, [], now, now + 60, now + 60, size]).encode()
 
@@ -377,10 +376,10 @@ class Proof:
     def beside(self, thing: Thing) -> None:
         """Write over what is no entry: its tags, its lease, the clock, the generation."""
         key = thing.key.partition(":entry:")[2]
-        tags = self.engine._tags_of.get(key, ())
+        tags = self.engine.tags_of.get(key, ())
         prefix = self.app.config["CACHE_KEY_PREFIX"]
-        names = [self.engine._tag_key(tag) for tag in tags]
-        names += [self.engine._new_lease(key).key, f"{prefix}:starting"]
+        names = self.engine.tag_keys(tags)
+        names += [self.engine.lease(key).name, f"{prefix}:starting"]
         names += [f"{prefix}:clock"] * 2 + [f"{prefix}:generation", f"{prefix}:renewed:{key}"]
         foreign = [*FOREIGN, self.chance.randbytes(self.chance.randint(1, 40))]
         self.store.put(self.chance.choice(names), self.chance.choice(foreign), None)

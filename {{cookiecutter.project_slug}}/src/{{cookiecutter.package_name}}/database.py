@@ -1,7 +1,7 @@
 """What a database that does not answer costs: one bounded wait, then nothing until it is back.
 
-PostgreSQL's driver waits for ever for a server that hangs, and every thread of this process with
-it, so that cached pages would not be served either. SQLite has no server that could hang.
+PostgreSQL's driver waits without a bound for a server that hangs. Every thread of this process
+would wait with it, and serve no cached page either. SQLite has no server that could hang.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -15,19 +15,16 @@ from sqlalchemy.pool import QueuePool
 if TYPE_CHECKING:
     import psycopg
 
-#: Between two looks, at most, whether the database is back; clients are told to ask again then.
+#: Between two attempts to reach a database that was lost; clients are told to retry after it.
 RETRY_SECONDS = 1
-#: How psycopg connects; milliseconds until a host counts as lost that confirms nothing.
+#: How psycopg connects: seconds to wait, and milliseconds until a silent host counts as lost.
 CONNECT_ARGS = {"connect_timeout": 2, "tcp_user_timeout": 5000}
 #: What PostgreSQL says of itself, not of a statement (its manual, appendix A): connections,
 #: resources, shutting down, failing disks, and a server that only reads, as a replica does; and
 #: what passes when it is tried again: a deadlock, and a lock that was waited for too long.
 _OF_THE_SERVER = ("08", "53", "57P", "58", "25006", "40001", "40P01", "55P03")
 #: The same of SQLite's file, and of the disk under it.
-_OF_THE_FILE = tuple(
-    f"SQLITE_{name}"
-    for name in ("BUSY", "LOCKED", "CANTOPEN", "IOERR", "FULL", "READONLY", "PROTOCOL", "NOLFS")
-)
+_OF_THE_FILE = ("BUSY", "LOCKED", "CANTOPEN", "IOERR", "FULL", "READONLY", "PROTOCOL", "NOLFS")
 
 
 class DatabaseAway(SQLAlchemyError):
@@ -35,21 +32,18 @@ class DatabaseAway(SQLAlchemyError):
 
 
 class GuardedPool(QueuePool):
-    """A pool that gives no connection while the circuit breaker is open."""
+    """A pool that gives no connection while its circuit breaker is open."""
 
     breaker: CircuitBreaker | None = None
 
     def connect(self) -> Any:
-        """Return a connection.
-
-        :raises DatabaseAway: at once, while the database is away.
-        """
+        """Return a connection, or raise `DatabaseAway` at once while the database is away."""
         if self.breaker is not None:
             self.breaker.check()
         return super().connect()
 
     def recreate(self) -> "GuardedPool":
-        """Return a new pool that is guarded by the same breaker, as ``dispose`` asks for one."""
+        """Return a new pool with the same breaker, as `dispose` asks for one."""
         pool: GuardedPool = super().recreate()  # type: ignore[assignment]
         pool.breaker = self.breaker
         return pool
@@ -58,34 +52,28 @@ class GuardedPool(QueuePool):
 def guard(engine: Engine, timeout_seconds: float) -> None:
     """Bound each wait for a PostgreSQL, and leave it alone while it does not answer.
 
-    :param timeout_seconds: the longest wait for one answer, but for commands of the shell, such as
-        a migration; 0 is no bound.
+    Commands of the shell, such as a migration, wait without a bound, and so do all with 0.
     """
     pool = engine.pool
-    if engine.dialect.name != "postgresql" or not isinstance(pool, GuardedPool):
+    if not isinstance(pool, GuardedPool):
         return
-    connection_class = _bounded(timeout_seconds)
+    bounded_connection = _bounded(timeout_seconds)
+    arguments, options = engine.dialect.create_connect_args(engine.url)
 
     def probe() -> None:
         # Not by the pool, whose connections may all hang.
-        connection = connection_class.connect(*arguments, **options)
-        try:
+        with bounded_connection.connect(*arguments, **{**options, **CONNECT_ARGS}) as connection:
             connection.execute("SELECT 1")
-        finally:
-            connection.close()
 
-    arguments, options = engine.dialect.create_connect_args(engine.url)
-    options = {**options, **CONNECT_ARGS}
-    breaker = pool.breaker = CircuitBreaker(
-        probe, RETRY_SECONDS, "The database", refusal=DatabaseAway
-    )
+    breaker = CircuitBreaker(probe, RETRY_SECONDS, "The database", refusal=DatabaseAway)
+    pool.breaker = breaker
 
     @event.listens_for(engine, "do_connect")
-    def connect(_: object, __: object, args: Any, more: Any) -> Any:
-        return connection_class.connect(*args, **more)
+    def connect(_dialect: object, _record: object, args: Any, more: Any) -> Any:
+        return bounded_connection.connect(*args, **more)
 
     @event.listens_for(engine, "handle_error")
-    def failed(context: Any) -> None:
+    def note_outage(context: Any) -> None:
         error = context.sqlalchemy_exception or context.original_exception
         if context.is_disconnect or (context.connection is None and is_unavailable(error)):
             breaker.open()
@@ -111,8 +99,8 @@ def _bounded(timeout_seconds: float) -> "type[psycopg.Connection[Any]]":
             try:
                 super().rollback()
             except psycopg.OperationalError:
-                # The server does it for a connection that is lost. A request that has its answer
-                # by now would lose it: its session is closed after the view.
+                # The server rolls a lost connection back. Its session is closed after the view,
+                # so raising would take the answer from a request that has one.
                 if not self.closed:
                     raise
 
@@ -126,10 +114,9 @@ def is_unavailable(error: BaseException | None) -> bool:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     original: Any = getattr(error, "orig", None)
-    if hasattr(original, "sqlite_errorname"):
-        return str(original.sqlite_errorname).startswith(_OF_THE_FILE)
-    state = getattr(original, "sqlstate", None)
-    if state is None:
-        # It is the driver's own: no server said anything.
-        return isinstance(error, OperationalError)
-    return str(state).startswith(_OF_THE_SERVER)
+    if name := getattr(original, "sqlite_errorname", None):
+        return str(name).removeprefix("SQLITE_").startswith(_OF_THE_FILE)
+    if state := getattr(original, "sqlstate", None):
+        return str(state).startswith(_OF_THE_SERVER)
+    # The driver's own error: no server said anything.
+    return isinstance(error, OperationalError)

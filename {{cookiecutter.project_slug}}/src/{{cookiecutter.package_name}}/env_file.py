@@ -11,9 +11,8 @@ from pathlib import Path
 _PLAIN = r"[^\s'\"\\$`#][^'\"\\$`\n]*"
 _SINGLE = r"'([^'\\$\n]|\$(?!\{)|\\(?!['\\]))*'"
 _DOUBLE = r"\"[^\"\\$`\n]*\""
-_LINE = re.compile(
-    rf"\s*(export\s+)?[A-Za-z_][A-Za-z0-9_]*=({_PLAIN}|{_SINGLE}|{_DOUBLE})?\s*([ \t]#.*)?"
-)
+_SET = rf"(export\s+)?[A-Za-z_][A-Za-z0-9_]*=({_PLAIN}|{_SINGLE}|{_DOUBLE})?\s*([ \t]#.*)?"
+_LINE = re.compile(rf"\s*({_SET}|#.*)?")
 _NAME = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)")
 #: Compose and python-dotenv disagree on a name without a value, and on spaces around "=".
 REMEDY = (
@@ -31,7 +30,7 @@ def problems(path: Path) -> list[str]:
     return [
         f"{path.name}, line {number}{_named(line)}: {REMEDY}"
         for number, line in enumerate(lines, 1)
-        if line.strip() and not line.lstrip().startswith("#") and not _LINE.fullmatch(line)
+        if not _LINE.fullmatch(line)
     ]
 
 

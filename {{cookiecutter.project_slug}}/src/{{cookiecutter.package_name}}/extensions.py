@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 from flask_coherent_cache import Cache
+from flask_coherent_cache.tools import Metrics
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf.csrf import CSRFProtect
@@ -33,8 +34,9 @@ db = SQLAlchemy(model_class=Base)
 migrate = Migrate(directory=str(Path(__file__).parent / "migrations"), render_as_batch=True)
 csrf = CSRFProtect()
 cache = Cache()
-# What a query reads becomes the tags of what is cached, and a commit raises them.
+# Queries become the tags of what is cached, and a commit invalidates what it changed.
 cache.watch(db)
+metrics = Metrics(cache)
 
 # Models are subclasses of `Model`: Flask-SQLAlchemy's, which type checkers cannot follow.
 if TYPE_CHECKING:
@@ -53,18 +55,15 @@ def init_app(app: Flask) -> None:
     migrate.init_app(app, db)
     csrf.init_app(app)
     for hook in app.before_request_funcs.get(None, []):
-        # It looks at no request that writes nothing, which one for a cached page is.
+        # It checks only requests that write, and a cached page answers none of them.
         if hook.__module__ == CSRFProtect.__module__:
             cache.skip_on_hit(hook)
     cache.init_app(app)
-    # Before anything else wraps the application: what does runs on these hits, too.
+    # Middleware that wraps the application later also runs for pages served here.
     cache.serve_before_flask(app)
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     """Enforce foreign keys, and let readers and one writer work at once (a write-ahead log)."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = NORMAL")
-    cursor.close()
+    for pragma in ("foreign_keys = ON", "journal_mode = WAL", "synchronous = NORMAL"):
+        connection.execute(f"PRAGMA {pragma}").close()

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 HANDLER = "application"
+LINE = "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s"
 #: Asked every few seconds by machines; only a failure is worth a line.
 QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/_cache/figures.json"})
-#: A foreign id enters the logs, so nothing else than these characters does.
+#: A foreign id is written to the logs, so it may hold no other characters.
 SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -30,11 +31,10 @@ _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 cache.influences_only_through(
     _request_id, reason="log lines and errors of the server show it, and neither is ever cached"
 )
-log = logging.getLogger(__name__)
 
 
 def request_id() -> str | None:
-    """Return the id of the request under way."""
+    """Return the id of the current request."""
     return _request_id.get()
 
 
@@ -43,15 +43,21 @@ def configure(app: Flask) -> None:
     handler = logging.StreamHandler()
     handler.set_name(HANDLER)
     handler.addFilter(_add_request_id)
-    handler.setFormatter(_json() if app.config["LOG_FORMAT"] == "json" else Lines())
+    as_json = JsonFormatter(
+        ["levelname", "name", "message", "request_id"],
+        timestamp="time",
+        rename_fields={"levelname": "level", "name": "logger"},
+    )
+    is_json = app.config["LOG_FORMAT"] == "json"
+    handler.setFormatter(as_json if is_json else Lines(LINE, "%H:%M:%S"))
     root = logging.getLogger()
     root.handlers = [h for h in root.handlers if h.get_name() != HANDLER] + [handler]
     root.setLevel(app.config["LOG_LEVEL"])
-    server = logging.getLogger("werkzeug")
-    server.filters = [f for f in server.filters if f is not _tidy_server_line]
-    server.addFilter(_tidy_server_line)
+    app.logger.setLevel(logging.NOTSET)  # In debug mode Flask sets a level of its own.
+    # A filter that is there already is not added again.
+    logging.getLogger("werkzeug").addFilter(_tidy_server_line)
     if app.config["SECRET_KEY_IS_RANDOM"] and not app.testing:
-        log.warning("SECRET_KEY is not set: a random one is used, and a restart ends all sessions.")
+        app.logger.warning("SECRET_KEY is not set: sessions end when this process does.")
 
 
 def init_app(app: Flask) -> None:
@@ -64,7 +70,6 @@ class AccessLog:
     """WSGI middleware: an id for each request, echoed in X-Request-ID, and one line about it."""
 
     def __init__(self, wsgi_app: "WSGIApplication", logger: logging.Logger) -> None:
-        """Wrap `wsgi_app`."""
         self.wsgi_app = wsgi_app
         self.logger = logger
 
@@ -72,25 +77,27 @@ class AccessLog:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer a request; the line is written when the response has been sent."""
-        given = environ.get("HTTP_X_REQUEST_ID")
-        identity = given if given and SANE_ID.fullmatch(given) else None
-        identity = identity or f"{random.getrandbits(64):016x}"
-        if not self.logger.isEnabledFor(logging.INFO):
-            return self.without_line(environ, start_response, identity)
+        given = environ.get("HTTP_X_REQUEST_ID", "")
+        identity = given if SANE_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
         before = _request_id.get()
         _request_id.set(identity)
-        started = time.perf_counter()
+        named = ("X-Request-ID", identity)
+        if not self.logger.isEnabledFor(logging.INFO):
+            return self.wsgi_app(
+                environ, lambda status, sent, *error: start_response(status, [*sent, named], *error)
+            )
         answer: dict[str, Any] = {"status": 500, "endpoint": None, "cache_status": None}
+        started = time.perf_counter()
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
             answer["status"] = int(status[:3])
-            # Asked here, for Flask lets go of its request as soon as the response has begun.
+            # Asked here: Flask lets go of its request as soon as the response has begun.
             answer["endpoint"] = getattr(environ.get("werkzeug.request"), "endpoint", None)
             # From the end: it is among the last that a hit adds, and each look costs.
             answer["cache_status"] = next(
                 (value for name, value in reversed(headers) if name.lower() == "cache-status"), None
             )
-            return start_response(status, [*headers, ("X-Request-ID", identity)], *exc_info)
+            return start_response(status, [*headers, named], *exc_info)
 
         def finish() -> None:
             self.write(environ, answer, (time.perf_counter() - started) * 1000)
@@ -103,19 +110,8 @@ class AccessLog:
             raise
         return ClosingIterator(body, finish)
 
-    def without_line(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse", identity: str
-    ) -> Iterable[bytes]:
-        """Answer a request of which no line will be written."""
-        _request_id.set(identity)
-
-        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
-            return start_response(status, [*headers, ("X-Request-ID", identity)], *exc_info)
-
-        return self.wsgi_app(environ, start)
-
     def write(self, environ: "WSGIEnvironment", answer: dict[str, Any], ms: float) -> None:
-        """Write the line. The query is left out, for it may hold what is nobody's business."""
+        """Write the line, without the query, which may hold what is private."""
         raw_path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
         if raw_path in QUIET_PATHS and answer["status"] < 400:
             return
@@ -129,33 +125,17 @@ class AccessLog:
             "ms": round(ms, 1),
         }
         line = "{method} {path} {status} in {ms} ms".format_map(fields)
-        if summary.words:
-            line += f", cache: {summary.words}"
-        if cache_status := answer["cache_status"]:
-            line += f" ({cache_status})"
+        line += f", cache: {summary.words}" if summary.words else ""
+        line += f" ({answer['cache_status']})" if answer["cache_status"] else ""
         self.logger.info("%s", line, extra=fields)
 
 
 class Lines(logging.Formatter):
     """One readable line a record, and a traceback below it where there is one."""
 
-    def __init__(self) -> None:
-        """Set the form of a line."""
-        super().__init__(
-            "%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s", "%H:%M:%S"
-        )
-
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Format the line, with control characters escaped: a visitor cannot forge another one."""
         return CONTROL.sub(lambda found: ascii(found[0])[1:-1], super().formatMessage(record))
-
-
-def _json() -> logging.Formatter:
-    return JsonFormatter(
-        ["levelname", "name", "message", "request_id"],
-        timestamp="time",
-        rename_fields={"levelname": "level", "name": "logger"},
-    )
 
 
 def _add_request_id(record: logging.LogRecord) -> bool:

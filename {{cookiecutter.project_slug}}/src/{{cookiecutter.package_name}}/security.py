@@ -1,7 +1,7 @@
-"""Security headers on every response, and whom of the proxies to believe.
+"""Security headers on every response, and which proxies to trust.
 
-A response class adds them, so they cost nothing on a page that the cache serves before Flask: its
-headers are written once. It looks at no session: that would make each page a personal one.
+A response class adds the headers, so they cost nothing on a page that the cache serves before
+Flask: its headers are written once. It reads no session, which would make each page a private one.
 """
 
 from collections.abc import Iterable
@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, request
 from werkzeug.datastructures import Authorization, Headers
+from werkzeug.exceptions import NotFound
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
-#: No inline script or style, nothing of another host, no frames (Content Security Policy 3).
-POLICY = (
-    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none';"
-    " object-src 'none'"
-)
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    # No inline script or style, nothing of another host, no frames (Content Security Policy 3).
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'self';"
+    " frame-ancestors 'none'; object-src 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "strict-origin-when-cross-origin",
@@ -30,8 +29,6 @@ HEADERS = {
 }
 #: Machines ask for them by an address, which no list of hosts could know.
 HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
-#: Only to answers that came over HTTPS (RFC 6797, 7.2).
-HSTS = "Strict-Transport-Security"
 
 
 class SecureResponse(Response):
@@ -43,36 +40,47 @@ class SecureResponse(Response):
     def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
         """Return the headers as they are sent."""
         headers = super().get_wsgi_headers(environ)
-        wanted = list(HEADERS.items())
+        wanted = [*HEADERS.items()]
+        # Only to answers that came over HTTPS (RFC 6797, 7.2).
         if self.hsts_seconds and environ["wsgi.url_scheme"] == "https":
-            wanted.append((HSTS, f"max-age={self.hsts_seconds}"))
+            wanted.append(("Strict-Transport-Security", f"max-age={self.hsts_seconds}"))
         present = {name.lower() for name, _ in headers}
-        for name, value in wanted:
-            if name.lower() not in present:
-                headers.add(name, value)
+        headers.extend((name, value) for name, value in wanted if name.lower() not in present)
         return headers
 
 
 def sent_credentials() -> Authorization | None:
-    """Return what a request's Authorization says; `None` also for what nobody can read.
-
-    Werkzeug raises for some of that, such as base64 with bytes beyond ASCII.
-    """
+    """Return the request's Authorization; `None` also for one that Werkzeug cannot read."""
     try:
         return request.authorization
     except (ValueError, LookupError):
         return None
 
 
+def sent_token() -> str:
+    """Return the request's bearer token (RFC 6750, 2.1); empty without one."""
+    sent = sent_credentials()
+    # Not `sent.token`, which is empty for a token with "=" in it.
+    is_bearer = sent is not None and sent.type == "bearer"
+    return request.headers["Authorization"].partition(" ")[2].strip() if is_bearer else ""
+
+
 def init_app(app: Flask) -> None:
-    """Add the headers to all that `app` answers, also to what it refuses."""
-    app.wsgi_app = HealthForAnyHost(app.wsgi_app)  # type: ignore[method-assign]
+    """Add the headers to all that `app` answers, and answer health checks for any host."""
     members: dict[str, Any] = {"hsts_seconds": app.config["HSTS_SECONDS"]}
     app.response_class = type("SecureResponse", (SecureResponse,), members)
+    wsgi_app = app.wsgi_app
+
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        if environ["PATH_INFO"] in HEALTH_PATHS:
+            environ["HTTP_HOST"] = "localhost"
+        return wsgi_app(environ, start_response)
+
+    app.wsgi_app = answer  # type: ignore[method-assign]
 
 
 def trust_proxies(app: Flask) -> None:
-    """Believe the X-Forwarded-… headers of as many proxies as PROXY_COUNT says, and no more."""
+    """Trust the X-Forwarded-… headers of as many proxies as PROXY_COUNT says, and no more."""
     if count := app.config["PROXY_COUNT"]:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app, x_for=count, x_proto=count, x_host=count, x_port=count, x_prefix=0
@@ -81,47 +89,13 @@ def trust_proxies(app: Flask) -> None:
 
 def mount(app: Flask) -> None:
     """Serve the application under APPLICATION_ROOT, unless that is the root."""
-    if (root := app.config["APPLICATION_ROOT"]) != "/":
-        app.wsgi_app = Mounted(app.wsgi_app, root)  # type: ignore[method-assign]
+    root, wsgi_app = app.config["APPLICATION_ROOT"], app.wsgi_app
+    dispatcher = DispatcherMiddleware(NotFound(), {root: wsgi_app})
 
+    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        # Machines ask for health without the prefix, and mod_wsgi has taken it off already.
+        is_served = environ["PATH_INFO"] in HEALTH_PATHS or environ.get("SCRIPT_NAME") == root
+        return (wsgi_app if is_served else dispatcher)(environ, start_response)
 
-class HealthForAnyHost:
-    """WSGI middleware: health does not depend on TRUSTED_HOSTS, and shows nothing of a host."""
-
-    def __init__(self, wsgi_app: "WSGIApplication") -> None:
-        self.wsgi_app = wsgi_app
-
-    def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        """Answer a request."""
-        if environ["PATH_INFO"] in HEALTH_PATHS:
-            environ["HTTP_HOST"] = "localhost"
-        return self.wsgi_app(environ, start_response)
-
-
-class Mounted:
-    """WSGI middleware: takes a prefix off each path, and refuses what is outside of it.
-
-    Where the server has done so already, as mod_wsgi does, there is nothing to do. Health is asked
-    for without the prefix, too: by machines that know the server only.
-    """
-
-    def __init__(self, wsgi_app: "WSGIApplication", root: str) -> None:
-        self.wsgi_app = wsgi_app
-        self.root = root
-
-    def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        """Answer a request."""
-        path = environ["PATH_INFO"]
-        if environ.get("SCRIPT_NAME") == self.root:
-            return self.wsgi_app(environ, start_response)
-        if f"{path}/".startswith(f"{self.root}/"):
-            environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + self.root
-            environ["PATH_INFO"] = path[len(self.root) :]
-        elif path not in HEALTH_PATHS:
-            start_response("404 Not Found", [("Content-Length", "0")])
-            return ()
-        return self.wsgi_app(environ, start_response)
+    if root != "/":
+        app.wsgi_app = answer  # type: ignore[method-assign]

@@ -1,19 +1,14 @@
 """A user of the shop who operates it."""
 
-from package import load
+from {{cookiecutter.package_name}}.account.models import User
+from {{cookiecutter.package_name}}.extensions import db
 
 KEY = "kX3v9QmZ0rT7yB5nL1cW8dF2gH6jP4sA"
 
 
 def test_ops_users_names_users_of_the_shop(make_app):
-    app = make_app(
-        APP_ENV="production",
-        SECRET_KEY=KEY,
-        CACHE_TYPE="SimpleCache",
-        SESSION_COOKIE_SECURE=False,
-        OPS_USERS="anna",
-    )
-    User, db = load("account.models").User, load("extensions").db
+    production = {"APP_ENV": "production", "SECRET_KEY": KEY, "CACHE_TYPE": "SimpleCache"}
+    app = make_app(**production, SESSION_COOKIE_SECURE=False, OPS_USERS="anna")
     with app.app_context():
         users = [User(name=name, password_hash="-") for name in ("anna", "bert")]
         db.session.add_all(users)

@@ -1,15 +1,25 @@
-"""What the shop keeps, for how long, and what drops it."""
+"""What the shop caches, what drops it, and what does not: a pattern for views of your own.
 
-from typing import Any
+`cache_log` records what the caches do during a test: which entries were filled, hit, refused and
+dropped, and why. An assertion that does not hold lists all of it; `print(cache_log)` does, too.
+"""
 
 import pytest
 from sqlalchemy import update
 
-from catalog.conftest import TOKEN, fill
-from package import load
+from {{cookiecutter.package_name}}.catalog import queries
+from {{cookiecutter.package_name}}.catalog.models import Product
+from {{cookiecutter.package_name}}.extensions import db
 
-PAGES = ["/", "/products", "/products?page=2&sort=-price&category=lighting", "/products/lamp-05"]
-#: Everything that shows the price of Lamp 05, once it is the product that changed last.
+#: Addresses of each cached view.
+PAGES = [
+    ("catalog.home", "/"),
+    ("catalog.products", "/products"),
+    ("catalog.products", "/products?page=2&sort=-price&category=lighting"),
+    ("catalog.product", "/products/lamp-05"),
+    ("catalog_api.list_products", "/api/products?sort=price"),
+]
+#: All that shows the price of Lamp 05, once it is the product that changed last.
 SHOWING = [
     "/", "/products", "/products?sort=price", "/products?sort=-price&page=2",
     "/products?sort=newest", "/products?category=lighting", "/products/lamp-05",
@@ -17,13 +27,18 @@ SHOWING = [
 ]  # fmt: skip
 
 
-def status(response: Any) -> str:
-    """The page cache's word: hit, miss or bypass."""
-    words = response.headers["Cache-Status"].split("; ")
-    return "hit" if "hit" in words else words[1].removeprefix("fwd=")
+@pytest.fixture
+def change(client, authorized):
+    """Change Lamp 05 through the API."""
+
+    def change(**fields):
+        response = client.patch("/api/products/5", json=fields, headers=authorized)
+        assert response.status_code == 200
+
+    return change
 
 
-def shows(response: Any, cents: int) -> bool:
+def shows(response, cents):
     """Tell whether a page, or an answer of the API, shows a price."""
     if response.is_json:
         items = response.json.get("items", [response.json])
@@ -31,154 +46,114 @@ def shows(response: Any, cents: int) -> bool:
     return f'data-price-cents="{cents}"' in response.text
 
 
-# -- pages ---------------------------------------------------------------------------------
+# -- what is cached ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [*PAGES, "/api/products", "/api/products?sort=price"])
-def test_a_page_is_made_once(client: Any, count_queries: Any, path: str) -> None:
-    first = client.get(path)
-    with count_queries() as queries:
-        second = client.get(path)
-    assert (status(first), status(second)) == ("miss", "hit")
+@pytest.mark.parametrize(("endpoint", "path"), PAGES)
+def test_a_page_is_made_once(client, cache_log, endpoint, path):
+    first, second = client.get(path), client.get(path)
     assert second.data == first.data
-    assert queries == []
+    cache_log.page(endpoint).was_filled(times=1).was_hit(times=1)
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_a_page_is_everybodys(client: Any, path: str) -> None:
-    response = client.get(path)
-    assert response.headers["Cache-Control"] == "public, no-cache"
-    assert "Set-Cookie" not in response.headers
-    assert "Cookie" not in response.headers.get("Vary", "")
+@pytest.mark.parametrize(("endpoint", "path"), PAGES[:4])
+def test_a_page_is_everybodys(client, cache_log, endpoint, path):
+    page = client.get(path)
+    assert page.headers["Cache-Control"] == "public, no-cache"
+    assert "Cookie" not in page.headers.get("Vary", "")
     with client.session_transaction() as session:
         session["user_id"] = 1
-    assert status(client.get(path)) == "hit"
+    client.head(path)
+    assert client.get(path, headers={"If-None-Match": page.headers["ETag"]}).status_code == 304
+    cache_log.page(endpoint).was_filled(times=1).was_hit(times=2)
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_head_is_answered_from_the_page(client: Any, path: str) -> None:
-    page = client.get(path)
-    head = client.head(path)
-    assert (status(head), head.data) == ("hit", b"")
-    assert head.headers["ETag"] == page.headers["ETag"]
-    assert head.headers["Content-Length"] == page.headers["Content-Length"]
-
-
-def test_head_leaves_nothing_for_get(client: Any) -> None:
-    client.head("/products")
-    assert "<h1>All products</h1>" in client.get("/products").text
-
-
-@pytest.mark.parametrize("path", PAGES)
-def test_who_has_the_page_gets_304(client: Any, path: str) -> None:
-    etag = client.get(path).headers["ETag"]
-    response = client.get(path, headers={"If-None-Match": etag})
-    assert (response.status_code, response.data) == (304, b"")
-    assert client.get(path).status_code == 200
-
-
-@pytest.mark.parametrize("path", PAGES)
-def test_a_post_is_refused_and_changes_no_page(client: Any, path: str) -> None:
-    page = client.get(path)
-    assert client.post(path).status_code == 405
-    assert client.get(path).data == page.data
-
-
-def test_undeclared_parameters_make_no_second_entry(client: Any) -> None:
+def test_undeclared_parameters_make_no_second_entry(client, cache_log):
     client.get("/products?page=2")
-    assert status(client.get("/products?utm_source=letter&page=2")) == "hit"
-    assert status(client.get("/products?page=1")) == "miss"
+    client.get("/products?utm_source=letter&page=2")
+    cache_log.page("catalog.products").was_filled(times=1).was_hit(times=1)
+    client.get("/products?page=1")
+    cache_log.page("catalog.products").was_filled(times=2)
 
 
-def test_who_sends_a_token_gets_a_fresh_list(client: Any, authorized: Any) -> None:
-    client.get("/api/products")
-    assert status(client.get("/api/products", headers=authorized)) == "bypass"
+def test_made_up_parameters_are_not_stored(client, cache_log):
+    client.get("/products?page=x")
+    cache_log.page("catalog.products").was_not_stored(times=1, because="status: 404")
 
 
-def test_a_404_is_kept_briefly(client: Any, count_queries: Any) -> None:
-    first = client.get("/products/none")
-    with count_queries() as queries:
-        second = client.get("/products/none")
-    assert (first.status_code, second.status_code) == (404, 404)
-    assert (status(first), status(second)) == ("miss", "hit")
-    assert queries == []
-    assert int(second.headers["Cache-Status"].rpartition("ttl=")[2]) <= 30
-
-
-def test_a_404_ends_when_the_product_appears(client: Any, authorized: Any) -> None:
-    assert client.get("/products/new").status_code == 404
+def test_an_unknown_product_is_looked_for_once_until_it_appears(client, authorized, cache_log):
+    for _ in range(2):
+        response = client.get("/products/new")
+        assert response.status_code == 404
+    assert int(response.headers["Cache-Status"].rpartition("ttl=")[2]) <= 30
+    page = cache_log.page("catalog.product").was_filled(times=1).was_hit(times=1)
     body = {"name": "New", "price_cents": 1, "category": "bags"}
     client.post("/api/products", json=body, headers=authorized)
+    page.was_dropped(times=1, by="POST catalog_api.create")
     assert client.get("/products/new").status_code == 200
 
 
-# -- functions and fragments ---------------------------------------------------------------
+def test_who_sends_a_token_gets_a_fresh_list(client, authorized, cache_log):
+    client.get("/api/products", headers=authorized)
+    cache_log.page("catalog_api.list_products").was_not_stored(because="header Authorization")
 
 
 @pytest.mark.parametrize(
-    ("name", "args"),
+    ("function", "arguments"),
     [
-        ("categories", ()),
-        ("products", (1, "name", None)),
-        ("newest", (8,)),
-        ("product", (5,)),
-        ("product", (5000,)),
-        ("price_range", ("lighting",)),
-        ("price_range", ("none",)),
-        ("related", (5,)),
-        ("related", (5000,)),
+        *((queries.categories, ()), (queries.newest, (8,)), (queries.products, (1, "name", None))),
+        *((queries.product, (5,)), (queries.product, (5000,)), (queries.related, (5,))),
+        *((queries.price_range, ("lighting",)), (queries.price_range, ("none",))),
     ],
 )
-def test_a_query_is_run_once(app: Any, count_queries: Any, name: str, args: Any) -> None:
-    function = getattr(load("catalog.queries"), name)
+def test_a_query_is_run_once(app, cache_log, function, arguments):
     with app.app_context():
-        first = function(*args)
-    with app.app_context(), count_queries() as queries:
-        assert function(*args) == first
-    assert queries == []
+        first = function(*arguments)
+    with app.app_context():
+        assert function(*arguments) == first
+    cache_log.function(function).was_filled(times=1).was_hit(times=1)
 
 
-def test_the_menu_is_shared_by_pages(client: Any, count_queries: Any) -> None:
+def test_the_menu_is_shared_by_pages(client, cache_log):
     client.get("/products/lamp-05")
-    with count_queries() as queries:
-        client.get("/products/lamp-06")
-    assert not any("count(" in query for query in queries)
+    client.get("/products/lamp-06")
+    cache_log.page("catalog.product").was_filled(times=2)
+    cache_log.fragment("category-menu").was_filled(times=1).was_hit(times=1)
 
 
 @pytest.mark.parametrize(
     ("path", "most"),
-    [
-        ("/", 2),
-        ("/products", 2),
-        ("/products?category=lighting", 3),
-        ("/products/lamp-05", 3),
-        ("/api/products", 2),
-        ("/api/products/5", 2),
-    ],
+    [("/", 2), ("/products?category=lighting", 3), ("/products/lamp-05", 3), ("/api/products", 2)],
 )
-def test_a_page_takes_few_queries_however_long_it_is(
-    client: Any, count_queries: Any, path: str, most: int
-) -> None:
-    with count_queries() as queries:
+def test_a_page_takes_few_queries_however_long_it_is(client, count_queries, path, most):
+    with count_queries() as statements:
         assert client.get(path).status_code == 200
-    assert len(queries) <= most, queries
+    assert len(statements) <= most, statements
 
 
-# -- invalidation --------------------------------------------------------------------------
+# -- what a change drops -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", SHOWING)
-def test_a_new_price_is_seen_by_the_next_get(client: Any, authorized: Any, path: str) -> None:
-    for _ in range(2):
-        assert not shows(client.get(path), 1054)
-    patched = client.patch("/api/products/5", json={"price_cents": 1054}, headers=authorized)
-    assert patched.status_code == 200
-    after = client.get(path)
-    assert shows(after, 1054)
-    assert not shows(after, 1050)
+def test_a_new_price_is_seen_by_the_next_get(client, change, cache_log):
+    for path in SHOWING:
+        assert not shows(client.get(path), 1054), path
+    change(price_cents=1054)
+    for path in SHOWING:
+        page = client.get(path)
+        assert shows(page, 1054), path
+        assert not shows(page, 1050), path
+    cache_log.page("catalog.home").was_dropped(by="PATCH catalog_api.update").was_filled(times=2)
 
 
-def test_a_deleted_product_is_gone_everywhere(client: Any, authorized: Any) -> None:
+def test_a_new_price_leaves_what_was_built_from_another_row(client, change, cache_log):
+    client.get("/api/products/5")
+    client.get("/api/products/6")
+    cache_log.function(queries.product).depends_on("product:6")
+    change(price_cents=1234)
+    cache_log.function(queries.product).was_dropped(times=1, by="product:5")
+
+
+def test_a_deleted_product_is_gone_everywhere(client, authorized):
     for path in SHOWING:
         client.get(path)
     assert client.delete("/api/products/5", headers=authorized).status_code == 204
@@ -188,66 +163,40 @@ def test_a_deleted_product_is_gone_everywhere(client: Any, authorized: Any) -> N
     assert "29 products" in client.get("/products?category=lighting").text
 
 
-def test_a_renamed_product_leaves_its_address(client: Any, authorized: Any) -> None:
+def test_a_renamed_and_moved_product_is_where_it_is_now(client, change):
     assert client.get("/products/lamp-05").status_code == 200
     assert client.get("/products/sun").status_code == 404
-    body = {"name": "Sun", "slug": "sun"}
-    client.patch("/api/products/5", json=body, headers=authorized)
+    assert "1 product<" in client.get("/").text
+    change(name="Sun", slug="sun", category="bags")
     assert client.get("/products/lamp-05").status_code == 404
     assert "<h1>Sun</h1>" in client.get("/products/sun").text
-
-
-def test_a_moved_product_is_counted_where_it_is(client: Any, authorized: Any) -> None:
-    assert "1 product<" in client.get("/").text
-    client.patch("/api/products/5", json={"category": "bags"}, headers=authorized)
     assert "2 products<" in client.get("/").text
-    assert "Lamp 05" in client.get("/products?category=bags").text
-    assert client.get("/api/products/5").json["category"] == "bags"
+    assert "Sun" in client.get("/products?category=bags").text
 
 
-def test_a_new_product_opens_a_new_page(client: Any, authorized: Any) -> None:
-    for number in range(18):
-        assert client.get("/products?page=3").status_code == 404
-        body = {"name": f"Vase {number}", "price_cents": 1, "category": "bags"}
-        client.post("/api/products", json=body, headers=authorized)
-    assert client.get("/products?page=3").status_code == 200
-
-
-def test_a_new_price_leaves_what_was_built_from_another_row(
-    client: Any, authorized: Any, count_queries: Any
-) -> None:
-    before = client.get("/api/products/6").json
-    client.patch("/api/products/5", json={"price_cents": 1234}, headers=authorized)
-    with count_queries() as queries:
-        assert client.get("/api/products/6").json == before
-    assert queries == []
-
-
-def test_a_statement_that_names_no_rows_drops_every_row(client: Any, app: Any, db: Any) -> None:
+def test_a_statement_that_names_no_rows_drops_every_row(client, app, cache_log):
     client.get("/api/products/5")
-    product = load("catalog.models").Product
     with app.app_context():
-        db.session.execute(update(product).values(price_cents=99))
+        db.session.execute(update(Product).values(price_cents=99))
         db.session.commit()
+    # By this very line: it tells who dropped what.
+    cache_log.function(queries.product).was_dropped(by="test_caching.py")
     assert client.get("/api/products/5").json["price_cents"] == 99
 
 
-def test_a_refused_write_drops_nothing(client: Any, authorized: Any) -> None:
+def test_a_refused_write_drops_nothing(client, authorized, cache_log):
     client.get("/products")
     client.patch("/api/products/5", json={"price_cents": 5})
     client.patch("/api/products/5", json={"price_cents": -5}, headers=authorized)
     client.patch("/api/products/5", json={"slug": "tote"}, headers=authorized)
-    assert status(client.get("/products")) == "hit"
+    assert client.post("/products").status_code == 405
+    cache_log.page("catalog.products").was_kept()
 
 
-def test_without_a_cache_everything_is_made_anew(make_app: Any) -> None:
-    app = make_app(CACHE_TYPE="NullCache", API_TOKEN=TOKEN)
-    with app.app_context():
-        fill()
-    client = app.test_client()
-    headers = {"Authorization": f"Bearer {TOKEN}"}
+def test_without_a_cache_everything_is_made_anew(shop, authorized):
+    client = shop(CACHE_TYPE="NullCache").test_client()
     for path in SHOWING:
         assert client.get(path).status_code == 200
-    client.patch("/api/products/5", json={"price_cents": 1054}, headers=headers)
+    client.patch("/api/products/5", json={"price_cents": 1054}, headers=authorized)
     for path in SHOWING:
         assert shows(client.get(path), 1054)

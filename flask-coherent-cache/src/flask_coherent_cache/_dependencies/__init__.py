@@ -1,1 +1,1 @@
-"""What a fill reads: tags, and inputs of the request."""
+"""What a fill depends on: tags, and inputs of the request."""

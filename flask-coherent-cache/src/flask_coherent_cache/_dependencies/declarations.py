@@ -1,4 +1,4 @@
-"""Which hooks reach pages only through known names, so that what they read need not count."""
+"""Declarations: hooks that reach pages only through known names, so that their reads can wait."""
 
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
@@ -10,15 +10,13 @@ from typing import Any
 class Declaration:
     """What a hook, or an extension's function, can influence of a page.
 
-    :param subject: what it is about, in words.
-    :param g: the names on ``g`` by which it reaches pages; an extension's can be on the request
-        or its context, too.
+    :param subject: its name in messages.
+    :param g: the names through which it reaches pages: on ``g``, or for an extension also on the
+        request or its context.
     :param reason: why that is so.
-    :param counts: whether its reads count all the same, and are held by a key that is made from
-        one of the names.
-    :param resources: names on ``g`` of what holds no data of the request, such as a connection.
-    :param refuses: whether it can refuse a request, so that a fill that calls it depends on what
-        it read.
+    :param counts: whether its reads count all the same, unless a key is made from one of the names.
+    :param refuses: whether it can refuse a request: a fill that calls it depends on its reads.
+    :param resources: names on ``g`` of objects without data of the request, such as a connection.
     """
 
     subject: str
@@ -35,20 +33,10 @@ def _known(
     return Declaration(subject, frozenset(g), reason, counts, refuses)
 
 
-_SESSION_OPENING = _known(
+#: Known only where it is the session interface's own.
+SESSION_OPENING = _known(
     "opening the session", "it reaches pages by the session only, which counts where it is read"
 )
-
-_CONDITIONS = _known(
-    "evaluating conditions and ranges",
-    "what they change is the status, and 206, 304 and 412 are never stored",
-)
-
-_COPYING = _known(
-    "copying the request's context", "the copy shows what the request shows, where that is read"
-)
-
-_FORM = _known("parsing a form", "without a body the form is empty, whatever its type")
 
 _CREDENTIALS = _known(
     "Flask-HTTPAuth's look for credentials",
@@ -57,13 +45,28 @@ _CREDENTIALS = _known(
     counts=True,
 )
 
+_LIMITS = _known(
+    "Flask-Limiter's check",
+    "it refuses a request or leaves the limits on the context",
+    "_limiter_request_context",
+    refuses=True,
+)
+
 #: Functions of Flask, Werkzeug and of extensions, by module and qualified name.
 BUILT_IN: dict[tuple[str, str], Declaration] = {
-    ("flask.ctx", "RequestContext.copy"): _COPYING,
-    ("flask.sessions", "SecureCookieSessionInterface.open_session"): _SESSION_OPENING,
-    ("flask_session.base", "ServerSideSessionInterface.open_session"): _SESSION_OPENING,
-    ("werkzeug.wrappers.request", "Request._load_form_data"): _FORM,
-    ("werkzeug.wrappers.response", "Response.make_conditional"): _CONDITIONS,
+    ("flask.ctx", "RequestContext.copy"): _known(
+        "copying the request's context",
+        "the copy shows what the request shows, where that is read",
+    ),
+    ("flask.sessions", "SecureCookieSessionInterface.open_session"): SESSION_OPENING,
+    ("flask_session.base", "ServerSideSessionInterface.open_session"): SESSION_OPENING,
+    ("werkzeug.wrappers.request", "Request._load_form_data"): _known(
+        "parsing a form", "without a body the form is empty, whatever its type"
+    ),
+    ("werkzeug.wrappers.response", "Response.make_conditional"): _known(
+        "evaluating conditions and ranges",
+        "what they change is the status, and 206, 304 and 412 are never stored",
+    ),
     ("flask_login.login_manager", "LoginManager._load_user"): _known(
         "Flask-Login's look for the user", "it leaves the user on g and nothing else", "_login_user"
     ),
@@ -76,26 +79,19 @@ BUILT_IN: dict[tuple[str, str], Declaration] = {
         "_jwt_extended_jwt_user",
         counts=True,
     ),
-    ("flask_limiter._extension", "Limiter._check_request_limit"): _known(
-        "Flask-Limiter's check",
-        "it refuses a request or leaves the limits on the context",
-        "_limiter_request_context",
-        refuses=True,
-    ),
+    ("flask_limiter._extension", "Limiter._check_request_limit"): _LIMITS,
     ("flask_talisman.talisman", "Talisman._set_hsts_headers"): _known(
         "Flask-Talisman's header for HTTPS", "browsers ignore it over HTTP (RFC 6797, 8.1)"
     ),
 }
 
-#: Hooks of extensions, by module and qualified name. They run apart, as declared ones do, so that
-#: what an owner's callback writes elsewhere is found out.
+#: Hooks of extensions, by module and qualified name. They run isolated, as declared ones do, so
+#: that what a callback of the application writes elsewhere is found.
 BUILT_IN_HOOKS: dict[tuple[str, str], Declaration] = {
     ("flask_debugtoolbar", "DebugToolbarExtension.process_request"): _known(
         "Flask-DebugToolbar's start", "it changes bodies after they were stored", "debug_toolbar"
     ),
-    ("flask_limiter._extension", "Limiter._check_request_limit"): BUILT_IN[
-        ("flask_limiter._extension", "Limiter._check_request_limit")
-    ],
+    ("flask_limiter._extension", "Limiter._check_request_limit"): _LIMITS,
     ("flask_principal", "Principal._on_before_request"): _known(
         "Flask-Principal's identity", "it leaves the identity on g and nothing else", "identity"
     ),
@@ -107,15 +103,13 @@ BUILT_IN_HOOKS: dict[tuple[str, str], Declaration] = {
     ),
 }
 
-#: Names on ``g`` of what holds no data of a request: the sessions of Flask-SQLAlchemy-Lite, whose
-#: objects are known by their tables.
+#: Names on ``g`` of objects without data of the request: the sessions of Flask-SQLAlchemy-Lite.
 RESOURCES = frozenset({"_sqlalchemy_sessions", "_sqlalchemy_async_sessions"})
 
-#: Context processors that return the same names for every visitor, so that a name which a template
-#: looks up in vain is none of theirs.
+#: Context processors that return the same names for every visitor: a missing name is not theirs.
 FIXED_PROCESSORS = frozenset({"flask_login.utils._user_context_processor"})
 
-#: Context variables that say nothing of a visitor: Flask's, this package's, and those of tracing.
+#: Context variables without data of a visitor: Flask's and those of tracing.
 KNOWN_VARIABLES = frozenset(
     {"flask.app_ctx", "flask.request_ctx", "decimal_context"}
     | {"debug_toolbars"}  # Flask-DebugToolbar changes bodies after all that is stored.
@@ -123,8 +117,18 @@ KNOWN_VARIABLES = frozenset(
 )
 
 
+def name_of(function: Any) -> str:
+    """Return the name of a callable for messages."""
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"{getattr(function, '__module__', '')}.{name}".lstrip(".")
+
+
+def _names(given: str | Iterable[str]) -> frozenset[str]:
+    return frozenset((given,) if isinstance(given, str) else given)
+
+
 class Declarations:
-    """The declarations of one cache: those that are built in, and its owner's."""
+    """The declarations of one cache, beside those that are built in."""
 
     def __init__(self) -> None:
         self.of_hooks: dict[Callable[..., Any], Declaration] = {}
@@ -142,8 +146,7 @@ class Declarations:
         :raises ValueError: without a reason, and for names with a context variable.
         :raises TypeError: for what is neither a hook nor a context variable.
         """
-        names = frozenset((g,) if isinstance(g, str) else g)
-        opened = frozenset((resources,) if isinstance(resources, str) else resources)
+        names, opened = _names(g), _names(resources)
         if not reason.strip():
             raise ValueError("influences_only_through: say why, with reason='…'.")
         if isinstance(subject, ContextVar):
@@ -151,11 +154,7 @@ class Declarations:
                 raise ValueError("influences_only_through: a context variable takes no g=….")
             self.variables[subject] = reason
         elif callable(subject):
-            name = getattr(subject, "__qualname__", repr(subject))
-            module = getattr(subject, "__module__", "")
-            self.of_hooks[subject] = Declaration(
-                f"{module}.{name}".lstrip("."), names, reason, resources=opened
-            )
+            self.of_hooks[subject] = Declaration(name_of(subject), names, reason, resources=opened)
         else:
             raise TypeError(
                 f"influences_only_through: {subject!r} is neither a hook nor a context variable."
@@ -177,7 +176,7 @@ class Declarations:
         return found
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """List all declarations: the subject, what it reaches pages through, the reason."""
+        """List all declarations: subject, names, reason."""
         built_in = dict.fromkeys([*BUILT_IN.values(), *BUILT_IN_HOOKS.values()])
         known = [*built_in, *self.of_hooks.values()]
         listed = [(d.subject, ", ".join(f"g.{n}" for n in sorted(d.g)), d.reason) for d in known]

@@ -23,7 +23,7 @@ _scopes_lock = new_lock()
 
 @dataclass(slots=True, eq=False)
 class Scope:
-    """What was read before a fill began; see :class:`Reads`."""
+    """What was read before a fill began; see :class:`Dependencies`."""
 
     thread: int
     tags: set[str]
@@ -37,12 +37,12 @@ class Scope:
 class ContextState:
     """Where a context stands in the time of one cache.
 
-    :param started: the clock's reading at the first lookup or query; ``None`` before it.
+    :param started: the clock's timestamp at the first lookup or query; ``None`` before it.
     :param generation: the store's generation at that time.
     :param filling: the keys whose fills are running, from the outermost inwards.
     :param off: whether it met a cache that is switched off: it bypasses to its end, for what it
-        read meanwhile has no reading.
-    :param lost: whether the store failed it, so that a reading would come too late: it asks the
+        read meanwhile has no timestamp.
+    :param lost: whether the store failed it, so that a timestamp would come too late: it asks the
         store nothing any more.
     """
 
@@ -56,7 +56,7 @@ class ContextState:
         """Have it look nothing up and store nothing any more, because the cache is off."""
         self.off = True
 
-    def follow_moment(self, earlier: "ContextState") -> None:
+    def follow_state(self, earlier: "ContextState") -> None:
         """Begin no later than an earlier context."""
         self.off = self.off or earlier.off
         self.lost = self.lost or earlier.lost
@@ -68,7 +68,7 @@ class ContextState:
 class Dependencies(ContextState):
     """What a request (or an application context without one) has read, for all caches.
 
-    It is the moment of the cache that looks first, which is the only one nearly always.
+    It is itself the state for the cache that looks first, nearly always the only one.
 
     A page's tags are all of these, also those read before its fill began: an object that is already
     in the session's identity map issues no SQL, and still went into the value. A memoized function
@@ -90,8 +90,8 @@ class Dependencies(ContextState):
     :param noticed: what was read of the request itself.
     :param mount: below which path the application is mounted, which is in URLs that are built.
     :param began: when the first that it read was read at the earliest, by the monotonic clock.
-    :param owner: the cache whose moment it is.
-    :param moments: those of others.
+    :param owner: the cache whose state it is.
+    :param states: those of other caches.
     :param sessions: of the database, used outside of any context.
     :param scopes: of the fills that are running.
     :param shared: whether threads fill beside each other: until the last fill has ended all of them
@@ -112,7 +112,7 @@ class Dependencies(ContextState):
     mount: str = ""
     began: float = field(default_factory=monotonic)
     owner: object = None
-    moments: dict[object, ContextState] = field(default_factory=dict)
+    states: dict[object, ContextState] = field(default_factory=dict)
     sessions: list[Any] = field(default_factory=list)
     scopes: list[Scope] = field(default_factory=list)
     shared: bool = False
@@ -124,14 +124,41 @@ class Dependencies(ContextState):
         if self.owner is None:
             self.owner = owner
             return self
-        return self.moments.setdefault(owner, ContextState())
+        return self.states.setdefault(owner, ContextState())
 
     def read_row(self, table: str, identity: str) -> None:
         """Note a row that was found by its key."""
         self.rows.setdefault(table, set()).add(identity)
 
+    def collected(self) -> set[str]:
+        """Return all tags: the table's for many rows of it, and for a row that was not found."""
+        tags = set(self.tags)
+        for table, identities in list(self.rows.items()):
+            if len(identities) > MANY_ROWS:
+                tags.add(table)
+            else:
+                # What names no rows, such as a bulk UPDATE, bumps "table:*".
+                tags.add(f"{table}:*")
+                tags.update(f"{table}:{identity}" for identity in list(identities))
+        tags.update(*self.expected.values())
+        return tags
+
+    def follow(self, earlier: "Dependencies") -> None:
+        """Take over what an earlier context read, and its beginning."""
+        self.tags |= earlier.collected()
+        self.bypass = self.bypass or earlier.bypass
+        self.began = min(self.began, earlier.began)
+        self.uncommitted = self.uncommitted or earlier.uncommitted
+        for transaction in list(earlier.writing):
+            transaction.seen_by(self)
+        for owner in (earlier.owner, *earlier.states):
+            if owner is not None:
+                self.of(owner).follow_state(earlier.of(owner))
+
+    # -- fills ---------------------------------------------------------------------------
+
     def enter(self, *, apart: bool) -> Scope:
-        """Begin a fill, which ends with :meth:`leave`; returns what was read before it.
+        """Begin a fill, which ends with :meth:`leave`; return what was read before it.
 
         :param apart: whether its tags are collected by themselves.
         """
@@ -153,28 +180,24 @@ class Dependencies(ContextState):
                 self._share()
             if looked_back:
                 # A fill beside it may have set aside what was read before that.
-                others = self.scopes if self._is_of_others(before) else [before]
-                for scope in others:
+                for scope in self.scopes if self._is_beside_others(before) else [before]:
                     self.inherit(scope)
 
-    def _is_of_others(self, scope: Scope) -> bool:
-        """Tell whether another thread fills, which waits for this one or runs beside it."""
-        return any(other.thread != scope.thread for other in self.scopes)
-
-    def _share(self) -> None:
-        self.shared = True
-        for scope in self.scopes:
-            self.inherit(scope)
-
-    def _scope(self) -> Scope:
-        return Scope(
-            threading.get_ident(),
-            self.tags,
-            self.rows,
-            self.expected,
-            self.fresh_until,
-            self.entities,
-        )
+    def leave(self, before: Scope) -> None:
+        """Hand what the fill read outwards."""
+        with _scopes_lock:
+            if self.scopes[-1] is not before:
+                self._share()
+            self.scopes.remove(before)
+            # A thread beside it may be about to add to what is collected now.
+            is_apart = before.tags is not self.tags
+            if is_apart and not (self.shared or self._is_beside_others(before)):
+                own = self._scope()
+                self.tags, self.rows, self.expected = before.tags, before.rows, before.expected
+                self.fresh_until, self.entities = before.fresh_until, before.entities
+                before = own
+            self.inherit(before)
+            self.shared = self.shared and bool(self.scopes)
 
     def inherit(self, before: Scope) -> None:
         """Depend on what was read before, too."""
@@ -188,46 +211,19 @@ class Dependencies(ContextState):
         if before.fresh_until is not None:
             self.fresh_until = min(before.fresh_until, self.fresh_until or before.fresh_until)
 
-    def leave(self, before: Scope) -> None:
-        """Hand what the fill read outwards."""
-        with _scopes_lock:
-            if self.scopes[-1] is not before:
-                self._share()
-            self.scopes.remove(before)
-            # A thread beside it may be about to add to what is collected now.
-            is_apart = before.tags is not self.tags
-            if is_apart and not (self.shared or self._is_of_others(before)):
-                own = self._scope()
-                self.tags, self.rows, self.expected = before.tags, before.rows, before.expected
-                self.fresh_until, self.entities = before.fresh_until, before.entities
-                before = own
-            self.inherit(before)
-            self.shared = self.shared and bool(self.scopes)
+    def _scope(self) -> Scope:
+        thread = threading.get_ident()
+        read = (self.tags, self.rows, self.expected, self.fresh_until, self.entities)
+        return Scope(thread, *read)
 
-    def follow(self, earlier: "Dependencies") -> None:
-        """Take over what an earlier context read, and its beginning."""
-        self.tags |= earlier.collected()
-        self.bypass = self.bypass or earlier.bypass
-        self.began = min(self.began, earlier.began)
-        self.uncommitted = self.uncommitted or earlier.uncommitted
-        for transaction in list(earlier.writing):
-            transaction.seen_by(self)
-        for owner in (earlier.owner, *earlier.moments):
-            if owner is not None:
-                self.of(owner).follow_moment(earlier.of(owner))
+    def _is_beside_others(self, scope: Scope) -> bool:
+        """Tell whether another thread fills, which waits for this one or runs beside it."""
+        return any(other.thread != scope.thread for other in self.scopes)
 
-    def collected(self) -> set[str]:
-        """All tags: of many rows of a table the table's; of a row that was not found, too."""
-        tags = set(self.tags)
-        for table, identities in list(self.rows.items()):
-            if len(identities) > MANY_ROWS:
-                tags.add(table)
-            else:
-                # What names no rows, such as a bulk UPDATE, raises "table:*".
-                tags.add(f"{table}:*")
-                tags.update(f"{table}:{identity}" for identity in list(identities))
-        tags.update(*self.expected.values())
-        return tags
+    def _share(self) -> None:
+        self.shared = True
+        for scope in self.scopes:
+            self.inherit(scope)
 
 
 #: Where a request, its environment, and an application context keep the collector.
@@ -242,14 +238,14 @@ RECOMPUTATION = "caching.recomputation"
 
 def tally_of(environ: dict[str, Any]) -> Tally | None:
     """Return what the lookups of a request came to; ``None`` where it did none in Flask."""
-    reads: Dependencies | None = environ.get(READS)
-    return reads.tally if reads is not None and reads.tally.results else None
+    dependencies: Dependencies | None = environ.get(READS)
+    return dependencies.tally if dependencies is not None and dependencies.tally.results else None
 
 
-def begin_dependencies(request: Any, environ: dict[str, Any], reads: Dependencies) -> None:
+def begin_dependencies(request: Any, environ: dict[str, Any], dependencies: Dependencies) -> None:
     """Give a request its collector, which WSGI middleware finds in the environment."""
-    reads.mount = request.__dict__["root_path"]
-    request.__dict__[READS] = environ[READS] = reads
+    dependencies.mount = request.__dict__["root_path"]
+    request.__dict__[READS] = environ[READS] = dependencies
 
 
 #: The collector of what runs outside of any context, while a lookup or a fill goes on.
@@ -257,19 +253,19 @@ _outside: ContextVar[Dependencies | None] = ContextVar("caching_reads", default=
 
 
 def current_dependencies() -> Dependencies:
-    """The collector of the current request, else of the application context, else a new one.
+    """Return the collector of the request, else of the application context, else a new one.
 
     A request has its own even where a test keeps an application context open around it. Outside of
-    both, it is the one of :func:`own_reads`.
+    both, it is the one of :func:`own_dependencies`.
     """
     if has_request_context():
         # Asked on every hit: the way by the ``request`` proxy costs more than the rest of it.
         request: Any = request_ctx._get_current_object().request  # type: ignore[attr-defined]
-        reads: Dependencies | None = request.__dict__.get(READS)
-        if reads is None:
-            reads = Dependencies()
-            begin_dependencies(request, request.__dict__["environ"], reads)
-        return reads
+        dependencies: Dependencies | None = request.__dict__.get(READS)
+        if dependencies is None:
+            dependencies = Dependencies()
+            begin_dependencies(request, request.__dict__["environ"], dependencies)
+        return dependencies
     if has_app_context():
         # Not on ``g``, whose every look is noticed.
         kept: dict[str, Any] = app_ctx._get_current_object().__dict__  # type: ignore[attr-defined]
@@ -281,7 +277,7 @@ def current_dependencies() -> Dependencies:
 
 
 def is_collecting() -> bool:
-    """Tell whether :func:`current_reads` is asked again for what it returns now."""
+    """Tell whether :func:`current_dependencies` returns the same when it is asked again."""
     return has_app_context() or _outside.get() is not None
 
 
@@ -291,35 +287,28 @@ def own_dependencies() -> Iterator[Dependencies]:
 
     Nothing connects two lookups of a script or a thread, so each begins anew.
     """
-    reads = current_dependencies()
+    dependencies = current_dependencies()
     if is_collecting():
-        yield reads
+        yield dependencies
         return
-    token = _outside.set(reads)
-    try:
-        yield reads
-    finally:
-        _outside.reset(token)
+    with replaced_dependencies(dependencies):
+        yield dependencies
 
 
 @contextmanager
-def replaced_dependencies(reads: Dependencies) -> Iterator[None]:
+def replaced_dependencies(dependencies: Dependencies) -> Iterator[None]:
     """Have the current context use another collector for a while."""
-    kept: dict[str, Any]
-    if has_request_context():
-        kept = request_ctx._get_current_object().request.__dict__  # type: ignore[attr-defined]
-    elif has_app_context():
-        kept = app_ctx._get_current_object().__dict__  # type: ignore[attr-defined]
+    if has_app_context():
+        context: Any = app_ctx._get_current_object()  # type: ignore[attr-defined]
+        kept = vars(request_ctx.request if has_request_context() else context)
+        before, kept[READS] = kept.get(READS), dependencies
+        try:
+            yield
+        finally:
+            kept[READS] = before
     else:
-        token = _outside.set(reads)
+        token = _outside.set(dependencies)
         try:
             yield
         finally:
             _outside.reset(token)
-        return
-    before = kept.get(READS)
-    kept[READS] = reads
-    try:
-        yield
-    finally:
-        kept[READS] = before

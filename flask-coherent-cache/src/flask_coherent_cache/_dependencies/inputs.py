@@ -1,19 +1,18 @@
-"""The inputs of a request: what can be read of it, what a key holds of it, and who read it."""
+"""The inputs of a request: what can be read of it, and what a key holds of it."""
 
 import logging
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from types import CodeType, FrameType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote_plus
 
-from flask import Flask, current_app
+from flask import current_app
 
 logger = logging.getLogger(__name__)
 
-#: Who iterates over a query reads names that a visitor made up.
+#: A visitor can make up long names.
 _LONGEST_SHOWN = 80
 _reported: set[tuple[tuple[str, int], str]] = set()
 _MOST_TEXTS = 20
@@ -56,7 +55,7 @@ ENVIRONMENT = Input("environment")
 #: Whether the client would rather have JSON than HTML.
 PREFERENCE = Input("preference for JSON")
 
-#: What the key of every page holds. Requests with a body go past the cache.
+#: What the key of every page holds. Requests with a body bypass the cache.
 PAGE_PARTS = frozenset({PATH, HOST, SCHEME, METHOD, MOUNT, BODY, PREFERENCE})
 #: What the key of every memoized function and fragment holds.
 FUNCTION_PARTS = frozenset({MOUNT})
@@ -68,7 +67,7 @@ COOKIE_HEADERS = frozenset({"cookie2", "set-cookie", "set-cookie2"})
 #: Flask's own for the session, and Flask-Login's.
 SESSION_COOKIES = frozenset({"session", "remember_token"})
 _NOT_IN_QUERIES = re.compile(r"[^A-Za-z0-9._~!$&'()*+,;=:@/?%-]")
-#: What says nothing of a visitor.
+#: Keys without data of a visitor.
 _OF_THE_SERVER = (
     "GATEWAY_INTERFACE", "SERVER_SOFTWARE", "werkzeug.request", "wsgi.errors", "wsgi.file_wrapper",
     "wsgi.multiprocess", "wsgi.multithread", "wsgi.run_once", "wsgi.version",
@@ -90,12 +89,12 @@ _ENVIRONMENT_INPUTS: dict[str, Input | None] = {
 
 
 def is_session_cookie(name: str) -> bool:
-    """Tell whether a cookie says who asks, by its usual name or that of the application."""
+    """Tell whether a cookie identifies the visitor, by its usual name or the configured one."""
     return name in SESSION_COOKIES or name == current_app.config["SESSION_COOKIE_NAME"]
 
 
 def header_input(name: str) -> Input:
-    """Return the input that a header is."""
+    """Return the input for a header."""
     lower = name.lower().replace("_", "-")
     if lower == "cookie":
         return COOKIES
@@ -103,7 +102,7 @@ def header_input(name: str) -> Input:
 
 
 def environment_input(key: str) -> Input | None:
-    """Return the input behind a key of the WSGI environment; ``None`` says nothing of a visitor."""
+    """Return the input for a key of the WSGI environment; ``None`` for one of the server alone."""
     if key.startswith("caching."):
         return None
     if key in _ENVIRONMENT_INPUTS:
@@ -217,64 +216,3 @@ def distinct(inputs: Iterable[Input]) -> list[Input]:
         if _WHOLE.get(what.kind) not in found:
             found.append(what)
     return found
-
-
-# -- who reads -----------------------------------------------------------------------------
-
-_OWN = __name__.partition(".")[0]
-#: Packages whose frames are on the way to a reader, and never the reader.
-_LIBRARIES = frozenset({_OWN, "blinker", "flask", "itsdangerous", "jinja2", "werkzeug"})
-_ON_THE_WAY = sys.stdlib_module_names | _LIBRARIES
-
-
-class Reader(NamedTuple):
-    """Who read an input.
-
-    :param place: file, line and function; empty where only Flask itself looked.
-    :param boundary: the known function of an extension in which the read was made, by its module
-        and qualified name.
-    :param is_foreign: whether other code than the extension's was called in between.
-    """
-
-    place: str = ""
-    boundary: tuple[str, str] | None = None
-    is_foreign: bool = False
-
-
-def find_reader(boundaries: Mapping[tuple[str, str], Any], last: CodeType) -> Reader:
-    """Find who reads, by the frames from the innermost outwards.
-
-    :param boundaries: known functions of extensions, by module and qualified name.
-    :param last: no reader is beyond its frame, nor beyond Flask's own.
-    """
-    frame: FrameType | None = sys._getframe(2)
-    place, packages = "", set()
-    while frame is not None:
-        code = frame.f_code
-        if code is last or code is _WSGI_APP or code is _CALL:
-            break
-        scope = frame.f_globals
-        module: str = scope.get("__name__") or ""
-        template = scope.get("__jinja_template__")
-        package = module.partition(".")[0]
-        if template is not None or package not in _ON_THE_WAY:
-            place = place or _place(frame, template)
-            packages.add("" if template is not None else package)
-        boundary = (module, code.co_qualname)
-        if boundary in boundaries:
-            return Reader(place, boundary, bool(packages - {package}))
-        frame = frame.f_back
-    return Reader(place)
-
-
-def _place(frame: FrameType, template: Any) -> str:
-    if template is not None:
-        return (
-            f"{template.name or 'a template'}:{template.get_corresponding_lineno(frame.f_lineno)}"
-        )
-    name = "/".join(frame.f_code.co_filename.replace("\\", "/").rsplit("/", 2)[-2:])
-    return f"{name}:{frame.f_lineno} ({frame.f_code.co_name})"
-
-
-#: What is outside of these is WSGI middleware, or the server.
-_WSGI_APP, _CALL = Flask.wsgi_app.__code__, Flask.__call__.__code__

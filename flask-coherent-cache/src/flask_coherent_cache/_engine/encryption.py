@@ -33,7 +33,7 @@ class _OwnKey:
     """The key that this process seals with.
 
     :param pid: of the process that drew the salt: a fork draws another one.
-    :param uses: counts the entries; asked by several threads it gives each number once.
+    :param uses: counts the entries; threads that ask get different numbers.
     """
 
     pid: int
@@ -55,10 +55,6 @@ class EncryptingSealer(Sealer):
     entry's key: whoever can write to the store can replay or drop an entry, no more. Nothing is
     decoded before it is verified.
 
-    :param secrets: the application's ``SECRET_KEY``, then its fallbacks, which still open.
-    :param scope: names the application and its release.
-    :param compress_min_bytes: values of so many bytes are compressed, before they are encrypted,
-        where that saves a tenth; 0 is none.
     :param most_sealed: a new key is drawn before more entries than these are sealed with one.
     """
 
@@ -96,7 +92,7 @@ class EncryptingSealer(Sealer):
         return None
 
     def _own_key(self) -> _OwnKey:
-        """Return the key of this process; a new one where it was drawn before a fork, or is worn.
+        """Return the key of this process; a new one if it was drawn before a fork, or is worn.
 
         Threads that draw one at the same time each use their own once, and go on with the last.
         """

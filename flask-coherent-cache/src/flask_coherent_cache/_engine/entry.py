@@ -5,17 +5,15 @@ import hmac
 import json
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-from .._stores import is_timestamp
 
 #: The format's version within one process.
 _VERSION = b"p1"
 _LENGTH_BYTES = 4
 #: What the key is for under which secret data is named.
 _NAMING = b"flask-coherent-cache: names of secret data"
-#: So much from the middle of a large value shows whether the whole gains by compression.
+#: A sample of this size shows whether a large value is worth compressing.
 _SAMPLE_BYTES = 1024
 #: The fastest level: a higher one takes twice the time and more to save a tenth.
 _LEVEL = 1
@@ -23,16 +21,16 @@ _LEVEL = 1
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What lies in the store under a key.
+    """A value, what it was built from, and how long it lives; times are seconds since the epoch.
 
     :param value: the encoded value: a page, or a memoized function's result.
     :param generation: the store's generation in which the fill began.
-    :param started: a reading of the store's clock not later than anything that went into the
+    :param started: a timestamp of the store's clock not later than anything that went into the
         value; ``None`` for a plain ``cache.set``, which depends on its key alone.
     :param tags: the names of all that it was built from.
-    :param stored_at: when it was stored, in seconds since the epoch.
-    :param fresh_until: its soft expiry, in seconds since the epoch.
-    :param kept_until: its hard expiry, when the store drops it, in seconds since the epoch.
+    :param stored_at: when it was stored.
+    :param fresh_until: its soft expiry.
+    :param kept_until: its hard expiry, when the store drops it.
     """
 
     value: bytes
@@ -44,60 +42,30 @@ class Entry:
     kept_until: float
 
     def moved(self, seconds: float) -> "Entry":
-        """Return it with its times by a clock that is so much ahead."""
+        """Return it with its times by a clock that is ahead by so many seconds."""
         if not seconds:
             return self
-        times = (self.stored_at, self.fresh_until, self.kept_until)
-        stored_at, fresh_until, kept_until = (moment + seconds for moment in times)
-        return replace(self, stored_at=stored_at, fresh_until=fresh_until, kept_until=kept_until)
+        return replace(
+            self,
+            stored_at=self.stored_at + seconds,
+            fresh_until=self.fresh_until + seconds,
+            kept_until=self.kept_until + seconds,
+        )
 
     def is_fresh(self) -> bool:
         """Tell whether it is before its soft expiry."""
         return time.time() < self.fresh_until
 
-    def is_valid(self, generation: str, tag_values: Iterable[bytes | None], now: float) -> bool:
-        """Judge it by the store's generation and its tags' values, in the order of ``tags``.
-
-        A missing tag, one in doubt, or one raised since ``started`` makes it invalid.
-
-        :param now: the store's time, in seconds since the epoch.
-        """
-        if self.generation != generation:
-            return False
-        if self.started is None:
-            return True
-        return all(is_timestamp(value, now) and int(value) <= self.started for value in tag_values)
-
-
-def invalid_tags(
-    tags: Sequence[str], tag_values: Iterable[bytes | None], started: int | None, now: float
-) -> tuple[tuple[str, ...], int | None]:
-    """Name the tags that make an entry invalid, and give the latest of their readings.
-
-    A missing tag, and one in doubt, has none.
-
-    :param started: the entry's.
-    :param now: the store's time, in seconds since the epoch.
-    """
-    invalid = []
-    for tag, value in zip(tags, tag_values, strict=True):
-        reading = int(value) if value is not None and is_timestamp(value, now) else None
-        if reading is None or reading > (started or 0):
-            invalid.append((tag, reading))
-    readings = [reading for _, reading in invalid if reading is not None]
-    return tuple(tag for tag, _ in invalid), max(readings, default=None)
-
 
 class Sealer:
     """Turns entries into bytes and back, for a store that lives inside this process.
 
-    Nobody else reads or writes there, so an entry only says which key it belongs to. A store that
-    processes share needs :class:`~flask_coherent_cache._engine.encryption.EncryptingSealer`.
+    Nobody else reads or writes there, so an entry only says which key it belongs to. A shared store
+    needs :class:`~flask_coherent_cache._engine.encryption.EncryptingSealer`.
 
     :param secrets: the application's ``SECRET_KEY``, then its fallbacks.
     :param scope: names the application and its release.
-    :param compress_min_bytes: values of so many bytes are compressed where that saves a tenth;
-        0 is none.
+    :param compress_min_bytes: compress values from this size on if that saves a tenth; 0 is never.
     """
 
     def __init__(
@@ -111,14 +79,11 @@ class Sealer:
         self._compress_min_bytes = compress_min_bytes
 
     def seal(self, key: str, entry: Entry) -> bytes:
-        """Encode an entry so that it is believed under its key only."""
+        """Encode an entry so that it opens under its key only."""
         return self._sealed(key, self._encoded(entry))
 
     def open(self, key: str, sealed: bytes | None) -> Entry | None:
-        """Check and decode an entry; ``None`` for a missing, forged, foreign or cut one.
-
-        Its value is no longer compressed, and no larger than when it was sealed.
-        """
+        """Check and decode an entry; ``None`` for a missing, forged, foreign or cut one."""
         body = None if sealed is None else self._opened(key, sealed)
         return None if body is None else _decoded(body)
 
@@ -135,7 +100,7 @@ class Sealer:
         """Name secret data under each known secret, the current one first.
 
         While secrets are rotated, other processes may use any of these names: an invalidation has
-        to raise the tags of all of them.
+        to bump the tags of all of them.
         """
         return tuple(dict.fromkeys(_digest(key, data) for key in self._digest_keys))
 

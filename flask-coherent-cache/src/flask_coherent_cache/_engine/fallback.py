@@ -1,4 +1,4 @@
-"""Standby: what a process goes on with while its store is away, for seconds at most."""
+"""The fallback: what a process serves while its store is away, for seconds at most."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -13,12 +13,12 @@ _ENTRY_BYTES = 800
 
 
 class Fallback:
-    """Entries that only this process knows, each for so long that none is older than ``seconds``.
+    """Entries that only this process knows, none of them older than ``seconds``.
 
-    No invalidation of another process reaches them, so an entry's time counts from when the first
-    that went into it was read. What this process itself invalidates is dropped at once.
+    No invalidation of another process reaches them, so an entry's age counts from the first read
+    that went into it. What this process itself invalidates is dropped at once.
 
-    :param seconds: for how long after that an entry is served; 0 is not at all.
+    :param seconds: how long an entry is served; 0 is not at all.
     :param max_bytes: what all entries may take, in bytes; the oldest go first.
     """
 
@@ -34,23 +34,23 @@ class Fallback:
         """Return the number of entries, also of those that are too old by now."""
         return len(self._entries)
 
-    def find(self, key: str, reads: Dependencies) -> Entry | None:
+    def find(self, key: str, dependencies: Dependencies) -> Entry | None:
         """Return an entry that is not too old; the context is then as old as that."""
         with self._lock:
             entry, until = self._entries.get(key, (None, 0.0))
             if entry is None or monotonic() >= until or not entry.is_fresh():
                 return None
-            reads.began = min(reads.began, until - self.seconds)
+            dependencies.began = min(dependencies.began, until - self.seconds)
             return entry
 
-    def keep(self, key: str, entry: Entry, reads: Dependencies) -> None:
+    def keep(self, key: str, entry: Entry, dependencies: Dependencies) -> None:
         """Keep what a context computed, unless something was invalidated since it began."""
         with self._lock:
-            if reads.began > self._dropped_at:
-                self._keep(key, entry, reads.began + self.seconds)
+            if dependencies.began > self._dropped_at:
+                self._keep(key, entry, dependencies.began + self.seconds)
 
     def take_over(self, entries: Iterable[tuple[str, Entry]], until: float) -> None:
-        """Keep entries that were right so many seconds before ``until``, by the monotonic clock."""
+        """Keep entries that were valid so many seconds before ``until``, by the monotonic clock."""
         with self._lock:
             for key, entry in entries:
                 self._keep(key, entry, until)

@@ -1,29 +1,68 @@
-"""A look at an entry by somebody who does not use it."""
+"""What lies in the store under a key, and whether it is valid."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .entry import Entry, invalid_tags
+from .._dependencies.dependencies import ContextState
+from .._statistics.statistics import Cause
+from .._stores import is_timestamp
+from .entry import Entry
 
 State = Literal["fresh", "stale", "invalid", "cleared", "unreadable", "gone"]
 
+_EXPIRED, _UNREADABLE, _CLEARED = Cause("expired"), Cause("unreadable"), Cause("cleared")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True, eq=False)
 class Inspection:
-    """What lies in the store under a key.
+    """What a look at the store saw.
 
-    :param state: ``gone`` where nothing does.
-    :param entry: ``None`` where it is gone or unreadable.
-    :param invalid: the tags of an invalid entry that were raised, or that are missing.
-    :param bytes: what it takes in the store.
+    :param entry: what lay there; ``None`` for nothing, or something unreadable.
+    :param valid: whether it may be used; it may be past its soft expiry.
+    :param sealed: the bytes that lay there.
+    :param cause: why it would have to be filled; ``None`` for nothing of which anything is known.
     """
 
     key: str
-    state: State
     entry: Entry | None = None
-    invalid: tuple[str, ...] = ()
-    bytes: int = 0
+    valid: bool = False
+    sealed: bytes | None = None
+    cause: Cause | None = None
+
+    @property
+    def state(self) -> State:
+        """In a word, what lies there."""
+        if self.sealed is None:
+            return "gone"
+        if self.entry is None:
+            return "unreadable"
+        if self.valid:
+            return "fresh" if self.entry.is_fresh() else "stale"
+        return "invalid" if self.invalid else "cleared"
+
+    @property
+    def invalid(self) -> tuple[str, ...]:
+        """The tags of an invalid entry that were bumped, or that are missing."""
+        return self.cause.tags if self.cause is not None else ()
+
+    @property
+    def bytes(self) -> int:
+        """What it takes in the store."""
+        return len(self.sealed or b"")
+
+    def usable(self, grace: float) -> Entry | None:
+        """Return the entry if it is valid, and stale for no more than ``grace`` seconds."""
+        if self.entry is None or not self.valid:
+            return None
+        return self.entry if time.time() < self.entry.fresh_until + grace else None
+
+    def is_dead_on_arrival(self, before: "Inspection", state: ContextState) -> bool:
+        """Tell whether a fill stored it since ``before``, and it is already invalid."""
+        if self.sealed == before.sealed or self.entry is None or self.valid:
+            return False
+        return (self.entry.started or 0) >= (state.started or 0)
 
 
 def judge(
@@ -31,27 +70,37 @@ def judge(
     sealed: bytes | None,
     entry: Entry | None,
     generation: str,
-    values: Mapping[str, bytes | None],
+    values: Sequence[bytes | None],
     now: float,
 ) -> Inspection:
-    """Tell the state of what lies under a key.
+    """Judge an entry by the store's generation and its tags' values.
 
-    :param generation: the store's.
-    :param values: what lies under its tags.
+    A missing tag, one in doubt, or one bumped since the entry ``started`` makes it invalid.
+
+    :param values: in the order of the tags.
     :param now: the store's time, in seconds since the epoch.
     """
     if sealed is None:
-        return Inspection(key, "gone")
+        return Inspection(key)
     if entry is None:
-        return Inspection(key, "unreadable", bytes=len(sealed))
-    state: State
-    invalid: tuple[str, ...] = ()
-    tag_values = [values[tag] for tag in entry.tags]
+        return Inspection(key, None, False, sealed, _UNREADABLE)
     if entry.generation != generation:
-        state = "cleared"
-    elif not entry.is_valid(generation, tag_values, now):
-        state = "invalid"
-        invalid, _ = invalid_tags(entry.tags, tag_values, entry.started, now)
-    else:
-        state = "fresh" if entry.is_fresh() else "stale"
-    return Inspection(key, state, entry, invalid, len(sealed))
+        return Inspection(key, entry, False, sealed, _CLEARED)
+    started = entry.started
+    if started is None or all(is_timestamp(v, now) and int(v) <= started for v in values):
+        return Inspection(key, entry, True, sealed, _EXPIRED)
+    return Inspection(key, entry, False, sealed, why_invalid(entry.tags, values, started, now))
+
+
+def why_invalid(
+    tags: Sequence[str], values: Sequence[bytes | None], started: int | None, now: float
+) -> Cause:
+    """Name the tags that make an entry invalid, with the latest of their timestamps.
+
+    A missing tag, and one in doubt, has none.
+    """
+    known = [int(value) if is_timestamp(value, now) else None for value in values]
+    pairs = list(zip(tags, known, strict=True))
+    invalid = [(tag, time) for tag, time in pairs if time is None or time > (started or 0)]
+    latest = max((time for _, time in invalid if time is not None), default=None)
+    return Cause("invalidated", tuple(tag for tag, _ in invalid), latest)

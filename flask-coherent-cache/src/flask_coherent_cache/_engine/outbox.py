@@ -1,11 +1,11 @@
-"""What the store did not take: kept, and done before this process trusts the store again."""
+"""The outbox: what the store did not take, done before this process trusts the store again."""
 
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from .._forks import new_lock
-from .._stores import Store, StoreError
-from .fallback import Fallback
+from .._stores import StoreError
+from .base import EngineBase
 
 #: How long a writer waits for a store that failed it once to turn out to be there, or away.
 SETTLING_SECONDS = 1
@@ -14,54 +14,49 @@ _MOST_UNDELIVERED = 1000
 
 
 class Notes(Protocol):
-    """Invalidations that the store could not take, kept with the writes that they are of."""
+    """Invalidations that the store could not take, kept with the writes that caused them."""
 
     def read(self) -> dict[str, list[str]]:
         """Return the tags of each note by its name; raises :class:`StoreError`."""
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete notes that were worked off; raises :class:`StoreError`."""
+        """Delete notes that were replayed; raises :class:`StoreError`."""
 
 
 class Outbox:
     """Operations that must not be forgotten.
 
-    :param standby: is dropped when the store is trusted again.
-    :param raise_tags: makes what carries one of the tags invalid.
+    :param bump: makes what carries one of the tags invalid.
     :param end_generation: makes everything invalid.
-    :param failed: is told of each failure.
     """
 
     def __init__(
         self,
-        store: Store,
-        fallback: Fallback,
-        raise_tags: Callable[[Iterable[str]], object],
+        engine: EngineBase,
+        bump: Callable[[Iterable[str]], object],
         end_generation: Callable[[], object],
-        failed: Callable[[StoreError], object],
     ) -> None:
-        self._store = store
-        self._standby = fallback
-        self._raise_tags = raise_tags
+        self._engine = engine
+        self._bump = bump
         self._end_generation = end_generation
-        self._failed = failed
         self._lock = new_lock()
         self._undelivered: list[Callable[[], object]] = []
-        #: Whether what was noted before this process began has been worked off.
+        #: Whether what was noted before this process began has been replayed.
         self._has_joined = False
         self._joining = new_lock()
         #: Where invalidations are noted that the store does not take.
         self.notes: Notes | None = None
-        store.breaker.before_closing = self._recover
+        self._breaker = engine.store.breaker
+        self._breaker.before_closing = self._recover
 
     def deliver(self, operation: Callable[[], object]) -> None:
-        """Do what must not be forgotten: now, else before this process asks the store again."""
+        """Do what must not be forgotten: now, or before this process asks the store again."""
         try:
             operation()
         except StoreError as error:
-            self._failed(error)
+            self._engine.failed(error)
             self.postpone(operation)
-            self._store.breaker.wait_until_settled(SETTLING_SECONDS)
+            self._breaker.wait_until_settled(SETTLING_SECONDS)
 
     def postpone(self, operation: Callable[[], object]) -> None:
         """Have it done before this process asks the store again."""
@@ -69,18 +64,18 @@ class Outbox:
             self._undelivered.append(operation)
             if len(self._undelivered) > _MOST_UNDELIVERED:
                 self._undelivered = [self._end_generation]
-        self._store.breaker.open()
+        self._breaker.open()
 
     def join(self) -> None:
-        """Work off what was noted before this process began, before it trusts the store at all."""
+        """Replay what was noted before this process began, before it trusts the store at all."""
         if self._has_joined:
             return
         with self._joining:
-            if not self._has_joined and not self._store.breaker.is_open:
+            if not self._has_joined and not self._breaker.is_open:
                 try:
                     self._recover()
                 except StoreError:
-                    self._store.breaker.open()
+                    self._breaker.open()
                     raise
 
     def _recover(self) -> None:
@@ -90,16 +85,16 @@ class Outbox:
         try:
             for operation in waiting:
                 operation()
-            self._work_off_notes()
+            self._replay_notes()
         except BaseException:
-            # To raise a tag twice is no harm.
+            # To bump a tag twice does no harm.
             with self._lock:
                 self._undelivered = waiting + self._undelivered
             raise
         self._has_joined = True
-        self._standby.drop(None)
+        self._engine.fallback.drop(None)
 
-    def _work_off_notes(self) -> None:
+    def _replay_notes(self) -> None:
         notes = self.notes.read() if self.notes is not None else {}
         if self.notes is None or not notes:
             return
@@ -107,5 +102,5 @@ class Outbox:
         if len(tags) > _MOST_UNDELIVERED:
             self._end_generation()
         else:
-            self._raise_tags(tags)
+            self._bump(tags)
         self.notes.delete(notes)

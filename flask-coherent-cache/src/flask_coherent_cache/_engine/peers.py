@@ -11,27 +11,27 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})  # noqa: S10
 
 
 def connect_peers(caches: Mapping[Any, CacheEngine | None]) -> None:
-    """Have the caches of an application know of each other.
+    """Let the caches of an application know of each other.
 
-    :raises ValueError: where two of them would use the same keys of one server.
+    :raises ValueError: if two of them would use the same keys of one server.
     """
     places: dict[tuple[Any, ...], CacheEngine] = {}
-    found = [entries for entries in caches.values() if entries is not None]
-    for number, entries in enumerate(found):
+    found = [engine for engine in caches.values() if engine is not None]
+    for number, engine in enumerate(found):
         # Nobody else reaches what lies in the process.
-        place = _place(entries.config) if entries.store.shared else (number,)
-        place = (entries.prefix, *place)
+        place = _place(engine.config) if engine.store.shared else (number,)
+        place = (engine.prefix, *place)
         if place in places:
             raise ValueError(
-                f"Two caches of this application have the CACHE_KEY_PREFIX {entries.prefix!r} on "
+                f"Two caches of this application have the CACHE_KEY_PREFIX {engine.prefix!r} on "
                 "one server, and would take each other's entries for their own: give one of them "
                 "another prefix, such as Cache(config={'CACHE_KEY_PREFIX': 'app2'})."
             )
-        places[place] = entries
-    for place, entries in places.items():
-        entries.peers = tuple(peer for peer in found if peer is not entries)
+        places[place] = engine
+    for place, engine in places.items():
+        engine.peers = tuple(peer for peer in found if peer is not engine)
         name = hashlib.blake2b(repr(place[1:]).encode(), digest_size=6).hexdigest()
-        entries.own_tag = f"cache:{entries.prefix}:{name}"
+        engine.own_tag = f"cache:{engine.prefix}:{name}"
 
 
 def _place(config: Mapping[str, Any]) -> tuple[Any, ...]:

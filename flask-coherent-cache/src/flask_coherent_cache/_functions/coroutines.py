@@ -1,4 +1,4 @@
-"""``async def`` functions that are cached: computed to their end, and awaited where a loop runs."""
+"""Cached ``async def`` functions: run to their end, and awaited if an event loop is running."""
 
 import asyncio
 import functools
@@ -12,13 +12,12 @@ from flask import Flask
 
 
 def run_to_end(function: Callable[..., Any], app_of: Callable[[], Flask]) -> Callable[..., Any]:
-    """Make a function that runs a coroutine function as Flask runs an async view, and returns.
+    """Make a function that runs a coroutine function to its end, as Flask runs an async view.
 
-    Where a loop runs in this thread, the coroutine gets one of its own in another thread, in the
-    same contexts, and this thread waits: what one request reads must not be mixed up with what it
-    reads at the same time for another fill.
+    If this thread runs a loop, the coroutine gets one of its own in another thread, in the same
+    contexts, and this thread waits: the reads of two fills of one request must not mix.
 
-    :param app_of: names the application, whose ``ensure_sync`` may be the owner's.
+    :param app_of: returns the application, whose ``ensure_sync`` may be the owner's.
     """
 
     @functools.wraps(function)
@@ -33,7 +32,7 @@ def run_to_end(function: Callable[..., Any], app_of: Callable[[], Flask]) -> Cal
 
 
 def awaitable(answer: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a function that answers at once, and where a loop runs with what is to be awaited."""
+    """Make a function that returns an awaitable if a loop is running, and else the answer."""
 
     @functools.wraps(answer)
     def answer_or_promise(*args: Any, **kwargs: Any) -> Any:
@@ -55,7 +54,7 @@ def is_loop_running() -> bool:
 
 
 def is_of_asgiref(variable: ContextVar[Any]) -> bool:
-    """Tell whether a context variable is one by which asgiref finds its threads.
+    """Tell whether asgiref finds its threads by a context variable.
 
     An application's own ``asgiref.local.Local`` has the same name, and may hold anything.
     """

@@ -2,14 +2,14 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import has_request_context
 from flask_caching.utils import join_generator
 
 from .._dependencies.dependencies import Dependencies, current_dependencies
+from .._dependencies.fillings import Filling, Kind
 from .._dependencies.inputs import (
     FUNCTION_PARTS,
     Declared,
@@ -18,29 +18,27 @@ from .._dependencies.inputs import (
     distinct,
     report_once,
 )
-from .._dependencies.noticed import Filling, Kind, Noticed
-from .._engine.engine import CacheEngine, Filled, Policy
+from .._dependencies.noticed import Noticed
+from .._engine.engine import CacheEngine, Filled, Outcome, Policy
 from .._options import Options
 from .._statistics.statistics import Lookups
 from .values import decode, encode, shared_bytes
 
-#: Of what a fill depends on, so much is named.
+#: How many undeclared inputs a refusal names.
 _MOST_NAMED = 3
 _HELD = Declared(parts=FUNCTION_PARTS)
-#: What a copy's ``decoded`` is where each caller must get a value of its own.
+#: A copy's ``decoded`` if each caller must get a value of its own.
 _NOT_SHARED: tuple[Any, ...] = ()
 
 
 def copied_value(
-    entries: CacheEngine, key: str, lookups: Lookups, reads: Dependencies
+    engine: CacheEngine, key: str, lookups: Lookups, dependencies: Dependencies
 ) -> tuple[Any, ...]:
     """Return the value of a fresh copy in this process, in a tuple that is empty without one.
 
     A value that cannot be changed is decoded once, and shared.
-
-    :param reads: of the context.
     """
-    copy = entries.fetch_copy(key, lookups, reads)
+    copy = engine.fetch_copy(key, lookups, dependencies)
     if copy is None:
         return ()
     if copy.decoded:
@@ -49,115 +47,129 @@ def copied_value(
     try:
         value = decode(copy.entry.value)
     except Exception:
-        return ()  # The way by the store heals it.
+        return ()  # The fetch from the store heals it.
     if copy.decoded is None:
         size = shared_bytes(value)
         copy.decoded = _NOT_SHARED if size is None else (value,)
-        if size is not None and entries.near is not None:
-            entries.near.grow(copy, size)
+        if size is not None and engine.near is not None:
+            engine.near.grow(copy, size)
     return (value,)
 
 
-def fetch_value(
-    entries: CacheEngine,
-    key: str,
-    call: Callable[[], Any],
-    policy: Policy,
-    options: Options,
-    lookups: Lookups,
-    *,
-    renew: bool = False,
-    in_background: bool = True,
-    alone: bool = False,
-    held: frozenset[Input] = frozenset(),
-    verify: bool = False,
-    unchanged: Callable[[], bool] = lambda: True,
-) -> tuple[Any, bool]:
-    """Return a function's value, of the caller's own, and whether it came from an entry.
+@dataclass(slots=True)
+class CachedCall:
+    """One call of a cached function, or one use of a fragment.
 
+    :param call: computes the value.
     :param lookups: where it is counted.
+    :param in_background: whether a stale value may be served while it is filled in another thread.
     :param alone: whether the key holds all that the call is given.
-    :param held: the inputs that it holds.
+    :param held: the inputs that the key holds.
     :param verify: compute a hit again, and compare.
     :param unchanged: tells whether the call still has this key, which may hold what changes.
     """
 
-    def fill() -> Filled:
-        noticed = current_dependencies().noticed
-        # Its key holds the path.
-        kind: Kind = "function under cached" if held else "function"
-        if lookups.level == "fragment":
-            kind = "fragment"
-        filling = Filling(options.name, _HELD, kind, held, looked_back=not alone)
+    engine: CacheEngine
+    key: str
+    call: Callable[[], Any]
+    policy: Policy
+    options: Options
+    lookups: Lookups
+    in_background: bool = True
+    alone: bool = False
+    held: frozenset[Input] = frozenset()
+    verify: bool = False
+    unchanged: Callable[[], bool] = lambda: True
+
+    def value(self, *, renew: bool = False) -> tuple[Any, bool]:
+        """Return the value, of the caller's own, and whether it came from an entry."""
+        refill = self._refill if self.in_background else None
+        outcome = self._fetch(self._fill, renew=renew, refill=refill)
+        entry = outcome.entry
+        if outcome.status in ("miss", "bypass") or entry is None:
+            return outcome.result, False
+        try:
+            value = decode(entry.value)
+        except Exception as error:
+            # Its class was renamed, or changed.
+            self.engine.count("undecodable value")
+            report_once(
+                f"{self.options.name}: an entry cannot be decoded, so it is filled anew: {error!r}"
+            )
+            outcome = self._fetch(self._fill, renew=True)
+            if outcome.entry is not None and not outcome.stored:
+                raise  # The fill failed, and what would stand in for it cannot be decoded.
+            return outcome.result, False
+        verifier = self.engine.verifier
+        if self.verify and outcome.status == "hit" and verifier is not None:
+            may_differ = self.options.may_differ
+            verifier.check_value(self.key, entry, self._compute_again, self.lookups, may_differ)
+        return value, True
+
+    def _fetch(self, fill: Callable[[], Filled], **how: Any) -> Outcome:
+        return self.engine.fetch(self.key, fill, self.policy, self.lookups, alone=self.alone, **how)
+
+    def _refill(self) -> None:
+        with self.engine.app.app_context():
+            if self.unchanged():
+                self._fetch(self._fill_unless_changed, is_refill=True)
+
+    def _fill_unless_changed(self) -> Filled:
+        filled = self._fill()
+        return filled if self.unchanged() else replace(filled, value=None)
+
+    def _fill(self) -> Filled:
+        engine, lookups, name = self.engine, self.lookups, self.options.name
+        noticed, is_fragment = current_dependencies().noticed, lookups.level == "fragment"
+        # Under ``cached`` the key holds the path.
+        kind: Kind = "function under cached" if self.held else "function"
+        kind = "fragment" if is_fragment else kind
+        filling = Filling(name, _HELD, kind, self.held, looked_back=not self.alone)
         with noticed.filling(filling):
-            result = _computed(call)
-        refused = _refusal(entries, filling, noticed, lookups)
-        if refused is None and not passes(options.response_filter, result):
+            result = _computed(self.call)
+        refused = refuse_undeclared(engine, filling, noticed, lookups)
+        refused = refused or _refuse_effects(engine, filling, lookups)
+        if refused is None and not passes(self.options.response_filter, result):
             refused = "filtered"
-            if lookups.level != "fragment":  # Its fill says more.
-                entries.refuse(lookups, refused)
-        if refused:
-            return Filled(result, None, refused=refused, looked_back=filling.looked_back)
-        # Outside a request nobody makes up arguments: a command may compute as many as it likes.
-        most = entries.config["CACHE_NEW_VALUES_PER_MINUTE"]
+            if not is_fragment:  # Its fill says more.
+                engine.refuse(lookups, refused)
+        value = None
         # A template can name a fragment by what a visitor sent.
-        of = "fragments" if lookups.level == "fragment" else options.name
-        if has_request_context() and not entries.may_add(key, of, most):
-            entries.refuse(lookups, "limit: new keys")
-            return Filled(result, None, looked_back=filling.looked_back)
-        value = encoded(entries, options.name, result, lookups)
-        return Filled(result, value, looked_back=filling.looked_back)
+        if refused is None and self._may_add("fragments" if is_fragment else name):
+            value = encoded(engine, name, result, lookups)
+        return Filled(result, value, refused=refused, looked_back=filling.looked_back)
 
-    def fill_later() -> Filled:
-        filled = fill()
-        return filled if unchanged() else replace(filled, value=None)
+    def _may_add(self, kind: str) -> bool:
+        # Outside a request nobody makes up arguments: a command may compute as many as it likes.
+        most = self.engine.config["CACHE_NEW_VALUES_PER_MINUTE"]
+        if not has_request_context() or self.engine.may_add(self.key, kind, most):
+            return True
+        self.engine.refuse(self.lookups, "limit: new keys")
+        return False
 
-    def refill() -> None:
-        with entries.app.app_context():
-            if unchanged():
-                entries.fetch(key, fill_later, policy, lookups, is_refill=True, alone=alone)
+    def _compute_again(self) -> Any:
+        """Compute the value for a comparison.
 
-    later = refill if in_background else None
-    outcome = entries.fetch(key, fill, policy, lookups, renew=renew, refill=later, alone=alone)
-    entry = outcome.entry
-    if outcome.status in ("miss", "bypass") or entry is None:
-        return outcome.result, False
-    try:
-        value = decode(entry.value)
-    except Exception as error:
-        # Its class was renamed, or changed.
-        entries.count("undecodable value")
-        report_once(f"{options.name}: an entry cannot be decoded, so it is filled anew: {error!r}")
-        outcome = entries.fetch(key, fill, policy, lookups, renew=True, alone=alone)
-        if outcome.entry is not None and not outcome.stored:
-            raise  # The fill failed, and what would stand in for it is what cannot be decoded.
-        return outcome.result, False
-    if verify and outcome.status == "hit" and entries.verifier is not None:
-        compute = partial(_computed_again, call, options)
-        entries.verifier.check_value(key, entry, compute, lookups, options.may_differ)
-    return value, True
+        :raises ValueError: if it would not be stored.
+        """
+        result = _computed(self.call)
+        if not passes(self.options.response_filter, result):
+            raise ValueError(f"{self.options.name} returned what its response_filter refuses.")
+        return result
 
 
-def _refusal(
-    entries: CacheEngine, filling: Filling, noticed: Noticed, lookups: Lookups
-) -> str | None:
-    """Say why a value must not be stored, or return ``None``."""
-    undeclared = refuse_undeclared(entries, filling, noticed, lookups)
-    if undeclared is not None:
-        return undeclared
-    if filling.wrote_session or filling.added_hooks:
-        did = "wrote to the session" if filling.wrote_session else "used after_this_request"
-        entries.refuse(
-            lookups,
-            f"effects: {did}",
-            f"{filling.name} {did}, so it is not cached: do that in the view.",
-        )
-        return "effects"
-    return None
+def _refuse_effects(engine: CacheEngine, filling: Filling, lookups: Lookups) -> str | None:
+    """Name an effect of a fill that an entry would not repeat, log it once, and count it."""
+    if not (filling.wrote_session or filling.added_hooks):
+        return None
+    did = "wrote to the session" if filling.wrote_session else "used after_this_request"
+    message = f"{filling.name} {did}, so it is not cached: do that in the view."
+    engine.refuse(lookups, f"effects: {did}", message)
+    return "effects"
 
 
 def refuse_undeclared(
-    entries: CacheEngine, filling: Filling, noticed: Noticed, lookups: Lookups
+    engine: CacheEngine, filling: Filling, noticed: Noticed, lookups: Lookups
 ) -> str | None:
     """Name what a fill depends on and its key does not hold, log it once, and count it.
 
@@ -168,23 +180,24 @@ def refuse_undeclared(
         return None
     what, place = next(iter(undeclared.items()))
     # What a hook or a decorator read may be an extension's doing, which its user cannot change.
-    if filling.inputs.keys() & undeclared.keys() and is_strict(entries):
+    if filling.inputs.keys() & undeclared.keys() and is_strict(engine):
         what = next(what for what in undeclared if what in filling.inputs)
         raise UndeclaredInput(filling.complaint(what, undeclared[what], by_hook=False))
     names = [str(each) for each in distinct(undeclared)]
     more = [f"and {len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
     reason = "undeclared: " + ", ".join(names[:_MOST_NAMED] + more)
     complaint = filling.complaint(what, place, by_hook=noticed.may_declare(filling, what))
-    entries.refuse(lookups, reason, f"{complaint} It is not cached.", place)
+    engine.refuse(lookups, reason, f"{complaint} It is not cached.", place)
     return reason
 
 
-def is_strict(entries: CacheEngine) -> bool:
+def is_strict(engine: CacheEngine) -> bool:
     """Tell whether an undeclared input raises, as in development and tests."""
-    if entries.strict is not None:
-        return entries.strict
-    app = entries.app
-    return bool(app.config.get("CACHE_STRICT", app.debug or app.testing))
+    if engine.strict is not None:
+        return engine.strict
+    app = engine.app
+    strict = app.config.get("CACHE_STRICT")  # `settings.read` gives None where nothing is set.
+    return bool(app.debug or app.testing if strict is None else strict)
 
 
 def _computed(call: Callable[[], Any]) -> Any:
@@ -193,33 +206,19 @@ def _computed(call: Callable[[], Any]) -> Any:
     return join_generator(result) if inspect.isgenerator(result) else result
 
 
-def _computed_again(call: Callable[[], Any], options: Options) -> Any:
-    """Call a function for a comparison.
-
-    :raises ValueError: where what it returns would not be stored.
-    """
-    result = _computed(call)
-    if not passes(options.response_filter, result):
-        raise ValueError(f"{options.name} returned what its response_filter refuses.")
-    return result
-
-
 def passes(response_filter: Callable[..., Any] | None, result: Any) -> bool:
-    """Tell whether what a function returned may be stored as far as its owner says."""
+    """Tell whether a ``response_filter`` lets a result be stored."""
     return response_filter is None or bool(response_filter(result))
 
 
-def encoded(entries: CacheEngine, name: str, result: Any, lookups: Lookups) -> bytes | None:
-    """Encode what a function returned; ``None`` where that cannot be.
-
-    :raises Exception: in development, where it cannot be.
-    """
+def encoded(engine: CacheEngine, name: str, result: Any, lookups: Lookups) -> bytes | None:
+    """Encode what a function returned; ``None`` if that is impossible, an error in development."""
     try:
         return encode(result)
     except Exception as error:
-        if is_strict(entries):
+        if is_strict(engine):
             raise
-        entries.refuse(
+        engine.refuse(
             lookups,
             f"no encoding: {type(result).__name__}",
             f"{name} returned what cannot be stored, so it is not cached: {error}",

@@ -52,8 +52,8 @@ def decode(data: bytes) -> Any:
 def type_name(data: bytes) -> str:
     """Name the type of an encoded value without decoding it: nothing of it is run.
 
-    A container is written before what is in it, but a tuple after; an object's class before what
-    it is made of (PEP 307, PEP 3154).
+    A container is written before its items, but a tuple after them; an object's class before its
+    state (PEP 307, PEP 3154).
     """
     # A large module that only the command line asks for.
     import pickletools  # noqa: PLC0415

@@ -1,16 +1,16 @@
 """Calls as keys: which function it is, what it closes over, and with which arguments."""
 
-import dis
-import inspect
 from collections.abc import Callable, Iterable
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-from .accumulators import LOOKS_AROUND, may_only_collect
+from .bytecode import may_only_collect, used_parameters
 from .classes import UnstableArgument, full_name, is_found
-from .closures import OF_CLASSES, Closure, Scope, knowing_local_classes, told_apart
+from .closures import OF_CLASSES, Closure, Scope, knowing_local_classes
+from .code_digests import told_apart
 from .encoding import PLAIN_TYPES, OtherTypes, bounded, named, stable_text, tells_all
-from .wrappers import hands_on_unchanged, puts_before, takes_anything
+from .parameters import Parameters
+from .wrappers import hands_on_unchanged, puts_before
 
 
 def name_of(function: Any, decorator: str) -> str:
@@ -33,31 +33,6 @@ def name_of(function: Any, decorator: str) -> str:
     if decorator == "memoize" and hasattr(inner, "uncached"):
         raise TypeError(f"@cache.memoize: {name} is cached already; decorate it once.")
     return name
-
-
-def _signature_of(function: Any) -> inspect.Signature:
-    """Return how a function is called: a decorator's own way, but where that hands on all.
-
-    :raises TypeError: for a function of C that does not tell.
-    """
-    try:
-        own = inspect.signature(function, follow_wrapped=False)
-    except ValueError:
-        raise TypeError(
-            f"{function.__qualname__} does not tell what arguments it takes: "
-            "write a function (def) that calls it."
-        ) from None
-    return inspect.signature(function) if takes_anything(function) else own
-
-
-def _used(code: CodeType | None, names: tuple[str, ...]) -> frozenset[str]:
-    """Return the parameters that a function's own code may look at, by name or otherwise."""
-    if code is None or code.co_varnames[: len(names)] != names:
-        return frozenset(names)  # A decorator's, which hands them on.
-    if LOOKS_AROUND & {*code.co_names}:
-        return frozenset(names)
-    texts = [instruction.argrepr for instruction in dis.get_instructions(code)]
-    return frozenset(name for name in names if any(name in text for text in texts))
 
 
 def _default_text(value: Any) -> str:
@@ -101,67 +76,64 @@ class CallKey:
         self._bound: tuple[Any, ...] = ()
         if type(function) is MethodType:
             self._bound, function = (function.__self__,), function.__func__
-        self._signature = _signature_of(function)
+        self._parameters = Parameters(function)
+        names = self._parameters.names
         self._ignored = frozenset(ignored)
-        parameters = self._signature.parameters.values()
-        self._names = tuple(parameter.name for parameter in parameters)
-        self._defaults = {
-            parameter.name: parameter.default
-            for parameter in parameters
-            if parameter.default is not parameter.empty
-        }
-        self._is_plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
         #: Whether the arguments count as they are given.
         self.is_literal = not hands_on_unchanged(function)
-        self._positions = () if self.is_literal and puts_before(function) else self._names
+        self._positions = () if self.is_literal and puts_before(function) else names
         self._others = knowing_local_classes(others)
         self._remedy = remedy
         self._scope = scope
         self.full_name = f"{function.__module__}.{function.__qualname__}"
         self.name = named(make_name(self.full_name) if make_name is not None else self.full_name)
-        self._first = next(iter(self._names), "")
+        self._first = next(iter(names), "")
         self.is_bound = bool(self._bound)
         self.is_method = self.is_bound or self._first in ("self", "cls")
+        self._look_into(function, others, by_name=make_name is not None, by_code=by_code)
+        if self.is_bound and make_name is not None and not self._has_known_instance():
+            # Its owner's name for the function tells what it is a method of.
+            self._ignored |= {self._first}
+
+    def _look_into(
+        self, function: Any, others: OtherTypes | None, *, by_name: bool, by_code: bool
+    ) -> None:
+        """Find out what of a function's code and closure its keys have to hold.
+
+        :param by_name: whether its owner's name for it tells all.
+        """
         inner = getattr(function, "uncached", None)
         while isinstance(inner, FunctionType):
             function, inner = inner, getattr(inner, "uncached", None)
+        self._closure: Closure | None = None
+        self.code_digest = ""
         code = getattr(function, "__code__", None)
-        used = _used(code, self._names)
+        if not by_name and code is not None:
+            self.code_digest = told_apart(self.name, function) if by_code else ""
+            if set(code.co_freevars) - OF_CLASSES:
+                self._closure = Closure(function, others)
+        self._name_and_code = self.name + self.code_digest
+        used = used_parameters(code, self._parameters.names)
         # What the function does not look at, such as some methods' self, tells it nothing.
         self._skips_first = not self.is_bound and self._first not in used
         self._stands_alone = (
             code is not None
-            and not self._ignored & used
+            and used.isdisjoint(self._ignored)
             and (not self.is_method or self._skips_first)
+            and (not code.co_freevars or (self._closure is not None and may_only_collect(code)))
         )
-        if self.is_bound and make_name is not None and not self._has_known_instance():
-            # Its owner's name for the function tells what it is a method of.
-            self._ignored |= {self._first}
-        self._closure: Closure | None = None
-        self.code_digest = ""
-        if make_name is None and code is not None:
-            self.code_digest = told_apart(self.name, function) if by_code else ""
-            if set(code.co_freevars) - OF_CLASSES:
-                self._closure = Closure(function, others)
-        if code is not None and code.co_freevars:
-            self._stands_alone &= self._closure is not None and may_only_collect(code)
-        self._name_and_code = self.name + self.code_digest
 
     def refuse_nameless(self) -> None:
         """Refuse a function that others can share a key with, and that returns something else.
 
         :raises TypeError: in words that name what it closes over.
         """
-        what = ""
         if "<lambda>" in self.full_name:
-            what = "is a lambda, which has no name of its own: write a function (def)"
-        elif self._closure is not None:
-            try:
-                self._closure.text(None)
-            except UnstableArgument as error:
-                what = f"{error}, or pass it as an argument"
-        if what:
-            raise TypeError(f"{self.full_name} {what}, or {self._remedy}.")
+            raise TypeError(
+                f"{self.full_name} is a lambda, which has no name of its own: "
+                f"write a function (def), or {self._remedy}."
+            )
+        self._closed_over(None)
         if self.is_bound and self.tells_instances and not self._has_known_instance():
             self.instance()
 
@@ -179,7 +151,7 @@ class CallKey:
         if not self._stands_alone or (self._closure is not None and self._closure.carries):
             return False
         positional = args[1:] if self._skips_first else args
-        given = (*positional, *kwargs.values(), *self._defaults.values())
+        given = (*positional, *kwargs.values(), *self._parameters.defaults.values())
         return all(map(tells_all, given))
 
     def __call__(self, *args: Any, **kwargs: Any) -> str:
@@ -190,8 +162,9 @@ class CallKey:
         """
         start = self._name_and_code
         if self._closure is not None:
-            start += self._closed_over(self._closure)
-        return bounded(f"{start}({self._arguments(args, kwargs)})")
+            start += self._closed_over(self._scope())
+        texts = self._as_given(args, kwargs) if self.is_literal else self._fitted(args, kwargs)
+        return bounded(f"{start}({texts})")
 
     def in_all_releases(self, *args: Any, **kwargs: Any) -> str:
         """Write the call of all functions of this name, also of another release's code.
@@ -203,20 +176,18 @@ class CallKey:
         except TypeError:
             if not self.is_literal:
                 raise
-            texts = self._arguments(args, kwargs)
+            texts = self._as_given(args, kwargs)
         return bounded(f"{self.name}({texts})")
 
-    def _closed_over(self, closure: Closure) -> str:
+    def _closed_over(self, scope: Scope | None) -> str:
         try:
-            return closure.text(self._scope())
+            return self._closure.text(scope) if self._closure is not None else ""
         except UnstableArgument as error:
             raise UnstableArgument(
                 f"{self.full_name} {error}, or pass it as an argument, or {self._remedy}."
             ) from None
 
-    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        if not self.is_literal:
-            return self._fitted(args, kwargs)
+    def _as_given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         texts = []
         for place, value in enumerate((*self._bound, *args)):
             name = self._positions[place] if place < len(self._positions) else f"{place + 1}"
@@ -235,30 +206,13 @@ class CallKey:
         try:
             texts = [
                 repr(value) if type(value) in PLAIN_TYPES else self._text(name, value)
-                for name, value in self._bind(args, kwargs)
+                for name, value in self._parameters.bind(args, kwargs)
                 if name not in self._ignored
             ]
         except ValueError:  # An integer of more digits than Python writes in decimals.
-            texts = [
-                self._text(name, value)
-                for name, value in self._bind(args, kwargs)
-                if name not in self._ignored
-            ]
+            bound = self._parameters.bind(args, kwargs)
+            texts = [self._text(name, value) for name, value in bound if name not in self._ignored]
         return ",".join(texts)
-
-    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[tuple[str, Any]]:
-        """Name every argument, as ``inspect`` does, which costs more than the rest of a hit."""
-        if self._is_plain and not kwargs and len(args) == len(self._names):
-            return zip(self._names, args, strict=True)
-        if self._is_plain and len(args) <= len(self._names):
-            given = self._defaults | kwargs if kwargs else self._defaults
-            rest = self._names[len(args) :]
-            named_once = not kwargs or kwargs.keys() <= set(rest)
-            if named_once and all(name in given for name in rest):
-                return zip(self._names, (*args, *[given[name] for name in rest]), strict=True)
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        return bound.arguments.items()
 
     def instance(self, *args: Any) -> str:
         """Name all calls of a method on one instance; a bound method knows its own."""
@@ -281,7 +235,7 @@ class CallKey:
         try:
             return stable_text(value, self._others)
         except UnstableArgument as error:
-            if value is self._defaults.get(name) and (text := _default_text(value)):
+            if value is self._parameters.defaults.get(name) and (text := _default_text(value)):
                 return text
             raise UnstableArgument(
                 f"{self.name}: the argument {name!r} {error}, or leave it out of the key "

@@ -1,8 +1,6 @@
-"""Which function a key means, where its name does not tell: by its code and what it closes over."""
+"""What functions close over, as a part of their keys."""
 
-import dis
 import functools
-import hashlib
 import re
 from abc import ABCMeta
 from collections import Counter
@@ -26,27 +24,30 @@ import flask
 from flask.sansio.scaffold import Scaffold
 from werkzeug.local import LocalProxy
 
-from .accumulators import only_collects
+from .bytecode import changes, only_collects
 from .classes import UnstableArgument, found_name, full_name, is_found
-from .encoding import OtherTypes, encoded, is_known, stable_text
+from .code_digests import code_digest, digest
+from .encoding import OtherTypes, is_known, stable_text
 
 _IN_C = (BuiltinFunctionType, MethodDescriptorType)
 #: What says nothing of what a class does.
 _OF_EACH_CLASS = frozenset({"__module__", "__qualname__", "__annotations__"})
 _OF_EACH_CLASS |= {"__firstlineno__", "__static_attributes__", "__slots__", "__abstractmethods__"}
 _OF_EACH_CLASS |= {"_abc_impl", "__parameters__", "__orig_bases__"}
+#: Where a decorated function has what the cache knows of it; ``wraps`` hands it on.
+DECORATED = "_coherent_cache"
 #: What decorators put on a function: ``wraps``, and those of a cache.
-_OF_DECORATORS = frozenset({"__wrapped__", "__signature__", "uncached", "call_uncached"})
-_OF_DECORATORS |= {"cache_timeout", "make_cache_key", "call_key", "holds_all", "path_name"}
-_OF_DECORATORS |= {"key_in_all_releases", "delete_memoized", "page_names", "source"}
-_OF_DECORATORS |= {"sorts_query", "cache_warm"}
-#: By these a function may change what another function holds, as a list of its calls.
-_CHANGES = frozenset({"append", "appendleft", "extend", "insert", "add", "update", "setdefault"})
-_CHANGES |= {"pop", "popitem", "popleft", "remove", "discard", "clear", "sort", "reverse"}
+_OF_DECORATORS = frozenset({"__wrapped__", "__signature__", "uncached", "cache_timeout"})
+_OF_DECORATORS |= {"make_cache_key", "delete_memoized", DECORATED}
+#: What a class holds around functions, and where these are.
+_PARTS: dict[type, tuple[str, ...]] = {
+    staticmethod: ("__func__",),
+    classmethod: ("__func__",),
+    property: ("fget", "fset", "fdel"),
+    functools.cached_property: ("func",),
+}
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _FLASK_PROXIES = ("current_app", "g", "request", "session")
-#: The code of each function that has a key, by the function's name.
-_codes: dict[str, CodeType] = {}
 #: What ``super()`` adds to a method.
 OF_CLASSES = frozenset({"__class__"})
 
@@ -62,35 +63,6 @@ class Scope(NamedTuple):
     digest: Callable[[str], str]
 
 
-def told_apart(name: str, function: FunctionType) -> str:
-    """Return a digest of a function's code where its name does not tell it from all others.
-
-    A function inside a function shares its name with others, which branches or decorators made; one
-    of a module does where it is defined again.
-    """
-    code, own_name = function.__code__, function.__qualname__
-    is_where_it_says = "<locals>" not in own_name and code.co_qualname == own_name
-    if is_where_it_says and _codes.setdefault(name, code) == code:
-        return ""
-    return f"#{_code_digest(function)}"
-
-
-def _code_digest(function: FunctionType) -> str:
-    return _digest(encoded(function.__globals__.get("__name__"), _code_text(function.__code__)))
-
-
-def _digest(text: str, size: int = 6) -> str:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
-
-
-def _code_text(value: Any) -> str | None:
-    if not isinstance(value, CodeType):
-        return None
-    names = (value.co_qualname, value.co_names, value.co_varnames, value.co_freevars)
-    text = encoded(*names, value.co_flags, value.co_code, value.co_consts, others=_code_text)
-    return f"code({text})"
-
-
 def knowing_local_classes(others: OtherTypes | None) -> OtherTypes:
     """Make a writer that also names classes made inside functions, by all that they consist of."""
 
@@ -102,15 +74,6 @@ def knowing_local_classes(others: OtherTypes | None) -> OtherTypes:
         return None
 
     return text
-
-
-@functools.lru_cache(1024)
-def _changed(code: CodeType) -> tuple[frozenset[str], bool]:
-    """Name the attributes that a function sets, and tell whether it may change containers."""
-    steps = list(dis.get_instructions(code))
-    names = {step.argval for step in steps if step.opname in ("STORE_ATTR", "DELETE_ATTR")}
-    changes = any("SUBSCR" in s.opname and s.opname != "BINARY_SUBSCR" for s in steps)
-    return frozenset(names), changes or bool(_CHANGES & {*code.co_names})
 
 
 class Closure:
@@ -243,9 +206,7 @@ class _Enclosed:
         if hasattr(kind, "init_app"):
             return self._only_one(full_name(kind), value)
         if isinstance(value, type):
-            if self._is_strict:
-                return self.class_text(value)
-            return self._local_class_text(value)
+            return self._class_text(value)
         if not issubclass(kind, Enum):
             self.is_constant = False
         if self._others is not None and (text := self._others(value)) is not None:
@@ -262,9 +223,11 @@ class _Enclosed:
             raise UnstableArgument(f"is one of several objects that only the name {name} tells")
         return f"the({name})"
 
-    def _local_class_text(self, kind: type) -> str:
+    def _class_text(self, kind: type) -> str:
         """Name a class by all that it consists of, or where that has no text by its name alone."""
-        text = self._text_if_any(lambda: self.class_text(kind))
+        if self._is_strict:
+            return self.class_text(kind)
+        text = self._text_if_any(self.class_text, kind)
         return self._only_one(full_name(kind), kind) if text is None else text
 
     def class_text(self, kind: type) -> str:
@@ -274,10 +237,8 @@ class _Enclosed:
         """
         if "<locals>" not in kind.__qualname__:
             return found_name(kind)
-        for place, other in enumerate(self._classes):
-            if other is kind:
-                return f"again({place})"
-        self._classes.append(kind)
+        if again := _written_before(kind, self._classes):
+            return again
         self.is_constant = False
         parts = [full_name(type(kind)), *map(self.class_text, kind.__bases__)]
         if type(kind) not in (type, ABCMeta):
@@ -293,7 +254,7 @@ class _Enclosed:
                     f"{error}: define it at the module's top level"
                 ) from None
         parts += self._annotations(kind)
-        return f"{full_name(kind)}#{_digest(','.join(parts), 20)}"
+        return f"{full_name(kind)}#{digest(','.join(parts), 20)}"
 
     def _member_text(self, member: Any) -> str:
         kind = type(member)
@@ -301,30 +262,21 @@ class _Enclosed:
             return "slot"
         if isinstance(member, type) and not is_found(member):
             return self.class_text(member)
-        if kind in (staticmethod, classmethod):
-            return f"{kind.__name__}({self._member_text(member.__func__)})"
-        if kind is property:
-            parts = map(self._member_text, (member.fget, member.fset, member.fdel))
-            return f"property({','.join(parts)})"
-        if kind is functools.cached_property:
-            return f"cached_property({self._member_text(member.func)})"
+        if kind in _PARTS:
+            texts = [self._member_text(getattr(member, name)) for name in _PARTS[kind]]
+            return f"{kind.__name__}({','.join(texts)})"
         return self._constant_text(member)
 
     def _function_text(self, function: FunctionType) -> str:
         if hasattr(function, "uncached"):
             text = stable_text(function.uncached, self._text)
             return ",".join([text, *self._attributes(function)])
-        for place, other in enumerate(self._functions):
-            if other is function:
-                return f"again({place})"
-        self._functions.append(function)
-        parts = (
-            f"{function.__module__}.{function.__qualname__}",
-            _code_digest(function),
-        )
+        if again := _written_before(function, self._functions):
+            return again
+        own = (f"{function.__module__}.{function.__qualname__}", code_digest(function))
         named_defaults = sorted((function.__kwdefaults__ or {}).items())
         texts = [
-            self._constant_text(parts),
+            self._constant_text(own),
             *(f"={self._default_text(value)}" for value in function.__defaults__ or ()),
             *(f"{name}={self._default_text(value)}" for name, value in named_defaults),
             *(f"{name}={text}" for name, text in self.variables(function)),
@@ -346,7 +298,7 @@ class _Enclosed:
         if isinstance(annotated, FunctionType):
             annotations = annotated.__annotations__
         for name, value in annotations.items():
-            text = self._text_if_any(functools.partial(self._constant_text, value))
+            text = self._text_if_any(self._constant_text, value)
             yield f":{name}={_ADDRESS.sub('', repr(value)) if text is None else text}"
 
     def _attributes(self, function: FunctionType) -> Iterator[str]:
@@ -359,19 +311,28 @@ class _Enclosed:
             if name in _OF_DECORATORS:
                 continue
             self.is_constant = False
-            changed = [_changed(code) for code in self._codes]
+            changed = [changes(code) for code in self._codes]
             is_fixed = type(value).__hash__ is not None
             if any(name in names or (not is_fixed and others) for names, others in changed):
                 continue
-            text = self._text_if_any(functools.partial(self._constant_text, value))
+            text = self._text_if_any(self._constant_text, value)
             if text is not None:
                 yield f".{name}={text}"
 
-    def _text_if_any(self, write: Callable[[], str]) -> str | None:
+    def _text_if_any(self, write: Callable[[Any], str], value: Any) -> str | None:
         functions, classes = len(self._functions), len(self._classes)
         try:
-            return write()
+            return write(value)
         except UnstableArgument:
             # What was not written to its end must not be referred to.
             del self._functions[functions:], self._classes[classes:]
             return None
+
+
+def _written_before(thing: Any, written: list[Any]) -> str:
+    """Refer to what is written already; else note that it is now, and return nothing."""
+    for place, other in enumerate(written):
+        if other is thing:
+            return f"again({place})"
+    written.append(thing)
+    return ""

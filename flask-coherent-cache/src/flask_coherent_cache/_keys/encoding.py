@@ -15,16 +15,11 @@ import ipaddress
 import pathlib
 import re
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
-from types import (
-    BuiltinFunctionType,
-    FunctionType,
-    MappingProxyType,
-    MethodType,
-)
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -157,8 +152,8 @@ def _text_of_instance(value: Any, kind: type, others: OtherTypes | None) -> str:
     return _subclass_text(value, kind, others)
 
 
-def _enum_text(value: enum.Enum, kind: type, others: OtherTypes | None) -> str:
-    if kind.__members__.get(value.name) is value:  # type: ignore[attr-defined]
+def _enum_text(value: enum.Enum, kind: Any, others: OtherTypes | None) -> str:
+    if kind.__members__.get(value.name) is value:
         return f"{_name(kind, others)}.{value.name}"
     # A combination of flags, or bits without a name.
     for extra in sorted(state_of(value, kind, object) - _OF_MEMBERS):
@@ -176,10 +171,7 @@ def _dataclass_text(value: Any, kind: Any, others: OtherTypes | None) -> str:
             )
     for extra in sorted(state_of(value, kind, object) - set(names)):
         if not isinstance(getattr(kind, extra, None), functools.cached_property):
-            raise UnstableArgument(
-                f"is a {full_name(kind)}, which holds {extra!r} beside its fields: "
-                f"make it a field, {_remedy(kind)}"
-            )
+            raise _refused(kind, f"which holds {extra!r} beside its fields: make it a field,")
     held = [name for name in names if hasattr(value, name)]
     texts = [f"{name}={stable_text(getattr(value, name), others)}" for name in held]
     return f"{_name(kind, others)}[{','.join(texts)}]"
@@ -190,11 +182,8 @@ def _subclass_text(value: Any, kind: type, others: OtherTypes | None) -> str:
     base = next(each for each in kind.__mro__ if is_known(each) or not is_made_in_python(each))
     if not is_known(base):
         return _attributes_text(value, kind, others)
-    if state := sorted(state_of(value, kind, base)):
-        raise UnstableArgument(
-            f"is a {full_name(kind)}, a {full_name(base)} that holds {state[0]!r}, too: "
-            f"{_remedy(kind)}"
-        )
+    for extra in sorted(state_of(value, kind, base)):
+        raise _refused(kind, f"a {full_name(base)} that holds {extra!r}, too:")
     own_repr: Any = base.__repr__
     known = base in PLAIN_TYPES
     text = _literal(value, own_repr) if known else _WRITERS[base](value, others)
@@ -204,10 +193,7 @@ def _subclass_text(value: Any, kind: type, others: OtherTypes | None) -> str:
 def _attributes_text(value: Any, kind: type, others: OtherTypes | None) -> str:
     """Write an instance of an ordinary class by all its attributes, in the order of their names."""
     if reason := hidden_state(kind):
-        raise UnstableArgument(
-            f"is a {full_name(kind)}, whose text is not known to be complete, {reason}: "
-            f"{_remedy(kind)}"
-        )
+        raise _refused(kind, f"whose text is not known to be complete, {reason}:")
     texts = []
     name = ""
     try:
@@ -220,20 +206,14 @@ def _attributes_text(value: Any, kind: type, others: OtherTypes | None) -> str:
         raise
     except UnstableArgument as error:
         what = str(error).partition(": ")[0]
-        raise UnstableArgument(
-            f"is a {full_name(kind)}, whose {name} {what}: {_remedy(kind)}"
-        ) from None
+        raise _refused(kind, f"whose {name} {what}:") from None
     except RecursionError:
         # A level further up has the room to say so.
-        raise _TooMuch(
-            f"is or holds a {full_name(kind)}, which contains itself or is nested too deeply: "
-            f"{_remedy(kind)}"
-        ) from None
+        raise _refused(kind, "which contains itself or is nested too deeply:", _TooMuch) from None
     whole = f"{_name(kind, others)}[{','.join(texts)}]"
     if len(whole) > _LONGEST_TEXT:
-        raise _TooMuch(
-            f"is or holds a {full_name(kind)}, whose attributes take more than {_LONGEST_TEXT} "
-            f"characters: {_remedy(kind)}"
+        raise _refused(
+            kind, f"whose attributes take more than {_LONGEST_TEXT} characters:", _TooMuch
         )
     return whole
 
@@ -244,45 +224,55 @@ def _name(kind: type, others: OtherTypes | None) -> str:
     return (others(kind) if is_local else None) or found_name(kind)  # type: ignore[misc]
 
 
-def _remedy(kind: type) -> str:
-    return (
-        f"register a function for it, cache.key_for({kind.__name__}), give the class a "
-        "__caching_id__() method, or pass plain data"
+def _refused(
+    kind: type, why: str, error: type[UnstableArgument] = UnstableArgument
+) -> UnstableArgument:
+    verb = "is or holds" if error is _TooMuch else "is"
+    return error(
+        f"{verb} a {full_name(kind)}, {why} register a function for it, "
+        f"cache.key_for({kind.__name__}), give the class a __caching_id__() method, "
+        "or pass plain data"
     )
 
 
 def is_known(kind: type) -> bool:
+    """Tell whether a type's values are written without a look at their class."""
     return kind in PLAIN_TYPES or kind in _WRITERS
 
 
-# -- types whose texts take more than their repr -----------------------------------------------
+# -- types whose texts take more than their repr. A subclass may iterate otherwise, and another
+# thread may change what is iterated.
+
+_Writer = Callable[[Any, "OtherTypes | None"], str]
 
 
-def _items(name: str) -> Callable[[Any, OtherTypes | None], str]:
+def _ordered(name: str, parts: Callable[[Any], Iterable[Any]]) -> _Writer:
     def write(value: Any, others: OtherTypes | None) -> str:
-        # A subclass may iterate otherwise.
-        items = tuple.__iter__(value) if isinstance(value, tuple) else list.__iter__(value)
-        return f"{name}({','.join([stable_text(item, others) for item in items])})"
+        return f"{name}({','.join([stable_text(each, others) for each in parts(value)])})"
 
     return write
 
 
-def _unordered(name: str, kind: Any) -> Callable[[Any, OtherTypes | None], str]:
+def _unordered(name: str, parts: Callable[[Any], Iterable[Any]]) -> _Writer:
     def write(value: Any, others: OtherTypes | None) -> str:
-        texts = sorted(stable_text(item, others) for item in [*kind.__iter__(value)])
+        return f"{name}({','.join(sorted(stable_text(each, others) for each in [*parts(value)]))})"
+
+    return write
+
+
+def _mapping(name: str) -> _Writer:
+    def write(value: Any, others: OtherTypes | None) -> str:
+        _refuse_attributes(value)
+        made = (value.default_factory,) if isinstance(value, defaultdict) else ()
+        texts = [*(stable_text(each, others) for each in made), *sorted(_pairs(value, others))]
         return f"{name}({','.join(texts)})"
 
     return write
 
 
 def _pairs(value: Any, others: OtherTypes | None) -> list[str]:
-    # Another thread may change what a closure holds.
     items = [*dict.items(value)]
     return [f"{stable_text(key, others)}:{stable_text(item, others)}" for key, item in items]
-
-
-def _dict_text(value: Any, others: OtherTypes | None) -> str:
-    return f"dict({','.join(sorted(_pairs(value, others)))})"
 
 
 def _refuse_attributes(value: Any) -> None:
@@ -290,55 +280,19 @@ def _refuse_attributes(value: Any) -> None:
         raise UnstableArgument(f"has an attribute {name!r} beside its items: pass plain data")
 
 
-def _ordered_text(value: Any, others: OtherTypes | None) -> str:
+def _pairs_in_order(value: Any) -> Iterable[Any]:
     _refuse_attributes(value)
-    # Two of them are equal in the same order only.
-    pairs = zip(OrderedDict.__iter__(value), OrderedDict.values(value), strict=True)
-    return f"OrderedDict({encoded(*pairs, others=others)})"
+    return zip(OrderedDict.__iter__(value), OrderedDict.values(value), strict=True)
 
 
-def _counter_text(value: Any, others: OtherTypes | None) -> str:
-    _refuse_attributes(value)
-    return f"Counter({','.join(sorted(_pairs(value, others)))})"
+def _with_zone(kind: Any) -> _Writer:
+    def write(value: Any, others: OtherTypes | None) -> str:
+        if value.tzinfo is None:
+            return str(kind.__repr__(value))
+        naive = kind.__repr__(kind.replace(value, tzinfo=None))
+        return f"{naive}@{stable_text(value.tzinfo, others)}"
 
-
-def _defaultdict_text(value: Any, others: OtherTypes | None) -> str:
-    made = stable_text(value.default_factory, others)
-    return f"defaultdict({','.join([made, *sorted(_pairs(value, others))])})"
-
-
-def _deque_text(value: Any, others: OtherTypes | None) -> str:
-    return f"deque({encoded(value.maxlen, *deque.__iter__(value), others=others)})"
-
-
-def _slice_text(value: Any, others: OtherTypes | None) -> str:
-    return f"slice({encoded(value.start, value.stop, value.step, others=others)})"
-
-
-def _pattern_text(value: Any, others: OtherTypes | None) -> str:
-    return f"re.Pattern({encoded(value.pattern, int(value.flags), others=others)})"
-
-
-def _markup_text(value: Any, others: OtherTypes | None) -> str:
-    return f"Markup({str.__repr__(value)})"
-
-
-def _datetime_text(value: datetime, others: OtherTypes | None) -> str:
-    if value.tzinfo is None:
-        return datetime.__repr__(value)
-    naive = datetime.__repr__(datetime.replace(value, tzinfo=None))
-    return f"{naive}@{stable_text(value.tzinfo, others)}"
-
-
-def _time_text(value: time, others: OtherTypes | None) -> str:
-    if value.tzinfo is None:
-        return time.__repr__(value)
-    naive = time.__repr__(time.replace(value, tzinfo=None))
-    return f"{naive}@{stable_text(value.tzinfo, others)}"
-
-
-def _proxied_text(value: MappingProxyType[Any, Any], others: OtherTypes | None) -> str:
-    return f"mappingproxy({stable_text(dict(value), others)})"
+    return write
 
 
 def _zoneinfo_text(value: ZoneInfo, others: OtherTypes | None) -> str:
@@ -352,23 +306,24 @@ def _zoneinfo_text(value: ZoneInfo, others: OtherTypes | None) -> str:
     return f"ZoneInfo({value.key!r})"
 
 
-_WRITERS: dict[Any, Callable[[Any, OtherTypes | None], str]] = {
-    tuple: _items("tuple"),
-    list: _items("list"),
-    set: _unordered("set", set),
-    frozenset: _unordered("frozenset", frozenset),
-    dict: _dict_text,
-    OrderedDict: _ordered_text,
-    Counter: _counter_text,
-    defaultdict: _defaultdict_text,
-    deque: _deque_text,
-    slice: _slice_text,
-    re.Pattern: _pattern_text,
-    Markup: _markup_text,
-    datetime: _datetime_text,
-    time: _time_text,
+_WRITERS: dict[Any, _Writer] = {
+    tuple: _ordered("tuple", tuple.__iter__),
+    list: _ordered("list", list.__iter__),
+    set: _unordered("set", set.__iter__),
+    frozenset: _unordered("frozenset", frozenset.__iter__),
+    dict: _mapping("dict"),
+    Counter: _mapping("Counter"),
+    defaultdict: _mapping("defaultdict"),
+    # Two of them are equal in the same order only.
+    OrderedDict: _ordered("OrderedDict", _pairs_in_order),
+    MappingProxyType: _ordered("mappingproxy", lambda value: (dict(value),)),
+    deque: _ordered("deque", lambda value: (value.maxlen, *deque.__iter__(value))),
+    slice: _ordered("slice", lambda value: (value.start, value.stop, value.step)),
+    re.Pattern: _ordered("re.Pattern", lambda value: (value.pattern, int(value.flags))),
+    Markup: lambda value, others: f"Markup({str.__repr__(value)})",
+    datetime: _with_zone(datetime),
+    time: _with_zone(time),
     ZoneInfo: _zoneinfo_text,
-    MappingProxyType: _proxied_text,
 }
 
 

@@ -10,7 +10,7 @@ import inspect
 from types import CodeType
 from typing import Any
 
-from .accumulators import LOOKS_AROUND
+from .bytecode import looks_around, steps_of, variables_in
 
 _OF_CALLS = ("LOAD", "BUILD_MAP", "LOAD", "DICT_MERGE", "CALL_FUNCTION_EX")
 
@@ -39,43 +39,41 @@ def puts_before(function: Any) -> bool:
     """Tell whether a wrapper may put arguments before those that it gets."""
     while hasattr(function, "__wrapped__"):
         code = getattr(function, "__code__", None)
-        if code is not None and any("LIST" in each.opname for each in dis.get_instructions(code)):
+        if code is not None and any("LIST" in step.opname for step in steps_of(code)):
             return True
         function = function.__wrapped__
     return False
 
 
 def _only_calls(wrapper: Any, wrapped: Any) -> bool:
+    """Tell whether each use of a wrapper's arguments is a call ``wrapped(*args, **kwargs)``."""
     code = getattr(wrapper, "__code__", None)
     if not isinstance(code, CodeType) or code.co_argcount or code.co_kwonlyargcount:
         return False
-    if LOOKS_AROUND & {*code.co_names}:
+    if looks_around(code):
         return False
     cells = zip(code.co_freevars, wrapper.__closure__ or (), strict=True)
     # One that was not set yet has no content.
     callees = {n for n, c in cells if getattr(c, "cell_contents", None) is wrapped}
     args, kwargs = code.co_varnames[:2]
-    steps = [each for each in dis.get_instructions(code) if each.opname != "NOP"]
-    uses = 0
-    for place, step in enumerate(steps):
-        loaded = step.argval if isinstance(step.argval, tuple) else (step.argval,)
-        if step.opname == "LOAD_CONST" or not {args, kwargs} & {*map(str, loaded)}:
-            continue
-        uses += 1
-        if step.argval == kwargs:
-            continue  # It counts with the call that it is a part of.
-        call = steps[place : place + 5]
-        names = tuple("LOAD" if s.opname.startswith("LOAD_FAST") else s.opname for s in call)
-        callee = [each for each in steps[place - 2 : place] if each.opname != "PUSH_NULL"]
-        is_call = (
-            step.argval == args
-            and names == _OF_CALLS
-            and call[2].argval == kwargs
-            and len(callee) == 1
-            and callee[0].opname == "LOAD_DEREF"
-            and callee[0].argval in callees
-        )
-        if not is_call:
-            return False
-        uses -= 2  # This one, and that of the other, which is still to come.
-    return uses == 0
+    steps = steps_of(code)
+    uses = [place for place, step in enumerate(steps) if {args, kwargs} & variables_in(step)]
+    calls = [
+        place
+        for place in uses
+        if steps[place].argval == args
+        and _is_call(steps[place : place + 5], kwargs)
+        and _callee(steps[place - 2 : place]) in callees
+    ]
+    return len(uses) == 2 * len(calls)
+
+
+def _is_call(steps: list[dis.Instruction], kwargs: str) -> bool:
+    names = tuple("LOAD" if s.opname.startswith("LOAD_FAST") else s.opname for s in steps)
+    return names == _OF_CALLS and steps[2].argval == kwargs
+
+
+def _callee(steps: list[dis.Instruction]) -> Any:
+    """Name the variable that is called, where it is one of the closure's."""
+    loads = [step for step in steps if step.opname != "PUSH_NULL"]
+    return loads[0].argval if len(loads) == 1 and loads[0].opname == "LOAD_DEREF" else None

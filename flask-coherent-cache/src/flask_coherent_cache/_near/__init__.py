@@ -1,1 +1,1 @@
-"""Copies of entries in this process, kept right by what the server tells it."""
+"""The near cache: copies of entries in this process, valid by what the server tells it."""

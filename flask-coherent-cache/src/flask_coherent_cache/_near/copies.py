@@ -1,7 +1,7 @@
-"""The near cache: copies of entries in this process, as right as the store itself.
+"""The near cache: copies of entries in this process, which are never staler than the store.
 
-Not the entries are tracked but what validates them: an entry whose tags stand is right wherever it
-lies. So a copy is checked against its tags once after each word of the server (see tracking.py).
+It tracks tags, not entries: an entry with valid tags is valid in every process. So a copy is
+checked against its tags once after each message of the server (see tracking.py).
 """
 
 from collections import OrderedDict
@@ -27,18 +27,18 @@ _COPY_BYTES = 800
 _POINTER_BYTES = 16
 _TAG_BYTES = 300
 _ALIAS_BYTES = 500
-#: More requests than these for one page, as by made-up parameters, are answered through Flask.
+#: More spellings of one page's URL, such as made-up parameters, are answered through Flask.
 _MOST_ALIASES = 8
-#: One value takes no more than this share of the bytes, or it would push out all others.
+#: One value may take a quarter of the bytes: a larger one would push out all others.
 _LARGEST_SHARE = 4
 
 
 @dataclass(slots=True)
 class _Name:
-    """A tag, its reading as far as it is known, and how many copies carry it."""
+    """A tag, its timestamp if it is known, and the number of copies that carry it."""
 
     tag: str
-    reading: int | None = None
+    timestamp: int | None = None
     copies: int = 0
 
 
@@ -47,11 +47,11 @@ class Copy:
     """An entry in this process.
 
     :param key: of the entry.
-    :param bytes: the memory that it takes, about.
-    :param epoch: the tracker's epoch in which it was last checked against its tags.
+    :param bytes: the memory that it takes, estimated.
+    :param epoch: the tracker's epoch when it was last checked against its tags.
     :param aliases: the requests that it answers.
-    :param lookups: where the requests are counted that it answers.
-    :param decoded: what its readers made of the value and share, if anything.
+    :param lookups: where these requests are counted.
+    :param decoded: what its readers made of the value, if they can share it.
     """
 
     key: str
@@ -65,13 +65,13 @@ class Copy:
 
 
 class NearCache:
-    """A bounded dictionary of copies, least recently used ones out first.
+    """A bounded dictionary of copies, which evicts the least recently used ones.
 
     :param prefix: the application's part of every key.
-    :param max_bytes: the most that all copies may take, in bytes.
+    :param max_bytes: the most memory for all copies.
     :param max_entries: the most copies.
-    :param standby: gets the copies when the server is lost.
-    :param brake: learns from the server whether the cache is switched off.
+    :param fallback: gets the copies when the connection to the server is lost.
+    :param kill_switch: learns from the server whether the cache is switched off.
     """
 
     def __init__(
@@ -91,8 +91,8 @@ class NearCache:
         self._names: dict[str, _Name] = {}
         self.bytes = 0
         self.evictions = 0
-        self._standby = fallback
-        self._brake = kill_switch
+        self._fallback = fallback
+        self._kill_switch = kill_switch
         self._tracker = Tracker(
             store, prefix, self._remove_all, self._written, self._hand_over, kill_switch
         )
@@ -103,7 +103,7 @@ class NearCache:
 
     @property
     def epoch(self) -> int:
-        """What changes with all that the server tells: to be read before the store is."""
+        """A number that changes with each message of the server: read it before the store."""
         with self._tracker.lock:
             self._tracker.is_current()
         return self._tracker.epoch
@@ -114,50 +114,50 @@ class NearCache:
 
     # -- lookups -------------------------------------------------------------------------
 
-    def find(self, key: str, moment: ContextState) -> Copy | None:
+    def find(self, key: str, state: ContextState) -> Copy | None:
         """Return a copy that is valid now; it may be past its soft expiry.
 
-        :param moment: the context that uses it; it takes its first reading here if it has none.
+        :param state: of the context that uses it; it takes its first timestamp here if it has none.
         """
         tracker = self._tracker
         with tracker.lock:
             if not tracker.is_current():
                 return None
             copy = self._copies.get(key)
-            if copy is None or not self._stands(copy) or not tracker.observe(moment):
+            if copy is None or not self._is_valid(copy) or not tracker.observe(state):
                 return None
             self._copies.move_to_end(key)
             return copy
 
     def find_alias(self, alias: Alias) -> Copy | None:
-        """Return the copy that answers a request, for somebody who builds nothing of it.
+        """Return the copy that answers a request, for a caller that builds nothing from it.
 
-        While the cache is switched off, nothing does.
+        While the cache is switched off, there is none.
         """
-        if self._brake.is_off or alias not in self._aliases:
+        if self._kill_switch.is_off or alias not in self._aliases:
             return None
         with self._tracker.lock:
             if not self._tracker.is_current():
                 return None
             copy = self._aliases.get(alias)
-            if copy is None or not self._stands(copy):
+            if copy is None or not self._is_valid(copy):
                 return None
             self._copies.move_to_end(copy.key)
             return copy
 
-    def observe(self, moment: ContextState) -> bool:
-        """Give a context its first reading; say whether it could be given."""
+    def observe(self, state: ContextState) -> bool:
+        """Give a context its first timestamp; tell whether that was possible."""
         with self._tracker.lock:
-            return self._tracker.is_current() and self._tracker.observe(moment)
+            return self._tracker.is_current() and self._tracker.observe(state)
 
-    def _stands(self, copy: Copy) -> bool:
+    def _is_valid(self, copy: Copy) -> bool:
         if copy.epoch == self._tracker.epoch:
             return True
         entry = copy.entry
         if entry.started is None or entry.generation != self._tracker.generation:
             return False
         for name in copy.names:
-            if name.reading is None or name.reading > entry.started:
+            if name.timestamp is None or name.timestamp > entry.started:
                 return False
         copy.epoch = self._tracker.epoch
         return True
@@ -167,8 +167,8 @@ class NearCache:
     def keep(self, key: str, entry: Entry, values: Sequence[bytes | None], epoch: int) -> None:
         """Keep a copy of a valid entry that was read from the store.
 
-        :param values: the readings of its tags, which were read with it.
-        :param epoch: what ``epoch`` was before: if something was written since, nothing is kept.
+        :param values: the timestamps of its tags, which were read with it.
+        :param epoch: what ``epoch`` was before that: nothing is kept if a write came since.
         """
         size = _COPY_BYTES + len(key) + len(entry.value)
         if size > self._max_bytes // _LARGEST_SHARE:
@@ -180,8 +180,8 @@ class NearCache:
             self._remove(key)
             names = tuple(self._name(encodable(tag)) for tag in entry.tags)
             for name, value in zip(names, values, strict=True):
-                name.reading = int(value or 0)
-            # Equal tags of many entries are one string here.
+                name.timestamp = int(value or 0)
+            # The copies share one string for each tag.
             entry = replace(entry, tags=tuple(name.tag for name in names))
             copy = self._copies[key] = Copy(key, entry, names, 0, epoch)
             if former is not None:
@@ -191,7 +191,7 @@ class NearCache:
             self._grow(copy, size)
 
     def add_alias(self, alias: Alias, key: str, lookups: Lookups) -> None:
-        """Remember which copy answers a request, and where that is counted."""
+        """Remember which copy answers a request, and where such requests are counted."""
         with self._tracker.lock:
             copy = self._copies.get(key)
             if copy is None or alias in self._aliases:
@@ -205,7 +205,7 @@ class NearCache:
             self._grow(copy, _ALIAS_BYTES)
 
     def grow(self, copy: Copy, size: int) -> None:
-        """Count bytes that a copy has come to take beside its entry."""
+        """Count the bytes that a copy now takes beside its entry."""
         with self._tracker.lock:
             if self._copies.get(copy.key) is copy:
                 self._grow(copy, size)
@@ -228,9 +228,9 @@ class NearCache:
     # -- dropping ------------------------------------------------------------------------
 
     def forget(self, tags: frozenset[str] | None) -> None:
-        """Believe no copy that carries one of these tags, before the server tells of their change.
+        """Distrust the copies with one of these tags, without waiting for the server's message.
 
-        It may be lost first, and then nothing of it comes. ``None`` is all copies.
+        If the connection is lost first, that never comes. ``None`` means all copies.
         """
         with self._tracker.lock:
             self._tracker.epoch += 1
@@ -244,7 +244,7 @@ class NearCache:
         if kind == "renewed":
             self._remove(name)
         elif known := self._names.get(name):
-            known.reading = None
+            known.timestamp = None
 
     def _remove(self, key: str) -> None:
         if copy := self._copies.pop(key, None):
@@ -257,10 +257,10 @@ class NearCache:
                     del self._names[name.tag]
                     self.bytes -= _TAG_BYTES + len(name.tag)
 
-    def _hand_over(self, right_at: float) -> None:
-        """Leave what was right a moment ago to the process, for the time without the server."""
-        entries = [(copy.key, copy.entry) for copy in self._copies.values() if self._stands(copy)]
-        self._standby.take_over(entries, right_at + self._standby.seconds)
+    def _hand_over(self, valid_at: float) -> None:
+        """Give the copies that were valid at that time to the fallback."""
+        entries = [(copy.key, copy.entry) for copy in self._copies.values() if self._is_valid(copy)]
+        self._fallback.take_over(entries, valid_at + self._fallback.seconds)
 
     def _remove_all(self) -> None:
         self._copies.clear()

@@ -1,10 +1,9 @@
-"""What the server tells a process: which tags were written, and that nothing of it is missing.
+"""Client tracking: the server tells each process which tags were bumped.
 
-One connection of each process is told of each write to the keys of tags, clock, generation and
-brake (``CLIENT TRACKING`` in broadcasting mode). A lookup first applies what lies in it, without
-waiting; a thread does when no lookup does. Without a sign of life from the server for
-``TRUST_SECONDS``, or while the connection is being made anew, nothing that was learned before
-counts.
+One connection of each process gets a message for each write to the keys of tags, clock, generation
+and kill switch (``CLIENT TRACKING`` in broadcasting mode). A lookup first applies the messages that
+have arrived, without waiting; a thread does so when no lookup does. If the server has not answered
+for ``TRUST_SECONDS``, or while the connection is made anew, nothing that was learned before counts.
 """
 
 import logging
@@ -28,29 +27,29 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Windows has none.
+#: Windows has no ``poll``.
 is_supported = hasattr(select, "poll")
 
 PING_SECONDS = 1.0
-#: Counted from when the ping was sent that was answered.
+#: Counted from the sending of the last ping that was answered.
 TRUST_SECONDS = 2.5
 _TICK_SECONDS = 0.1
-#: From one attempt to connect to the next, whatever became of the first.
+#: From one attempt to connect to the next, whether or not the first succeeded.
 RETRY_SECONDS = 1.0
-#: The server writes 64 KiB to a connection and then serves others, also who wrote last: after so
-#: many bytes there may be more to come of what it has told the writer that it has done.
+#: The server writes 64 KiB to a connection and then serves others, which may include the writer:
+#: after so many bytes, messages may be missing about writes that it has already confirmed.
 _BACKLOG_BYTES = 32_768
 
 
 class Tracker:
-    """Follows a server; ``lock`` guards it, and whatever is kept by what it says.
+    """Follows a server; ``lock`` guards it, and all that depends on its messages.
 
     :param prefix: the application's part of every key.
-    :param forget: called, with the lock, when nothing that was learned before counts any more.
-    :param written: called, with the lock, with the kind and the name of what was written.
-    :param lost: called, with the lock, when the server is lost, before all is forgotten; with when
-        it was last known to answer, or up to a ping later, by the monotonic clock.
-    :param brake: learns whether the cache is switched off.
+    :param forget: called with the lock when nothing that was learned before counts any more.
+    :param written: called with the lock, with the kind and the name of what was written.
+    :param lost: called with the lock when the server is lost, before ``forget``; with the time when
+        it last answered, or up to a ping later, by the monotonic clock.
+    :param kill_switch: learns whether the cache is switched off.
     """
 
     def __init__(
@@ -65,25 +64,25 @@ class Tracker:
         self._store = store
         self._prefix = prefix
         self._state_keys = (f"{prefix}:clock", f"{prefix}:generation", kill_switch.key)
-        self._brake = kill_switch
+        self._kill_switch = kill_switch
         self._forget, self._written, self._lost = forget, written, lost
         self.begin()
         begin_after_fork(self)
 
     def begin(self) -> None:
-        """Be as new: nothing of it may be shared with the process from which this one forked."""
-        # Reentrant, for a log handler or a destructor may look something up.
+        """Start anew: share nothing with the process from which this one forked."""
+        # Reentrant, because a log handler or a destructor may look something up.
         self.lock = threading.RLock()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
         self._connection: Follower | None = None
-        #: Of the lookups, which hold the lock, and of the thread that waits without it.
+        #: One for lookups, which hold the lock, and one for the thread, which waits without it.
         self._poll: Any = None
         self._waiting: Any = None
         self._attempted_at = float("-inf")
-        #: Whether the log says that it follows the server; at first it says nothing.
+        #: Whether the server is followed, as far as the log says; at first it says nothing.
         self._is_following = True
-        #: Rises with everything that the server tells, and with every new connection.
+        #: Rises with each message of the server, and with each new connection.
         self.epoch = 0
         self._reset()
 
@@ -93,18 +92,18 @@ class Tracker:
         self._store.note_followed(False)
         self._trusted_until = self._doubted_at = self._pinged_at = self._answered_at = 0.0
         self._received = 0
-        #: All invalidations up to this reading have been applied.
+        #: All invalidations up to this timestamp have been applied.
         self._applied = 0
-        #: The present ones; None from a message that they changed until they are known again.
+        #: The current ones; None after a message that they changed, until they are known again.
         self._clock: int | None = None
         self.generation: str | None = None
         self._replies: deque[Callable[[Any], None]] = deque()
         self._asking = self._outdated = False
 
-    # -- what a lookup asks, with the lock -----------------------------------------------
+    # -- lookups, with the lock ----------------------------------------------------------
 
     def is_current(self) -> bool:
-        """Apply what the server has told, and say whether what was learned of it counts."""
+        """Apply the messages of the server, and tell whether what was learned from it counts."""
         if self._connection is None:
             self._start()
             return False
@@ -115,20 +114,20 @@ class Tracker:
             return False
         return monotonic() < self._trusted_until
 
-    def observe(self, moment: ContextState) -> bool:
-        """Give a context its first reading; say whether what was learned is as new as it.
+    def observe(self, state: ContextState) -> bool:
+        """Give a context its first timestamp; tell whether all up to it has been applied.
 
-        A context that took its reading elsewhere may be ahead: of an invalidation whose message
-        is on its way, it would store the old value under the new reading.
+        A context that took its timestamp elsewhere may be ahead. While the message of an
+        invalidation is on its way, it would store the old value under the new timestamp.
         """
-        if moment.started is None:
+        if state.started is None:
             if self._clock is None or self.generation is None:
                 return False
-            moment.started, moment.generation = self._clock, self.generation
-        return moment.started <= self._applied and moment.generation == self.generation
+            state.started, state.generation = self._clock, self.generation
+        return state.started <= self._applied and state.generation == self.generation
 
     def drain(self) -> None:
-        """Read and apply what lies in the connection, without waiting."""
+        """Read and apply the messages that have arrived, without waiting."""
         if self._poll.poll(0):
             size, messages, is_whole = self._connection.receive()  # type: ignore[union-attr]
             self._received += size
@@ -138,11 +137,11 @@ class Tracker:
                 self._distrust()
 
     def _distrust(self) -> None:
-        """Believe nothing until the server has answered once more."""
+        """Trust nothing until the server has answered once more."""
         self._trusted_until, self._doubted_at = 0.0, monotonic()
         self._ping()
 
-    # -- what the server tells -----------------------------------------------------------
+    # -- messages ------------------------------------------------------------------------
 
     def _apply(self, message: Any) -> None:
         if isinstance(message, ServerRefusedError):
@@ -152,7 +151,7 @@ class Tracker:
                 raise OSError(f"the server replied without a command: {message!r}")
             self._replies.popleft()(message)
         elif message[0] == b"invalidate":
-            if message[1] is None:  # The server was emptied, perhaps to be another one's replica.
+            if message[1] is None:  # The server was flushed, perhaps to become a replica.
                 self._forget()
                 self._store.note_emptied()
                 self._distrust()
@@ -172,9 +171,9 @@ class Tracker:
             self._ask()
 
     def _ask(self) -> None:
-        """Ask for the present state, and for a sign that the messages before came through.
+        """Ask for the current state, and make sure that all messages before it have arrived.
 
-        What the server tells of writes before its answer can follow that, but not the reply to a
+        Messages about writes before the answer can follow the answer, but not the reply to a
         command that was sent after it.
         """
         self._asking, self._outdated = True, False
@@ -185,7 +184,7 @@ class Tracker:
 
         def told(clock: bytes | None, generation: bytes | None, off: bytes | None) -> None:
             self._asking = False
-            self._brake.learn(off, asked_at)
+            self._kill_switch.learn(off, asked_at)
             server = (generation or b"").partition(b"@")[2].decode("latin-1")
             if is_timestamp(clock, self._store.now()) and server == self._connection.server:  # type: ignore[union-attr]
                 self._applied = int(clock)
@@ -225,7 +224,7 @@ class Tracker:
             self._thread.start()
 
     def _watch(self) -> None:
-        """Make the connection, and drain it when no lookup does."""
+        """Connect, and drain the connection when no lookup does."""
         while not self._closed.is_set():
             connection = self._connection
             if connection is None:
@@ -277,7 +276,7 @@ class Tracker:
         if not self._closed.is_set():
             self._note_lost(error)
             if not isinstance(error, ServerRefusedError):
-                # Before requests find out, each by a wait of its own.
+                # Before each request finds out by waiting.
                 self._store.breaker.open()
         if self._connection is not None:
             self._connection.close()
@@ -286,7 +285,7 @@ class Tracker:
         self._reset()
 
     def _note_lost(self, error: Exception) -> None:
-        """Log it once, until the server is followed again."""
+        """Log it once until the server is followed again."""
         if self._is_following:
             self._is_following = False
             logger.warning(
@@ -302,7 +301,7 @@ class Tracker:
 
 
 def _poll(connection: "Follower") -> Any:
-    """Make what tells whether something lies in a connection; two threads cannot share one."""
+    """Make an object that tells whether data has arrived; two threads cannot share one."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return poll

@@ -1,8 +1,8 @@
-"""Page middleware: serves a page that lies in this process before Flask builds a request.
+"""Page middleware: serves a page from the near cache before Flask builds a request.
 
-It computes no key. It remembers, by all that a key can be made of, which page Flask answered a
-request with, and only where nothing of the application would have run around the cached view;
-everything else goes on to Flask.
+It computes no key. When Flask has answered a request with a page, it remembers that page by all
+parts of the request that a key can hold, provided that no code of the application would have run
+around the cached view. Every other request goes on to Flask.
 """
 
 import gzip
@@ -21,9 +21,11 @@ from .._forks import new_lock
 from .._statistics.statistics import Lookups
 from .._verification import Verifier
 from ..negotiation import accepts_gzip, is_json_preferred
-from .pages import Page, per_response_headers
-from .surroundings import Surroundings
-from .views import NO_BODY, answered_with
+from .app_hooks import AppHooks
+from .pages import Page
+from .response_headers import hit_headers
+from .views import ANSWERED
+from .visitors import has_body
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -32,23 +34,30 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[str, str]]
 
-#: Any other condition is evaluated by Flask: a list, a weak one, or ``*``.
+#: Where ``app.extensions`` holds the middleware.
+PAGE_MIDDLEWARE = "coherent_cache_page_middleware"
+#: Flask evaluates any other condition: a list, a weak one, or ``*``.
 _ONE_ETAG = re.compile(r'"[\x21\x23-\x2b\x2d-\x7e\x80-\xff]*"')
-#: What a prepared page takes beside headers that no other page has.
+#: The size of a prepared page without the headers that no other page has.
 _PREPARED_BYTES = 1200
 _MOST_SHARED = 1000
-#: In characters: near.py counts an alias as if it was a short one.
+#: In characters: the near cache counts each alias as a short one.
 _LONGEST_ALIAS = 1000
 _NOT_MODIFIED = "304 NOT MODIFIED"
-#: Conditions of which only ``If-None-Match`` is evaluated here.
-_OTHER_CONDITIONS = ("HTTP_IF_MODIFIED_SINCE", "HTTP_IF_MATCH", "HTTP_IF_UNMODIFIED_SINCE")
+#: A user's requests, and those with a condition that is not evaluated here.
+_FOR_FLASK = (
+    "HTTP_AUTHORIZATION",
+    "HTTP_IF_MATCH",
+    "HTTP_IF_MODIFIED_SINCE",
+    "HTTP_IF_UNMODIFIED_SINCE",
+)
 
 
 @dataclass(slots=True)
 class _Prepared:
-    """A page as it goes out, but for what changes by the second.
+    """A page as it is sent, without the headers that change by the second.
 
-    :param etag: empty where Flask has to compare it.
+    :param etag: empty if Flask has to compare it.
     """
 
     status: str
@@ -62,9 +71,9 @@ class _Prepared:
 
 
 class PageMiddleware:
-    """Serves pages from the near cache, as the innermost of an application's WSGI middleware.
+    """Serves pages from the near cache, as the innermost WSGI middleware of an application.
 
-    :param surroundings: tells whether anything would have run around the view.
+    :param hooks: tells whether any hook would run around a view.
     :param verifier: chooses hits that Flask answers, to compute them again.
     :param config: the cache's settings.
     """
@@ -73,23 +82,24 @@ class PageMiddleware:
         self,
         app: Flask,
         near: "NearCache",
-        surroundings: Surroundings,
-        verifier: Verifier | None = None,
-        *,
+        hooks: AppHooks,
+        verifier: Verifier | None,
         config: Mapping[str, Any],
     ) -> None:
         self.wsgi_app: WSGIApplication = app.wsgi_app
         self._app = app
         self._near = near
-        self._surroundings = surroundings
+        self._hooks = hooks
         self._verifier = verifier
         self._config = config
-        #: Headers that are in the key of any page that was seen, as the environment spells them.
+        #: The headers in the key of any page so far, as the environment spells them.
         self._names: tuple[str, ...] = ()
         self._lock = new_lock()
-        #: Equal headers of many pages are one here.
+        #: Equal headers of many pages, kept once.
         self._shared: dict[tuple[str, str], tuple[str, str]] = {}
-        self._session_cookie = _renewed_cookie(app)
+        #: Flask renews the session's cookie on each response to it.
+        renews = app.config["SESSION_REFRESH_EACH_REQUEST"]
+        self._session_cookie = f"{app.config['SESSION_COOKIE_NAME']}=" if renews else None
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -100,7 +110,7 @@ class PageMiddleware:
             if body is not None:
                 return body
         body = self.wsgi_app(environ, start_response)
-        if answered := answered_with(environ):
+        if answered := environ.get(ANSWERED):
             self._remember(environ, *answered)
         return body
 
@@ -108,7 +118,7 @@ class PageMiddleware:
         self, environ: "WSGIEnvironment", start_response: "StartResponse", began: float
     ) -> Iterable[bytes] | None:
         copy = self._near.find_alias(_alias(environ, self._names))
-        if copy is None or self._is_for_flask(environ) or self._surroundings.have_listeners():
+        if copy is None or self._is_for_flask(environ) or self._hooks.have_listeners():
             return None
         entry, now = copy.entry, time.time()
         if now >= entry.fresh_until:
@@ -119,11 +129,11 @@ class PageMiddleware:
         try:
             page = self._prepared(copy, environ)
         except Exception:
-            return None  # The way by Flask heals it.
+            return None  # Flask fills the page anew.
         if page.second != int(now):
-            page.changing, page.second = per_response_headers(entry, self._config), int(now)
+            page.changing, page.second = hit_headers(entry, self._config), int(now)
         condition = environ.get("HTTP_IF_NONE_MATCH")
-        # Of a redirect or a 404 a condition does not count (RFC 9110, 13.2.1).
+        # For a redirect or a 404 conditions do not count (RFC 9110, 13.2.1).
         if condition is not None and page.status.startswith("2"):
             if not page.etag:
                 return None
@@ -146,15 +156,11 @@ class PageMiddleware:
             environ[SERVED] = lookups.name
 
     def _is_for_flask(self, environ: "WSGIEnvironment") -> bool:
+        cookie = self._session_cookie
         return (
-            "HTTP_AUTHORIZATION" in environ
-            or environ.get("CONTENT_LENGTH") not in NO_BODY
-            or "HTTP_TRANSFER_ENCODING" in environ
-            or any(name in environ for name in _OTHER_CONDITIONS)
-            or (
-                self._session_cookie is not None
-                and self._session_cookie in environ.get("HTTP_COOKIE", "")
-            )
+            not environ.keys().isdisjoint(_FOR_FLASK)
+            or has_body(environ)
+            or (cookie is not None and cookie in environ.get("HTTP_COOKIE", ""))
         )
 
     def _prepared(self, copy: "Copy", environ: "WSGIEnvironment") -> _Prepared:
@@ -203,15 +209,8 @@ class PageMiddleware:
                 self._near.add_alias(alias, key, lookups)
 
 
-def _renewed_cookie(app: Flask) -> str | None:
-    """The session cookie's name where a response to it may have to renew it, else ``None``."""
-    if not app.config["SESSION_REFRESH_EACH_REQUEST"]:
-        return None
-    return f"{app.config['SESSION_COOKIE_NAME']}="
-
-
 def _alias(environ: "WSGIEnvironment", names: tuple[str, ...]) -> tuple[object, ...]:
-    """All of a request that the key of a page is made of, which may hold the headers ``names``."""
+    """All parts of a request that the key of a page can hold, with the headers ``names``."""
     get = environ.get
     alias = (
         environ["wsgi.url_scheme"],

@@ -1,10 +1,16 @@
-"""What SQLAlchemy reads and writes becomes tags, unasked.
+"""What SQLAlchemy reads and writes becomes tags by itself.
 
-A SELECT tags its tables, or the row where it finds one by its key. A commit raises the rows
-that it changed and their tables. Raw SQL text cannot be seen: ``cache.tag`` and
-``cache.invalidate`` say by hand what it reads and writes.
+A statement is compiled, and :mod:`.compiling` notes what that renders. :mod:`.statements` finds
+in these notes what it reads and writes, :mod:`.lookups` the key that names its rows, and
+:mod:`.raw_sql` does the same for text. When it is executed, :mod:`.reads` and :mod:`.writes` turn
+that into tags, by what the database means by a name (:mod:`.catalog`, :mod:`.rows`). A
+:mod:`transaction <.transactions>` marks the tags of its writes in doubt before COMMIT, and bumps
+them after it; what the store could not take is in the :mod:`.outbox`, in the same transaction.
+:mod:`.engines` and :mod:`.sessions` listen to SQLAlchemy's events, a :mod:`.watcher` connects them
+to one cache, and :mod:`.databases` is what ``cache.watch`` was given. Functions, views and triggers
+cannot be seen into: ``info``, ``cache.tag`` and ``cache.invalidate`` declare what they do.
 """
 
-from .tracking import track
+from .databases import Databases
 
-__all__ = ["track"]
+__all__ = ["Databases"]

@@ -1,11 +1,13 @@
 """What the database means by a name: tables in their schemas, views, triggers, functions.
 
-A table has names to read it by and names to write it by. Whoever reads one carries a tag of each
-of the first, whoever writes one bumps each of the second, so that two spellings of one table meet.
+A table has names for reads and names for writes. A read depends on each of the former, a write
+bumps each of the latter, so that two spellings of one table meet.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -15,9 +17,9 @@ from sqlalchemy.sql.selectable import TableClause
 
 from .._dependencies.inputs import report_once
 
-#: What a read of unknown extent depends on: each write bumps it.
+#: The tag of reads of unknown extent: every write bumps it.
 DATABASE = "database:*"
-#: Schemas that nobody names.
+#: Default schemas, which are seldom written out.
 _UNNAMED = frozenset({None, "public", "main"})
 _ATTEMPTS = 3
 _OBJECTS = {
@@ -60,7 +62,7 @@ _OBJECTS = {
 
 
 def _sqlite_masters(cursor: Any, dialect: str) -> str:
-    """Return what lists the objects of all databases that a connection of SQLite has attached."""
+    """Return a query for the objects of all databases that a SQLite connection has attached."""
     if dialect != "sqlite":
         return ""
     cursor.execute("PRAGMA database_list")
@@ -69,8 +71,18 @@ def _sqlite_masters(cursor: Any, dialect: str) -> str:
     return " UNION ALL ".join(f"SELECT * FROM {name}.sqlite_master" for name in quoted)  # noqa: S608
 
 
+@dataclass(slots=True)
+class Resolved:
+    """What a statement came to, worked out once; ``None`` until then."""
+
+    #: The names of a lookup's table; empty where no single row can be depended on.
+    row_tables: tuple[str, ...] | None = None
+    reads: set[str] | None = None  # The tags that it depends on.
+    writes: set[str] | None = None  # Those that it bumps, whatever its parameters.
+
+
 class Tables:
-    """The tables of an engine's database, as far as a process knows of them."""
+    """The tables of an engine's database, as far as a process knows them."""
 
     def __init__(self, dialect: Dialect, metadatas: Iterable[MetaData]) -> None:
         self._dialect = dialect
@@ -78,23 +90,36 @@ class Tables:
         self._given = metadatas
         self._met: WeakSet[MetaData] = WeakSet()
         self._read: set[str] = set()
-        #: Names of views, of tables with triggers, and of functions; none where not asked yet.
+        #: Names of views, of tables with triggers, and of functions; ``None`` until they are known.
         self._objects: dict[str, set[str]] | None = None
         self._parts: dict[str, set[str]] = {}
         self._attempts = 0
-        #: What statements read, until the database's objects change.
-        self.resolved: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
-        #: The names of the tables of lookups; none where no row of it can be depended on.
-        self.looked_up: WeakKeyDictionary[Any, tuple[str, ...]] = WeakKeyDictionary()
-        self._written: WeakKeyDictionary[Any, frozenset[str]] = WeakKeyDictionary()
+        self._resolved: WeakKeyDictionary[Any, Resolved] = WeakKeyDictionary()
         self._counted: object = None
 
-    # ------------------------------------------------------------------------------ names
+    # -- what statements came to
+
+    def resolved(self, statement: Any) -> Resolved:
+        """Return what is known of a statement, until the database's objects change."""
+        found = self._resolved.get(statement)
+        if found is None:
+            found = self._resolved[statement] = Resolved()
+        return found
+
+    def refresh_writes(self) -> None:
+        """Forget what statements write if a table was defined since: it may refer to theirs."""
+        counted = {(id(metadata), len(metadata.tables)) for metadata in self._metadatas()}
+        if counted != self._counted:
+            self._counted = counted
+            for known in list(self._resolved.values()):
+                known.writes = None
+
+    # -- names
 
     def names(
         self, table: TableClause, translate: Mapping[Any, Any] | None, *, written: bool = False
     ) -> set[str]:
-        """Return the names to read a table by, or those to write it by.
+        """Return the names of a table for reads, or those for writes.
 
         :param translate: the ``schema_translate_map`` of an execution.
         """
@@ -103,8 +128,8 @@ class Tables:
         mapped = translate if getattr(table, "_use_schema_map", False) else None
         schema: Any = table.schema if mapped is None else mapped.get(table.schema, table.schema)
         found = self._names(schema, table.name, written=written)
-        # As it is spelled, for whoever names it by hand.
-        found |= {table.fullname} if not mapped else set()
+        if not mapped:
+            found.add(table.fullname)  # As it is spelled where it is named by hand.
         if not written:
             self._read |= found
         return found
@@ -128,7 +153,7 @@ class Tables:
         return None if name is None else str(name)
 
     def every_name(self) -> set[str]:
-        """Return the name of each table that this process knows of."""
+        """Return the name of each table that this process knows."""
         known = [self.names(table, None, written=True) for table in self._tables()]
         return self._read.union(*known)
 
@@ -139,52 +164,29 @@ class Tables:
             return [table]
         schema, _, bare = str(name).rpartition(".")
         wanted = self._names(schema or None, bare, written=True)
-        found = [t for t in self._tables() if not wanted.isdisjoint(self.names(t, None))]
-        return [*found] or [TableClause(bare, schema=schema or None)]
+        return [*self._named(wanted)] or [TableClause(bare, schema=schema or None)]
 
     def declared(self, table: TableClause, what: str) -> list[TableClause] | None:
         """Return what a table's ``info`` says that it ``"reads"`` or ``"writes"``, if it does.
 
         It may be declared where the table is mapped another time.
         """
-        own = getattr(table, "info", {})
-        if what in own:
-            return [each for name in own[what] for each in self.find(name)]
-        names = self.names(table, None)
-        for other in self._tables():
-            if what in other.info and not names.isdisjoint(self.names(other, None)):
-                return [each for name in other.info[what] for each in self.find(name)]
+        others = self._named(self.names(table, None))
+        for info in (getattr(each, "info", {}) for each in chain([table], others)):
+            if what in info:
+                return [each for name in info[what] for each in self.find(name)]
         return None
 
     def mentioned(self, sql: str) -> list[TableClause]:
         """Return the known tables whose names are in a text."""
         sql = sql.lower()
         words = set(re.findall(r"\w+", sql))
-        tables = [(table, table.name.lower()) for table in self._tables()]
         # A name in quotes can have spaces.
         return [
             table
-            for table, name in tables
-            if name in words or (re.search(r"\W", name) and name in sql)
+            for table in self._tables()
+            if (name := table.name.lower()) in words or (re.search(r"\W", name) and name in sql)
         ]
-
-    def _tables(self) -> Iterator[Table]:
-        for metadata in self._metadatas():
-            yield from list(metadata.tables.values())
-
-    def _metadatas(self) -> set[MetaData]:
-        mapped = [registry.metadata for registry in mapperlib._all_registries()]
-        return {*self._given, *mapped, *self._met}
-
-    def written(self) -> WeakKeyDictionary[Any, frozenset[str]]:
-        """Keep what statements write, until a table or an object of the database is added."""
-        counted = {(id(metadata), len(metadata.tables)) for metadata in self._metadatas()}
-        if counted != self._counted:
-            self._written.clear()
-            self._counted = counted
-        return self._written
-
-    # ------------------------------------------------------------------------ foreign keys
 
     def referring(
         self, names: set[str], translate: Mapping[Any, Any] | None
@@ -199,28 +201,39 @@ class Tables:
                 if not names.isdisjoint(self._names(target, name, written=False)):
                     yield key
 
-    # --------------------------------------------------------------- what the database has
+    def _named(self, names: set[str]) -> Iterator[Table]:
+        return (t for t in self._tables() if not names.isdisjoint(self.names(t, None)))
+
+    def _tables(self) -> Iterator[Table]:
+        for metadata in self._metadatas():
+            yield from list(metadata.tables.values())
+
+    def _metadatas(self) -> set[MetaData]:
+        mapped = [registry.metadata for registry in mapperlib._all_registries()]
+        return {*self._given, *mapped, *self._met}
+
+    # -- what the database has
 
     def learn(self, connection: Any) -> None:
-        """Ask the database for its views, triggers and functions, where it was not asked yet.
+        """Ask the database for its views, triggers and functions, unless they are known.
 
         :param connection: SQLAlchemy's.
         """
         if self._objects is not None:
             return
-        objects: dict[str, set[str]] = {}
-        parts: dict[str, set[str]] = {}
         name = "mysql" if self._dialect.name == "mariadb" else self._dialect.name
         if name not in _OBJECTS:
-            self._objects = objects
+            self._objects = {}
             return
+        objects: dict[str, set[str]] = {}
+        parts: dict[str, set[str]] = {}
         cursor = connection.connection.cursor()
         try:
             cursor.execute(_OBJECTS[name].format(found=_sqlite_masters(cursor, name)))
             for kind, bare, part in cursor.fetchall():
                 if kind == "part":
-                    for one, other in ((bare, part), (part, bare)):
-                        parts.setdefault(one.lower(), set()).add(other)
+                    parts.setdefault(bare.lower(), set()).add(part)
+                    parts.setdefault(part.lower(), set()).add(bare)
                 else:
                     objects.setdefault(kind, set()).add(bare.lower())
             self._objects, self._parts = objects, parts
@@ -235,22 +248,20 @@ class Tables:
     def forget(self) -> None:
         """Ask again: views, triggers and functions have changed."""
         self._objects = None
-        self.resolved.clear()
-        self.looked_up.clear()
-        self._written.clear()
+        self._resolved.clear()
 
     def is_a(self, kind: str, name: str) -> bool:
-        """Tell whether the database has a view, or a table with triggers, of a name."""
+        """Tell whether the database has a view, a table with triggers, or a function of a name."""
         return name.lower() in (self._objects or {}).get(kind, ())
+
+    def is_function(self, name: str) -> bool:
+        """Tell whether a function is the application's own, and may read tables."""
+        return self.is_a("function", name) or self.is_a("volatile", name)
 
     def has_many_spellings(self, table: Table) -> bool:
         """Tell whether the database may find a row by another spelling of its key."""
         texts = any(isinstance(column.type, String) for column in table.primary_key)
         return texts and self.is_a("collated", table.name)
-
-    def is_function(self, name: str) -> bool:
-        """Tell whether a function is the application's own, and may read tables."""
-        return self.is_a("function", name) or self.is_a("volatile", name)
 
     def parts(self, table: TableClause) -> set[str]:
         """Return the names of a table's partitions, or of the table that it is a partition of."""

@@ -1,29 +1,31 @@
-"""The events of one engine: when what is read and written counts, for each watching cache."""
+"""The events of an engine: a statement is analysed before it runs, a commit marked and settled."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Connection, Dialect, Engine, MetaData, event
+from sqlalchemy import Connection, Engine, MetaData, event
 from sqlalchemy.orm import Session
 
 from .._dependencies.dependencies import current_dependencies
 from .._dependencies.inputs import report_once
 from .catalog import Tables
+from .compiling import note_what_is_rendered
+from .raw_sql import commits, moves_schemas, raw
+from .reads import read
 from .sessions import watched_dialects
-from .sqlite import begin_before_savepoint, is_autocommit
-from .statements import analyse, note_what_is_rendered, read
-from .texts import commits, moves_schemas, raw
+from .sqlite import hold_rollbacks, is_autocommit
+from .statements import analyse
 from .transactions import TRANSACTION, Transaction
 from .writes import touched
 
 if TYPE_CHECKING:
-    from .tracking import Watcher
+    from .watcher import Watcher
 
-#: Where a driver's connection keeps that its schemas are not known any more.
-_LOST = "caching.lost_schemas"
-_MOVED = (
-    "This changes which table a name means on its connection, so that from now on its reads depend "
+#: Set in the ``info`` of a driver's connection on which a table's name may mean another table.
+_MOVED = "caching.lost_schemas"
+_MOVES = (
+    "This changes which table a name means on its connection, so from now on its reads depend "
     "on every table and its writes drop everything. Use schema_translate_map instead. {sql}"
 )
 
@@ -32,11 +34,11 @@ class EngineWatch:
     """Listens to an engine once, for all caches: the same engine may serve several applications."""
 
     def __init__(self, engine: Engine) -> None:
-        #: An application that is gone is told of nothing.
+        #: Weak: an application that is gone is told nothing.
         self.watchers: WeakSet[Watcher] = WeakSet()
-        #: Of the tables that are there, as far as they were given.
+        #: Those of the database's tables, as far as they were given.
         self.metadatas: WeakSet[MetaData] = WeakSet()
-        self._tables = Tables(engine.dialect, self.metadatas)
+        self.tables = Tables(engine.dialect, self.metadatas)
         note_what_is_rendered(engine.dialect)
         engine.clear_compiled_cache()
         watched_dialects.add(engine.dialect)
@@ -47,51 +49,43 @@ class EngineWatch:
         event.listen(engine, "after_cursor_execute", self._executed)
         event.listen(engine, "savepoint", self._saved)
         event.listen(engine, "rollback", self._rolled_back)
-        event.listen(engine, "rollback_savepoint", self._rolled_back_to_savepoint)
-        # No event comes after COMMIT on every way to it; the dialect's method is on each.
-        dialect: Any = engine.dialect
-        dialect.do_commit = self._committing(dialect, dialect.do_commit)
-        dialect.do_commit_twophase = self._committing_twophase(dialect.do_commit_twophase)
-        dialect.do_release_savepoint = self._releasing(dialect.do_release_savepoint)
+        event.listen(engine, "rollback_savepoint", self._rolled_back)
+        _surround_commits(self, engine.dialect)
+
+    # -- transactions
 
     def _began(self, connection: Connection, *_: Any) -> None:
         """A transaction's snapshot is no younger than its beginning."""
         known: Transaction | None = connection.info.get(TRANSACTION)
         if known is not None and known.touched:
-            # Another Connection shares the driver's (StaticPool): who commits first, commits all.
+            # Another Connection shares the driver's (StaticPool): the first commit commits all.
             return
-        connection.info[TRANSACTION] = Transaction([w.reading() for w in self.watchers])
+        starts = [(watcher, *watcher.present()) for watcher in self.watchers]
+        connection.info[TRANSACTION] = Transaction(self, starts)
 
     def _transaction(self, connection: Connection) -> Transaction:
         found: Transaction | None = connection.info.get(TRANSACTION)
         if found is None:
-            # It began before the engine was watched: nobody knows when.
-            found = Transaction([(watcher, None, "") for watcher in self.watchers])
+            # It began at an unknown time, before the engine was watched.
+            found = Transaction(self, [(watcher, None, "") for watcher in self.watchers])
             connection.info[TRANSACTION] = found
         return found
 
     def _saved(self, connection: Connection, *_: Any) -> None:
         """Note a savepoint outside of a transaction; drivers but SQLite's cannot tell."""
         if not getattr(connection.connection.dbapi_connection, "in_transaction", True):
-            self._transaction(connection).release_commits = True
+            self._transaction(connection).savepoint_commits = True
 
-    def _rolled_back(self, connection: Connection) -> None:
-        # A connection that broke has no ``info`` any more, and its contexts store nothing.
-        broken = connection.invalidated
-        self._undone(None if broken else connection.info.pop(TRANSACTION, None))
-
-    def _rolled_back_to_savepoint(self, connection: Connection, *_: Any) -> None:
-        self._undone(None if connection.invalidated else connection.info.get(TRANSACTION))
-
-    def _undone(self, transaction: Transaction | None) -> None:
-        """Store nothing any more in the contexts that may have seen what was undone."""
-        reads = current_dependencies()
-        if reads.uncommitted:
-            reads.bypass = True
+    def _rolled_back(self, connection: Connection, *savepoint: Any) -> None:
+        dependencies = current_dependencies()
+        if dependencies.uncommitted:
+            dependencies.bypass = True
+        if connection.invalidated:
+            return  # A broken connection has lost its ``info``.
+        take = connection.info.get if savepoint else connection.info.pop
+        transaction: Transaction | None = take(TRANSACTION, None)
         if transaction is not None:
-            self._settle_statement(transaction)
-            for reads in transaction.contexts:
-                reads.bypass = True
+            transaction.undone()
 
     # -- statements
 
@@ -105,151 +99,42 @@ class EngineWatch:
         executemany: bool,
     ) -> None:
         if context is None:
-            # SQLAlchemy's own question for a default's value.
+            # SQLAlchemy itself asks for a default's value.
             return
-        self._tables.learn(connection)
-        reads, transaction = current_dependencies(), self._transaction(connection)
+        self.tables.learn(connection)
+        dependencies, transaction = current_dependencies(), self._transaction(connection)
         statement, options = analyse(context.compiled), context.execution_options
-        reads.entities |= statement.entities
-        for watcher, started, generation in transaction.readings:
-            watcher.begin_no_later(reads, transaction.began, started, generation)
+        dependencies.entities |= statement.entities
+        for watcher, started, generation in transaction.starts:
+            watcher.begin_no_later(dependencies, transaction.began, started, generation)
         if statement.raw:
-            statement = raw(sql, self._tables)
+            statement = raw(sql, self.tables)
             for watcher in self.watchers:
-                watcher.note_text(sql, reads, options)
+                watcher.warn_of_text(sql, dependencies, options)
         can_move = statement.raw or "set_config" in statement.functions
         if can_move and moves_schemas(sql, parameters):
-            connection.info[_LOST] = True
-            report_once(_MOVED.format(sql=sql[:200]))
-        is_lost = _LOST in connection.info
+            connection.info[_MOVED] = True
+            report_once(_MOVES.format(sql=sql[:200]))
+        moved = _MOVED in connection.info
         values = getattr(context, "compiled_parameters", ())
-        changed = touched(statement, self._tables, values, options, is_lost=is_lost)
+        changed = touched(statement, self.tables, values, options, schemas_moved=moved)
         if statement.alters:
-            self._tables.forget()
+            self.tables.forget()
             transaction.alters = True
         transaction.touched |= changed
-        if statement.raw and transaction.touched and commits(sql):
-            self._mark_statement(transaction, connection, in_transaction=True)
-        elif changed and _commits_by_itself(connection, alters=statement.alters):
-            self._mark_statement(transaction, connection, in_transaction=False)
-        elif transaction.touched:
-            transaction.seen_by(reads)
-        read(reads, statement, self._tables, context, is_lost=is_lost)
-
-    def _mark_statement(
-        self, transaction: Transaction, connection: Connection, *, in_transaction: bool
-    ) -> None:
-        """Mark what a statement commits: what it writes itself, or, as COMMIT, a transaction."""
-        driver, dialect = connection.connection, connection.dialect
-        for watcher in self.watchers:
-            token = watcher.mark(
-                transaction.touched, driver, dialect, in_transaction=in_transaction
-            )
-            transaction.tokens.append((watcher, token))
+        if transaction.touched:
+            if statement.raw and commits(sql):
+                transaction.mark_statement(connection, in_transaction=True)
+            elif changed and _commits_by_itself(connection, alters=statement.alters):
+                transaction.mark_statement(connection, in_transaction=False)
+            else:
+                transaction.seen_by(dependencies)
+        read(dependencies, statement, self.tables, context, schemas_moved=moved)
 
     def _executed(self, connection: Connection, *_: Any) -> None:
         transaction: Transaction | None = connection.info.get(TRANSACTION)
         if transaction is not None:
-            self._settle_statement(transaction)
-
-    def _settle_statement(self, transaction: Transaction) -> None:
-        if transaction.tokens:
-            tokens, transaction.tokens = transaction.tokens, []
-            self._settle(transaction, tokens)
-
-    # -- commits
-
-    def _mark(
-        self, transaction: Transaction, connection: Any, dialect: Dialect | None
-    ) -> list[tuple["Watcher", str]]:
-        """Mark what a transaction touched before it is committed.
-
-        :param dialect: by which a note can still be added; ``None`` where it cannot.
-        """
-        touched = transaction.touched
-        return [(watcher, watcher.mark(touched, connection, dialect)) for watcher in self.watchers]
-
-    def _settle(
-        self,
-        transaction: Transaction,
-        tokens: list[tuple["Watcher", str]],
-        *,
-        has_ended: bool = True,
-    ) -> None:
-        """Bump what a transaction touched, after its COMMIT, also after one that failed."""
-        for watcher, token in tokens:
-            watcher.settle(transaction.touched, token)
-        if transaction.alters:
-            self._tables.forget()
-        if has_ended:
-            current_dependencies().tags.update(transaction.touched)
-            transaction.ended()
-
-    def _committing(self, dialect: Dialect, commit: Callable[..., Any]) -> Callable[..., Any]:
-        def do_commit(connection: Any, *args: Any, **kwargs: Any) -> Any:
-            transaction: Transaction | None = connection.info.pop(TRANSACTION, None)
-            if transaction is None or not transaction.touched:
-                return commit(connection, *args, **kwargs)
-            tokens = self._mark(transaction, connection, dialect)
-            try:
-                return commit(connection, *args, **kwargs)
-            finally:
-                self._settle(transaction, tokens)
-
-        return do_commit
-
-    def _committing_twophase(self, commit: Callable[..., Any]) -> Callable[..., Any]:
-        def do_commit_twophase(
-            connection: Connection,
-            xid: Any,
-            is_prepared: bool = True,
-            recover: bool = False,
-        ) -> Any:
-            transaction = connection.info.pop(TRANSACTION, None) or Transaction([])
-            # What is prepared takes no more rows, so no note can be added.
-            tokens = self._mark(transaction, connection.connection, None)
-            try:
-                return commit(connection, xid, is_prepared=is_prepared, recover=recover)
-            finally:
-                self._settle(transaction, tokens)
-                # Whoever prepared it is gone, and nobody else knows what he wrote.
-                for watcher in self.watchers if recover else ():
-                    watcher.clear()
-
-        return do_commit_twophase
-
-    def _releasing(self, release: Callable[..., Any]) -> Callable[..., Any]:
-        def do_release_savepoint(connection: Connection, name: str) -> Any:
-            transaction: Transaction | None = connection.info.get(TRANSACTION)
-            if transaction is None or not transaction.release_commits or not transaction.touched:
-                return release(connection, name)
-            tokens = self._mark(transaction, connection.connection, connection.dialect)
-            try:
-                return release(connection, name)
-            finally:
-                # The savepoints inside of the first one commit nothing.
-                driver: Any = connection.connection.dbapi_connection
-                self._settle(transaction, tokens, has_ended=not driver.in_transaction)
-
-        return do_release_savepoint
-
-
-def _committed_inside(session: Session) -> None:
-    """Bump what a session commits into a transaction that it did not begin, as test suites do.
-
-    Whoever shares the connection sees it, and stores nothing of it until the transaction ends.
-    """
-    root: Any = session.get_transaction()
-    if root is None or session.in_nested_transaction():
-        return
-    for connection in {joined[0] for joined in root._connections.values()}:
-        watch = _engines.get(connection.engine)
-        if watch is None or connection.closed or connection.invalidated:
-            continue
-        transaction: Transaction | None = connection.info.get(TRANSACTION)
-        if transaction is not None and transaction.touched:
-            for watcher in watch.watchers:
-                watcher.settle(transaction.touched, "")
+            transaction.settle_statement()
 
 
 def _commits_by_itself(connection: Connection, *, alters: bool) -> bool:
@@ -270,12 +155,60 @@ def _commits_by_itself(connection: Connection, *, alters: bool) -> bool:
         return False
 
 
-def hold_rollbacks(engine: Engine) -> None:
-    """Have a rollback undo what a savepoint changed, also on SQLite."""
-    if engine.dialect.name == "sqlite" and not event.contains(
-        engine, "savepoint", begin_before_savepoint
-    ):
-        event.listen(engine, "savepoint", begin_before_savepoint)
+def _surround_commits(watch: EngineWatch, dialect: Any) -> None:
+    """Mark and settle around COMMIT: not every way to commit has an event after it."""
+    commit: Callable[..., Any] = dialect.do_commit
+    commit_twophase: Callable[..., Any] = dialect.do_commit_twophase
+    release: Callable[..., Any] = dialect.do_release_savepoint
+
+    def do_commit(connection: Any, *args: Any, **kwargs: Any) -> Any:
+        transaction: Transaction | None = connection.info.pop(TRANSACTION, None)
+        if transaction is None or not transaction.touched:
+            return commit(connection, *args, **kwargs)
+        with transaction.committing(connection, dialect):
+            return commit(connection, *args, **kwargs)
+
+    def do_commit_twophase(
+        connection: Connection, xid: Any, is_prepared: bool = True, recover: bool = False
+    ) -> Any:
+        transaction = connection.info.pop(TRANSACTION, None) or Transaction(watch, [])
+        try:
+            # What is prepared takes no more rows, so the outbox cannot be written.
+            with transaction.committing(connection.connection, None):
+                return commit_twophase(connection, xid, is_prepared=is_prepared, recover=recover)
+        finally:
+            # It was prepared elsewhere, so what it wrote is unknown.
+            for watcher in watch.watchers if recover else ():
+                watcher.clear()
+
+    def do_release_savepoint(connection: Connection, name: str) -> Any:
+        transaction: Transaction | None = connection.info.get(TRANSACTION)
+        if transaction is None or not transaction.savepoint_commits or not transaction.touched:
+            return release(connection, name)
+        # The savepoints inside of the first one commit nothing.
+        with transaction.committing(connection.connection, connection.dialect, may_go_on=True):
+            return release(connection, name)
+
+    dialect.do_commit = do_commit
+    dialect.do_commit_twophase = do_commit_twophase
+    dialect.do_release_savepoint = do_release_savepoint
+
+
+def _committed_inside(session: Session) -> None:
+    """Bump what a session commits into a transaction that it did not begin, as test suites do.
+
+    Contexts that share the connection see it, and store nothing of it until the transaction ends.
+    """
+    root: Any = session.get_transaction()
+    if root is None or session.in_nested_transaction():
+        return
+    for connection in {joined[0] for joined in root._connections.values()}:
+        if connection.closed or connection.invalidated:
+            continue
+        transaction: Transaction | None = connection.info.get(TRANSACTION)
+        if transaction is not None and transaction.touched:
+            for watcher in transaction.watch.watchers:
+                watcher.settle(transaction.touched, "")
 
 
 _engines: WeakKeyDictionary[Engine, EngineWatch] = WeakKeyDictionary()

@@ -1,7 +1,8 @@
-"""Notes: invalidations that the store could not take, kept in the transaction that they are of.
+"""The outbox: a table of invalidations that the store could not take, each with its write.
 
-A note is a row, so it is there exactly if the write is. Whoever lost the store, or begins, raises
-what is noted before it trusts the store, and deletes the note.
+A note is a row that is added in the transaction of the write, so it is there exactly if the write
+is. A process that starts, or lost the store, bumps what is noted before it trusts the store, and
+deletes the note.
 """
 
 import hashlib
@@ -9,23 +10,10 @@ import json
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Dialect,
-    Engine,
-    Float,
-    MetaData,
-    String,
-    Table,
-    Text,
-    bindparam,
-    delete,
-    insert,
-    select,
-)
+from sqlalchemy import Column, Dialect, Engine, Float, MetaData, String, Table, Text, bindparam
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
@@ -34,35 +22,34 @@ from .._stores import StoreError
 
 NAME = "cache_note"
 _MISSING = (
-    f"Nothing can be written into the table {NAME}, so that a write while the cache's store is "
-    "away could be forgotten: run `flask db upgrade`. {error}"
+    f"The cache cannot write to the table {NAME}, so the invalidation of a write could be lost "
+    "while the cache's store is away: run `flask db upgrade`. {error}"
 )
 
 
 def outbox_table(metadata: MetaData) -> Table:
-    """Return the table of notes, which a database's metadata then holds."""
-    if NAME in metadata.tables:
-        return metadata.tables[NAME]
+    """Add the table to a database's metadata, unless it has it, and return it."""
     return Table(
         NAME,
         metadata,
         Column("name", String(32), primary_key=True),
         Column("noted_at", Float, nullable=False),
         Column("tags", Text, nullable=False),
+        keep_existing=True,
     )
 
 
 class OutboxTable:
-    """The notes in an application's databases.
+    """The outbox in an application's databases.
 
-    It speaks to the driver below SQLAlchemy's events, which would see a read and a write in it.
+    It talks to the driver, below SQLAlchemy's events, which would see reads and writes in it.
 
-    :param engines: those whose connections several threads can have at once.
-    :param owner: whose notes they are, of all that share the table.
+    :param engines: only those are used whose connections several threads can have at once.
+    :param owner: the cache whose notes they are: several can share the table.
     """
 
     def __init__(self, engines: Iterable[Engine], owner: str = "") -> None:
-        #: A name without it is of an earlier release, and of nobody in particular.
+        #: A name without it is of an earlier release, and of no cache in particular.
         self._own = hashlib.blake2b(owner.encode(), digest_size=5).hexdigest() + "-"
         self._engines = [engine for engine in engines if isinstance(engine.pool, QueuePool)]
         self._table = outbox_table(MetaData())
@@ -70,50 +57,47 @@ class OutboxTable:
     def add(
         self, connection: Any, dialect: Dialect, tags: Iterable[str], *, in_transaction: bool
     ) -> None:
-        """Note tags in the transaction of a driver's connection.
-
-        A failure is logged: the write itself must not fail for it.
-        """
+        """Note tags in the transaction of a driver's connection; a failure is only logged."""
         values = {
             "name": self._own + secrets.token_hex(10),
             "noted_at": time.time(),
             "tags": json.dumps(sorted(tags)),
         }
-        cursor = connection.cursor()
         try:
-            with _savepoint(cursor) if in_transaction else nullcontext():
-                _execute(cursor, dialect, insert(self._table).values(values))
+            with (
+                closing(connection.cursor()) as cursor,
+                _savepoint(cursor) if in_transaction else nullcontext(),
+            ):
+                _execute(cursor, dialect, self._table.insert().values(values))
         except dialect.loaded_dbapi.Error as error:
             report_once(_MISSING.format(error=error))
-        finally:
-            cursor.close()
 
     def read(self) -> dict[str, list[str]]:
         """Return the tags of each note by its name.
 
-        :raises StoreError: where a database does not answer: then nobody knows what is noted.
+        :raises StoreError: if a database does not answer: then it is unknown what is noted.
         """
         notes: dict[str, list[str]] = {}
         for engine in self._engines:
             with _cursor(engine) as cursor:
                 try:
-                    _execute(cursor, engine.dialect, select(self._table.c.name, self._table.c.tags))
+                    _execute(cursor, engine.dialect, self._table.select())
                 except engine.dialect.loaded_dbapi.Error as error:
                     _refuse_unless_missing(cursor, error)
                     continue
                 notes |= {
                     name: json.loads(tags)
-                    for name, tags in cursor.fetchall()
+                    for name, _, tags in cursor.fetchall()
                     if name.startswith(self._own) or "-" not in name
                 }
         return notes
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete notes that were worked off.
+        """Delete notes whose tags are bumped.
 
-        :raises StoreError: where a database does not answer.
+        :raises StoreError: if a database does not answer.
         """
-        statement = delete(self._table).where(self._table.c.name == bindparam("noted"))
+        statement = self._table.delete().where(self._table.c.name == bindparam("noted"))
         for engine in self._engines:
             with _cursor(engine) as cursor:
                 for name in names:
@@ -132,13 +116,8 @@ def _execute(cursor: Any, dialect: Dialect, statement: Any, **values: object) ->
 @contextmanager
 def _cursor(engine: Engine) -> Iterator[Any]:
     try:
-        connection = engine.raw_connection()
-        try:
-            cursor = connection.cursor()
+        with closing(engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
             yield cursor
-            cursor.close()
-        finally:
-            connection.close()
     except (engine.dialect.loaded_dbapi.Error, DBAPIError, OSError) as error:
         raise StoreError(f"the notes in the database cannot be read: {error}") from error
 

@@ -16,9 +16,10 @@ from sqlalchemy.orm import Mapper, Session
 
 from .._dependencies.dependencies import Dependencies, current_dependencies, is_collecting
 
-#: Where the ``info`` of a session keeps what the context that used it last has read. ``None``: it
-#: was used where nothing is collected, so nobody knows.
-_READS = "caching.reads"
+#: Where the ``info`` of a session keeps the dependencies of the context that used it last.
+#: ``None``: it was used where nothing is collected, so they are not known.
+_USED_BY = "caching.reads"
+_UNUSED = object()
 #: Where an application context keeps its sessions.
 _SESSIONS = "caching.sessions"
 
@@ -27,13 +28,13 @@ watched_dialects: WeakSet[Dialect] = WeakSet()
 
 
 def _is_watched(session: Session) -> bool:
-    """Tell whether a session may use a watched engine; where each class has its own, it may."""
+    """Tell whether a session may use a watched engine; if each class has its own, it may."""
     bind = session.bind
     return bind is None or bind.dialect in watched_dialects
 
 
 def known_sessions() -> list[Session]:
-    """The sessions that the current application context has begun, or the fill outside of it."""
+    """Return the sessions that the current application context, or the fill outside of it, uses."""
     kept = _kept_sessions()
     return [session for reference in kept if (session := reference()) is not None]
 
@@ -46,46 +47,51 @@ def _kept_sessions() -> list[Any]:
     return kept
 
 
-def follow(session: Session, reads: Dependencies) -> None:
-    """Depend on what was read when the session got what it holds, in an earlier context, too.
+def follow(session: Session, dependencies: Dependencies) -> None:
+    """Depend on what an earlier context read into the session.
 
-    :param reads: of the current context, which uses the session from now on.
+    :param dependencies: those of the current context, which uses the session from now on.
     """
-    earlier: Dependencies | None = session.info.get(_READS, reads)
-    if earlier is reads:
+    earlier: Dependencies | object | None = session.info.get(_USED_BY, _UNUSED)
+    if earlier is dependencies:
         return
-    if _holds(session):
-        if earlier is None:
-            reads.bypass = True
+    # One that was never used is new, and may be in its first transaction; what it holds all the
+    # same, it got before anything was watched.
+    if (earlier is not _UNUSED and session.in_transaction()) or any(
+        not state.expired for state in session.identity_map.all_states()
+    ):
+        if isinstance(earlier, Dependencies):
+            dependencies.follow(earlier)
         else:
-            reads.follow(earlier)
-    _use(session, reads)
-
-
-def _use(session: Session, reads: Dependencies) -> None:
-    session.info[_READS] = reads
+            dependencies.bypass = True
+    session.info[_USED_BY] = dependencies
     known = _kept_sessions()
     if all(reference() is not session for reference in known):
         known.append(ref(session))
 
 
-def _holds(session: Session) -> bool:
-    """Tell whether a session has anything that was read before."""
-    return session.in_transaction() or any(
-        not state.expired for state in session.identity_map.all_states()
-    )
+def _join(session: Session, dependencies: Dependencies | None = None) -> None:
+    """Have the current context use a session.
 
-
-def _join(session: Session) -> None:
+    :param dependencies: those of the context, if they are known already.
+    """
     if not _is_watched(session):
         return
-    if is_collecting():
-        reads = current_dependencies()
-        if session.info.get(_READS, session) is not reads:
-            follow(session, reads)
-            _use(session, reads)
-    else:
-        session.info[_READS] = None
+    if not is_collecting():
+        session.info[_USED_BY] = None
+        return
+    dependencies = dependencies or current_dependencies()
+    if session.info.get(_USED_BY) is not dependencies:
+        follow(session, dependencies)
+
+
+def _doubt(session: Session) -> None:
+    """Store nothing that is made from an object of an unknown age."""
+    if not _is_watched(session):
+        return
+    current_dependencies().bypass = True
+    if not is_collecting():
+        session.info[_USED_BY] = None
 
 
 def _began(session: Session, transaction: Any) -> None:
@@ -94,18 +100,9 @@ def _began(session: Session, transaction: Any) -> None:
 
 
 def _attached(session: Session, instance: Any) -> None:
-    """Store nothing that is made from an object of an unknown age."""
     state = inspect_state(instance)
     if state.dict.keys() & state.mapper.columns.keys():
         _doubt(session)
-
-
-def _doubt(session: Session) -> None:
-    if not _is_watched(session):
-        return
-    current_dependencies().bypass = True
-    if not is_collecting():
-        session.info[_READS] = None
 
 
 def _row_loaded(target: Any, context: Any, *_: Any) -> None:
@@ -114,43 +111,27 @@ def _row_loaded(target: Any, context: Any, *_: Any) -> None:
         _join(context.session)
 
 
-def _watch_identity_lookups() -> None:
-    """Note what is found in a session without SQL, which SQLAlchemy lets subclasses override."""
-    look_up = Session._identity_lookup
-
-    @functools.wraps(look_up)
-    def noting(self: Any, mapper: Any, *args: Any, **kwargs: Any) -> Any:
-        reads = current_dependencies()
-        reads.entities.add(mapper)
-        if _is_watched(self):
-            if is_collecting():
-                follow(self, reads)
-            else:
-                self.info[_READS] = None
-        return look_up(self, mapper, *args, **kwargs)
-
-    Session._identity_lookup = noting  # type: ignore[method-assign]
-
-
-def _watch_merges() -> None:
-    """Note what is merged without a load: the values are of an unknown age, and no event tells."""
-    merge: Any = Session._merge
-
-    @functools.wraps(merge)
-    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not kwargs["load"]:
-            _doubt(self)
-        return merge(self, *args, **kwargs)
-
-    Session._merge = noting  # type: ignore[method-assign]
-
-
 @functools.cache
 def watch_sessions() -> None:
-    """Begin to listen, once in a process."""
+    """Begin to listen, once in a process; no event precedes a look into a session, or a merge."""
     event.listen(Session, "after_transaction_create", _began)
     event.listen(Session, "detached_to_persistent", _attached)
     event.listen(Mapper, "load", _row_loaded)
     event.listen(Mapper, "refresh", _row_loaded)
-    _watch_identity_lookups()
-    _watch_merges()
+    look_up, merge = Session._identity_lookup, Session._merge
+
+    @functools.wraps(look_up)
+    def noting_lookup(self: Any, mapper: Any, *args: Any, **kwargs: Any) -> Any:
+        dependencies = current_dependencies()
+        dependencies.entities.add(mapper)
+        _join(self, dependencies)
+        return look_up(self, mapper, *args, **kwargs)
+
+    @functools.wraps(merge)
+    def noting_merge(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not kwargs["load"]:  # The values are of an unknown age.
+            _doubt(self)
+        return merge(self, *args, **kwargs)
+
+    Session._identity_lookup = noting_lookup  # type: ignore[method-assign]
+    Session._merge = noting_merge  # type: ignore[method-assign]

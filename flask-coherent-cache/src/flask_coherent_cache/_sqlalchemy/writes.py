@@ -1,7 +1,6 @@
-"""What a write touches: tables and rows, by the statement and by what the database does after it.
+"""The tags of what one execution of a statement writes, and of what the database writes after it.
 
-For whoever watches an engine: :func:`touched` for each execution of a statement gives the tags that
-its commit bumps. No old value is asked for, and no state of a session or a flush.
+No old value is asked for, and no state of a session or a flush.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,16 +15,15 @@ from .catalog import DATABASE, Tables
 from .rows import row_name
 from .statements import Statement, Write
 
-__all__ = ["touched"]
-
 _TRIGGER = (
-    "The table {name} has a trigger, and the cache cannot see which tables that writes, so that "
-    'each write to the table drops everything. Say it with __table_args__ = {{"info": {{"writes": '
-    '["table"]}}}} on its model, or with info={{"writes": []}} on its Table if it writes none.'
+    "The table {name} has a trigger, and the cache cannot see which tables that writes, so "
+    'every write to the table drops everything. Declare them with __table_args__ = {{"info": '
+    '{{"writes": ["table"]}}}} on its model, or with info={{"writes": []}} on its Table if it '
+    "writes none."
 )
 _FUNCTION = (
-    "The function {name} may write tables that the cache cannot see, so that each call drops "
-    "everything. Declare it as STABLE in the database, or say what it writes with "
+    "The function {name} may write tables that the cache cannot see, so every call drops "
+    "everything. Declare it as STABLE in the database, or declare what it writes with "
     'statement.execution_options(cache_reads=["table"], cache_writes=["table"]).'
 )
 
@@ -36,114 +34,92 @@ def touched(
     parameters: Iterable[Mapping[str, Any]],
     options: Mapping[str, Any],
     *,
-    is_lost: bool = False,
+    schemas_moved: bool = False,
 ) -> set[str]:
-    """Name what one execution of a statement writes: tables, and rows; ``table:*`` is any of them.
+    """Return the tags that the commit of one execution bumps; ``table:*`` is any row.
 
     :param parameters: of each time that it is executed, before their types process them.
-    :param options: those of the execution.
-    :param is_lost: whether the connection's schemas are not known any more.
+    :param schemas_moved: whether a table's name may mean another table on the connection.
     """
-    if not (statement.writes or statement.everything or statement.functions):
-        return _declared(tables, options["cache_writes"]) if "cache_writes" in options else set()
+    declared = options.get("cache_writes")
+    writes = statement.writes or statement.everything or statement.functions
+    if not writes and declared is None:
+        return set()
     try:
-        translate, given = options.get("schema_translate_map"), options.get("cache_writes")
-        tags = set(
-            _known(statement, tables, translate, is_lost=is_lost, is_declared=given is not None)
-        )
+        translate = options.get("schema_translate_map")
+        if translate or schemas_moved or declared is not None:
+            tags = _written(statement, tables, translate, schemas_moved, declared)
+        else:
+            tables.refresh_writes()
+            known = tables.resolved(statement)
+            if known.writes is None:
+                known.writes = _written(statement, tables, None, False, None)
+            tags = known.writes.copy()
         for write in statement.writes:
             if write.key is not None:
                 tags |= _row_tags(write, tables, translate, parameters)
-        return tags | _declared(tables, given or ())
+        return tags
     except Exception as error:
         report_once(
-            f"The cache could not tell what a statement writes ({error!r}), and takes it to write "
-            "every table. Report this, please."
+            f"The cache could not tell what a statement writes ({error!r}), and assumes that it "
+            "writes every table. Please report this."
         )
         return _everything(tables)
 
 
-def _known(
-    statement: Statement, tables: Tables, translate: Any, *, is_lost: bool, is_declared: bool
-) -> Iterable[str]:
-    """Return what a statement writes whatever its parameters; it is worked out once."""
-    usual = not (translate or is_lost or is_declared)
-    known = tables.written().get(statement) if usual else None
-    if known is not None:
-        return known
+def _written(
+    statement: Statement, tables: Tables, translate: Any, schemas_moved: bool, declared: Any
+) -> set[str]:
+    """Return what a statement writes whatever its parameters."""
     writing = _Writing(tables, translate)
     for write in statement.writes:
         writing.write(write.table, write.kind, write.columns, named=write.key is not None)
-    if not is_declared:
+    if declared is not None:
+        for name in declared:
+            # A declaration names the table itself, whatever the execution translates.
+            for table in tables.find(name):
+                _Writing(tables, None, writing.tags).write(table, "any", None)
+    else:
         functions = [name for name in statement.functions if tables.is_a("volatile", name)]
         for name in functions:
             report_once(_FUNCTION.format(name=name))
-        if statement.everything or functions or (is_lost and statement.writes):
+        if statement.everything or functions or (schemas_moved and statement.writes):
             writing.tags |= _everything(tables)
-    tags = frozenset(writing.tags | {DATABASE} if writing.tags else ())
-    if usual:
-        tables.written()[statement] = tags
-    return tags
-
-
-def _declared(tables: Tables, names: Iterable[object]) -> set[str]:
-    """Touch all of some tables, by what a declaration calls them."""
-    writing = _Writing(tables, None)
-    for name in names:
-        writing.write_any(name)
     return writing.tags | {DATABASE} if writing.tags else set()
 
 
 def _everything(tables: Tables) -> set[str]:
-    """Touch all tables that are known."""
+    """Return the tags of all tables that are known."""
     names = tables.every_name()
     return names | {f"{name}:*" for name in names} | {DATABASE}
-
-
-def _row_tags(
-    write: Write, tables: Tables, translate: Any, parameters: Iterable[Mapping[str, Any]]
-) -> set[str]:
-    """Name the rows that a statement finds by their key."""
-    names = tables.names(write.table, translate, written=True) | {write.table.fullname}
-    found = _rows(write, tables, parameters)
-    rows = {"*"} if found is None or tables.parts(write.table) else found
-    return {f"{name}:{row}" for name in names for row in rows}
 
 
 class _Writing:
     """A write, and what the database writes after it."""
 
-    def __init__(self, tables: Tables, translate: Mapping[Any, Any] | None) -> None:
-        self.tags: set[str] = set()
-        self.tables = tables
+    def __init__(
+        self, tables: Tables, translate: Mapping[Any, Any] | None, tags: set[str] | None = None
+    ) -> None:
+        self.tags: set[str] = set() if tags is None else tags
+        self._tables = tables
         self._translate = translate
         self._done: set[tuple[str, str, frozenset[str] | None]] = set()
 
-    def write_any(self, name: object) -> None:
-        """Touch all of a table, by what a declaration calls it."""
-        for table in self.tables.find(name):
-            self.write(table, "any", None)
-
     def write(
-        self,
-        table: TableClause,
-        kind: str,
-        columns: frozenset[str] | None,
-        *,
-        named: bool = False,
+        self, table: TableClause, kind: str, columns: frozenset[str] | None, *, named: bool = False
     ) -> None:
-        """Touch a table and what follows.
+        """Add the tags of a table, and of what the database writes with it.
 
         :param columns: the names of the columns that are set; ``None``: any.
         :param named: whether its rows are named elsewhere.
         """
-        names = self.tables.names(table, self._translate, written=True)
-        names |= self.tables.parts(table)
+        names = self._tables.names(table, self._translate, written=True)
+        names |= self._tables.parts(table)
         self.tags |= names
-        if self.tables.is_a("replacing", table.name):
+        if self._tables.is_a("replacing", table.name):
             kind, columns, named = "any", None, False
         if kind != "insert" and not named:
-            # An object that is given to a fragment has its table's own name.
+            # An object that is passed to a fragment has its table's own name.
             self.tags |= {f"{name}:*" for name in {*names, table.fullname}}
         done = (table.fullname, kind, columns)
         if done in self._done:
@@ -151,33 +127,34 @@ class _Writing:
         self._done.add(done)
         self._fire(table)
         if kind != "insert":
-            for key in list(self.tables.referring(names, self._translate)):
+            for key in list(self._tables.referring(names, self._translate)):
                 self._follow(key, kind, columns)
 
     def _fire(self, table: TableClause) -> None:
-        """Touch what triggers write, and the tables of a view."""
-        writes = self.tables.declared(table, "writes")
-        reads = self.tables.declared(table, "reads") if writes is None else None
-        if writes is None and self.tables.is_a("trigger", table.name):
-            report_once(_TRIGGER.format(name=table.fullname))
-            self.tags |= _everything(self.tables)
-        elif writes is None and reads is None and self.tables.is_a("view", table.name):
-            self.tags |= _everything(self.tables)
-        for other in writes or reads or ():
+        """Add what triggers write, and the tables of a view."""
+        others = self._tables.declared(table, "writes")
+        if others is None:
+            others = self._tables.declared(table, "reads")
+            has_trigger = self._tables.is_a("trigger", table.name)
+            if has_trigger:
+                report_once(_TRIGGER.format(name=table.fullname))
+            if has_trigger or (others is None and self._tables.is_a("view", table.name)):
+                self.tags |= _everything(self._tables)
+        for other in others or ():
             self.write(other, "any", None)
 
     def _follow(self, key: ForeignKeyConstraint, kind: str, columns: frozenset[str] | None) -> None:
-        """Touch the rows that refer to rows which were deleted, or whose key was changed.
+        """Add the rows that refer to rows which were deleted, or whose key was changed.
 
         An action that the model does not declare counts: the database may have it.
         """
         table: Any = key.parent
         own = frozenset(column.name for column in key.columns)
-        sets = (key.ondelete or "").upper().startswith("SET")
+        action = (key.ondelete or "").upper()
         if kind in ("delete", "any"):
-            if sets:
+            if action.startswith("SET"):
                 self.write(table, "update", own)
-            elif (key.ondelete or "").upper() not in ("RESTRICT", "NO ACTION"):
+            elif action not in ("RESTRICT", "NO ACTION"):
                 self.write(table, "delete", None)
         if kind in ("update", "any") and (columns is None or _refers_to(key, columns)):
             self.write(table, "update", own)
@@ -190,18 +167,14 @@ def _refers_to(key: ForeignKeyConstraint, columns: frozenset[str]) -> bool:
     return not columns.isdisjoint({targets.get(name, name) for name in named} | named)
 
 
-def _rows(write: Write, tables: Tables, parameters: Iterable[Mapping[str, Any]]) -> set[str] | None:
-    """Return the names of the only rows that a statement can write; ``None``: any."""
-    key, table = write.key, write.table
-    found: set[str] = set()
-    if key is None or not isinstance(table, Table) or tables.has_many_spellings(table):
-        return None
-    for given in parameters:
-        values = [given.get(name) for name, _ in key]
-        many: Any = values[0] if key[0][1] else None
-        for row in [values] if many is None else [[value] for value in many]:
-            name = row_name(table, row, tables.dialect_name)
-            if name is None:
-                return None
-            found.add(name)
-    return found
+def _row_tags(
+    write: Write, tables: Tables, translate: Any, parameters: Iterable[Mapping[str, Any]]
+) -> set[str]:
+    """Return the tags of the rows that a statement finds by their key."""
+    table, rows = write.table, {"*"}
+    names = tables.names(table, translate, written=True) | {table.fullname}
+    if isinstance(table, Table) and not (tables.parts(table) or tables.has_many_spellings(table)):
+        keys = (key for given in parameters for key in write.keys(given))
+        found: set[Any] = {row_name(table, key, tables.dialect_name) for key in keys}
+        rows = rows if None in found else found
+    return {f"{name}:{row}" for name in names for row in rows}

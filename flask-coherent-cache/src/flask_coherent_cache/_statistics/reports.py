@@ -1,4 +1,4 @@
-"""The board: what the processes of an application tell each other of themselves, by the store.
+"""Reports: what the processes of an application tell each other of themselves, by the store.
 
 A process writes there only while somebody reads, and what it wrote expires by itself.
 """
@@ -12,19 +12,17 @@ from .._engine.entry import Entry, Sealer
 from .._forks import begin_after_fork
 from .._stores import Store
 
-#: So many processes have a place; those beyond are not heard of.
+#: The number of processes that can report.
 PLACES = 64
-#: A process that wrote nothing for so long is not counted any more.
+#: How long a report lasts.
 _PLACE_SECONDS = 10
 _WATCH_SECONDS = 10
 
 
-class Board:
-    """Places in the store, one for each process, that hold what it says.
+class Reports:
+    """Places in the store, one for each process, that hold its report.
 
-    Everything here raises :class:`StoreError` where the store does not answer.
-
-    :param prefix: the application's part of every key.
+    Each method raises :class:`StoreError` if the store does not answer.
     """
 
     def __init__(self, store: Store, sealer: Sealer, prefix: str) -> None:
@@ -67,11 +65,11 @@ class Board:
         return True
 
     def leave(self) -> None:
-        """Give the place up; to be called where nobody reads any more, for it expires soon."""
+        """Give the place up; call it when nobody reads any more, for the report expires soon."""
         self.begin()
 
     def read(self) -> list[bytes]:
-        """Return what the processes wrote; what is not theirs is left out."""
+        """Return what the processes wrote, and nothing that is not theirs."""
         values = self._store.get_many(self._places)
         entries = map(self._sealer.open, self._places, values)
         return [entry.value for entry in entries if entry is not None]

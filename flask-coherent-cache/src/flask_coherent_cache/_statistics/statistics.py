@@ -4,28 +4,33 @@ Everything here is bounded, so that no number of names, keys or tags makes a pro
 """
 
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from itertools import islice
-from typing import Literal, NamedTuple, get_args
+from itertools import count
+from typing import Any, get_args
 
-import click
-from flask import has_request_context, request
-
+from .._engine.bounds import Recent
 from .._engine.entry import Entry
 from .._forks import new_lock
+from .records import (
+    ANSWERED,
+    Cause,
+    Fill,
+    Invalidation,
+    Known,
+    Level,
+    Reason,
+    Refusal,
+    Result,
+    Tally,
+    Trace,
+)  # fmt: skip
 from .timings import Timings
 
-Level = Literal["page", "function", "fragment", "value"]
-#: How a lookup was answered. ``wait``: by what another one's fill stored meanwhile. ``bypass``: by
-#: a computation beside the cache. ``error``: by a computation, because the store failed.
-Result = Literal["hit", "stale", "miss", "wait", "bypass", "error"]
-#: Why an entry was filled. ``evicted``: this process knew it, and it was gone before its time.
-Reason = Literal["new", "expired", "evicted", "invalidated", "cleared", "unreadable", "renewed"]
-
-#: Answered by an entry.
-ANSWERED: frozenset[Result] = frozenset({"hit", "stale", "wait"})
+__all__ = [
+    "ANSWERED", "OTHER", "Cause", "Fill", "Invalidation", "Known", "Level", "Lookups", "Reason",
+    "Refusal", "Result", "Statistics", "Tally", "Trace",
+]  # fmt: skip
 
 OTHER = "other"
 _MOST_NAMES = 100
@@ -36,7 +41,6 @@ _MOST_EVENTS = 200
 #: has many.
 _MOST_REFUSALS = 20
 _MOST_ENTRIES = 1000
-_MOST_TRACES = 200
 #: Of one event only so many tags are kept by name.
 _MOST_TAGS = 30
 
@@ -44,16 +48,13 @@ _MOST_TAGS = 30
 class Lookups:
     """The lookups of one view, function or fragment, in this process.
 
-    :param level: what is looked up.
     :param name: the view's endpoint, the function's or the fragment's name.
     """
 
     def __init__(self, level: Level, name: str) -> None:
         self.level = level
         self.name = name
-        self.results: dict[Result, int] = dict.fromkeys(
-            ("hit", "stale", "miss", "wait", "bypass", "error"), 0
-        )
+        self.results: dict[Result, int] = dict.fromkeys(get_args(Result), 0)
         #: The hits among them that needed no store.
         self.near_hits = 0
         #: And of these, those that were served before Flask, by their status line.
@@ -79,12 +80,11 @@ class Lookups:
         with self._lock:
             self.results["hit"] += 1
             self.near_hits += 1
-            timings = self.served.get(status)
-            if timings is None:
-                timings = self.served[status] = Timings()
-            timings.add(seconds)
+            if status not in self.served:
+                self.served[status] = Timings()
+            self.served[status].add(seconds)
 
-    def count_fill(self, fill: "Fill", timeout: float) -> None:
+    def count_fill(self, fill: Fill, timeout: float) -> None:
         """Count one computation."""
         with self._lock:
             self.fills += 1
@@ -94,136 +94,6 @@ class Lookups:
             if fill.bytes is not None:
                 self.stored += 1
                 self.stored_bytes += fill.bytes
-
-
-class Refusal(NamedTuple):
-    """Why something is not cached.
-
-    :param reason: its kind, and after a colon what it is about: ``undeclared: header X-Plan``.
-    :param place: file, line and function of who read that; empty where nobody did.
-    """
-
-    level: Level
-    name: str
-    reason: str
-    place: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Why an entry has to be filled.
-
-    :param tags: of an invalidated entry, those that were raised or are gone.
-    :param reading: the latest of their readings, which the invalidation has, too.
-    """
-
-    reason: Reason
-    tags: tuple[str, ...] = ()
-    reading: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """A computation that came to an end.
-
-    :param at: when, in seconds since the epoch.
-    :param seconds: how long it took.
-    :param bytes: of the stored entry; ``None`` where it was not stored.
-    :param refused: in a word, why it was not.
-    """
-
-    at: float
-    level: Level
-    name: str
-    key: str
-    seconds: float
-    bytes: int | None
-    refused: str | None
-    cause: Cause
-
-
-@dataclass(frozen=True, slots=True)
-class Invalidation:
-    """An invalidation that the store has taken.
-
-    :param at: when, in seconds since the epoch.
-    :param tags: the first of them by name; empty for ``clear()``.
-    :param count: how many there are; ``None`` is all that there is.
-    :param reading: the clock's reading that the tags were raised to.
-    :param origin: the request or the command that it came from.
-    """
-
-    at: float
-    tags: tuple[str, ...]
-    count: int | None
-    reading: int | None
-    origin: str
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """An entry that this process stored, or read from the store.
-
-    :param bytes: in the store.
-    :param cause: why it was filled last, where this process did it.
-    :param seconds: how long that took.
-    """
-
-    key: str
-    level: Level
-    name: str
-    tags: tuple[str, ...]
-    started: int | None
-    stored_at: float
-    fresh_until: float
-    kept_until: float
-    bytes: int
-    cause: Cause | None
-    seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """One lookup of one request.
-
-    :param key: empty where it was not even looked up.
-    :param began: when, in seconds of the performance counter.
-    :param seconds: how long it took, with the computation where there was one.
-    """
-
-    level: Level
-    name: str
-    key: str
-    result: Result
-    tags: tuple[str, ...]
-    began: float
-    seconds: float
-
-
-@dataclass(slots=True)
-class Tally:
-    """What one request's lookups came to.
-
-    :param traces: each of them, where they are traced.
-    """
-
-    results: dict[Result, int] = field(default_factory=dict)
-    traces: list[Trace] = field(default_factory=list)
-
-    def keep(self, trace: Trace) -> None:
-        """Keep one lookup by itself."""
-        if len(self.traces) >= _MOST_TRACES:
-            # The last one to end is the one around the others: the page.
-            self.traces.pop()
-        self.traces.append(trace)
-
-    def __str__(self) -> str:
-        """Say it in words: ``3 hit, 1 miss``."""
-        return ", ".join(
-            f"{self.results[result]} {result}"
-            for result in get_args(Result)
-            if result in self.results
-        )
 
 
 class Statistics:
@@ -238,7 +108,7 @@ class Statistics:
         self.on_fill: list[Callable[[Lookups, float], object]] = []
         #: Leases by what became of them: taken, waited for, waited for in vain.
         self.leases: Counter[str] = Counter()
-        #: Raised tags by family: what stands before their colon.
+        #: Bumped tags by family: what stands before their colon.
         self.invalidated: Counter[str] = Counter()
         self.clears = 0
         #: Hits that were chosen to be computed again: compared, set aside, different.
@@ -250,11 +120,9 @@ class Statistics:
         self._refused: dict[tuple[Level, str], set[Refusal]] = {}
         #: The last fills and invalidations, each with a number that only grows.
         self.events: deque[tuple[int, Fill | Invalidation]] = deque(maxlen=_MOST_EVENTS)
-        self.entries: OrderedDict[str, Known] = OrderedDict()
-        #: Whether there were more entries than are remembered.
-        self.forgot_entries = False
+        self.entries: Recent[Known] = Recent(_MOST_ENTRIES)
         self._lookups: dict[tuple[Level, str], Lookups] = {}
-        self._event = 0
+        self._numbers = count(1)
         self._lock = new_lock()
 
     def lookups(self, level: Level, name: str) -> Lookups:
@@ -276,6 +144,22 @@ class Statistics:
 
     # -- what happened -------------------------------------------------------------------
 
+    def tally(
+        self,
+        tally: Tally,
+        lookups: Lookups,
+        key: str,
+        result: Result,
+        entry: Entry | None,
+        began: float,
+    ) -> None:
+        """Note a lookup with the request that it was done for."""
+        tally.results[result] = tally.results.get(result, 0) + 1
+        if self.traces:
+            tags = entry.tags if entry is not None else ()
+            seconds = time.perf_counter() - began
+            tally.keep(Trace(lookups.level, lookups.name, key, result, tags, began, seconds))
+
     def filled(self, lookups: Lookups, fill: Fill, timeout: float, entry: Entry | None) -> None:
         """Note a computation, and the entry that was stored."""
         lookups.count_fill(fill, timeout)
@@ -283,13 +167,13 @@ class Statistics:
         for listener in self.on_fill:
             listener(lookups, fill.seconds)
         if entry is not None and fill.bytes is not None:
-            self._know(fill.key, lookups, entry, fill.bytes, fill.cause, fill.seconds)
+            self._know(lookups, fill.key, entry, fill.bytes, fill.cause, fill.seconds)
 
     def found(self, key: str, lookups: Lookups, entry: Entry, size: int) -> None:
         """Note a valid entry that lay in the store."""
         known = self.entries.get(key)
         if known is None or known.stored_at != entry.stored_at:
-            self._know(key, lookups, entry, size, None, None)
+            self._know(lookups, key, entry, size)
 
     def absence(self, key: str) -> Reason:
         """Tell why a key has no entry in the store, as far as this process knows."""
@@ -298,16 +182,16 @@ class Statistics:
             return "new"
         return "expired" if time.time() >= known.fresh_until else "evicted"
 
-    def raised(self, tags: Iterable[str], reading: int | None, origin: str) -> None:
-        """Note tags that were raised."""
+    def bumped(self, tags: Iterable[str], timestamp: int | None, origin: str) -> None:
+        """Note tags that were bumped."""
         names = sorted(tags)
         with self._lock:
             for tag in names:
                 family = tag.partition(":")[0]
                 known = family in self.invalidated or len(self.invalidated) < _MOST_FAMILIES
                 self.invalidated[family if known else OTHER] += 1
-        kept = tuple(islice(names, _MOST_TAGS))
-        self._happened(Invalidation(time.time(), kept, len(names), reading or None, origin))
+        kept, number = tuple(names[:_MOST_TAGS]), len(names)
+        self._happened(Invalidation(time.time(), kept, number, timestamp or None, origin))
 
     def cleared(self, origin: str) -> None:
         """Note the end of a generation."""
@@ -345,30 +229,20 @@ class Statistics:
         with self._lock:
             self.leases[outcome] += 1
 
-    def _happened(self, event: "Fill | Invalidation") -> None:
+    def _happened(self, event: Fill | Invalidation) -> None:
         with self._lock:
-            self._event += 1
-            self.events.append((self._event, event))
+            self.events.append((next(self._numbers), event))
 
-    def _know(
-        self,
-        key: str,
-        lookups: Lookups,
-        entry: Entry,
-        size: int,
-        cause: Cause | None,
-        seconds: float | None,
-    ) -> None:
+    def _know(self, lookups: Lookups, key: str, entry: Entry, size: int, *fill: Any) -> None:
+        """Remember an entry.
+
+        :param fill: its cause and its seconds, if this process did it.
+        """
         known = Known(
             key, lookups.level, lookups.name, entry.tags, entry.started, entry.stored_at,
-            entry.fresh_until, entry.kept_until, size, cause, seconds,
+            entry.fresh_until, entry.kept_until, size, *fill,
         )  # fmt: skip
-        with self._lock:
-            self.entries.pop(key, None)
-            self.entries[key] = known
-            if len(self.entries) > _MOST_ENTRIES:
-                self.entries.popitem(last=False)
-                self.forgot_entries = True
+        self.entries.keep(key, known)
 
     def last_events(self) -> list[tuple[int, Fill | Invalidation]]:
         """Return the last fills and invalidations, the oldest first."""
@@ -377,13 +251,9 @@ class Statistics:
 
     def known_entries(self) -> list[Known]:
         """Return the entries that this process knows, the one met longest ago first."""
-        with self._lock:
-            return list(self.entries.values())
+        return list(self.entries.values())
 
-
-def current_origin() -> str:
-    """Name the request or the command that is under way, by what no visitor can choose."""
-    if has_request_context():
-        return f"{request.method} {request.endpoint or ''}".rstrip()
-    command = click.get_current_context(silent=True)
-    return command.command_path if command is not None else ""
+    @property
+    def forgot_entries(self) -> bool:
+        """Whether there were more entries than are remembered."""
+        return self.entries.has_forgotten

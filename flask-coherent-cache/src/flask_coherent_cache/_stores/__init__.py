@@ -1,4 +1,4 @@
-"""The store: where entries, tags, leases, the clock and the generation lie.
+"""The store: where entries, tags, leases, the clock and the generation are kept.
 
 Every backend offers the same few operations with the same meaning, so what holds in
 development on ``SimpleCache`` holds in production on Redis, Valkey or Memcached.
@@ -10,13 +10,14 @@ from typing import Any
 
 from flask import Flask, current_app
 
-from .base import Facts, ServerRefusedError, Store, StoreError
-from .names import kind_of, numbers, options_as_settings
+from .base import Facts, Store
+from .errors import ServerRefusedError, StoreError
+from .names import kind_of
 from .tagstate import is_overdue, is_timestamp
 
 __all__ = [
     "Facts", "ServerRefusedError", "Store", "StoreError", "connect", "is_overdue", "is_timestamp",
-    "kind_of", "missing_extra", "numbers", "options_as_settings",
+    "kind_of", "missing_extra",
 ]  # fmt: skip
 
 #: Module, class and extra. A store's client library is imported only where the store is used.
@@ -30,7 +31,7 @@ _STORES = {
 def connect(config: Mapping[str, Any], app: Flask | None = None) -> Store | None:
     """Build the store that ``CACHE_TYPE`` names, in the form of :func:`kind_of`.
 
-    :param app: for a backend of its owner's; the current one by default.
+    :param app: for a backend of your own; the current one by default.
     :return: ``None`` for ``NullCache``.
     :raises ValueError: naming the setting, the value and what to use.
     """

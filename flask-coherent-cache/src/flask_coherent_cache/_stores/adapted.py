@@ -1,15 +1,14 @@
-"""The store on a backend of Flask-Caching's or cachelib's make, or the owner's: keys and values.
+"""The store on a backend of Flask-Caching, of cachelib, or of the application's owner.
 
-It knows no compare-and-swap, so what changes a value in one step is done under a lock: of this
-process's threads, and for files of the host's processes.
+Such a backend knows no compare-and-swap, so what changes a value in one step is done under a lock:
+of this process's threads, and for files of the host's processes.
 """
 
 import hashlib
 import logging
 import math
 import os
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,13 +16,12 @@ from cachelib import FileSystemCache, SimpleCache
 from cachelib.serializers import BaseSerializer
 from flask import Flask
 from flask_caching.backends.base import BaseCache
+from werkzeug.utils import import_string
 
-from .._clock import wall
-from .._forks import new_lock
-from .base import Facts, StoreError
-from .breaker import CircuitBreaker
-from .names import imported
-from .tagstate import TAG_SECONDS, invalidated, is_timestamp, marked
+from .base import Facts, ServerCall
+from .errors import StoreError
+from .locked import LockedStore
+from .names import REFUSED, refusal
 
 try:
     from fcntl import LOCK_EX, flock
@@ -34,6 +32,16 @@ logger = logging.getLogger(__name__)
 
 #: Not "for ever": FileSystemCache drops that first when it is full.
 _YEARS_SECONDS = 10 * 365 * 24 * 3600
+_UNSAFE = (
+    "CACHE_TYPE is %s, which serializes values in its own way: if it unpickles them, anyone who "
+    "can write to it runs code here."
+)
+_LOST_BETWEEN_HOSTS = "between hosts an invalidation can be lost, and no call is bounded in time"
+_LOST_IN_PROCESSES = "each process has its own values, and misses the others' invalidations"
+_LOST_BETWEEN_PROCESSES = (
+    "between processes an invalidation can be lost and a value computed twice, and no call is "
+    "bounded in time"
+)
 
 
 class _Bytes(BaseSerializer):
@@ -54,47 +62,33 @@ class _Bytes(BaseSerializer):
         return self.loads(f.read())
 
 
-class AdaptedStore:
+class AdaptedStore(LockedStore):
     """A store on the backend that a class or function makes, as Flask-Caching would call it.
 
     :param kind: where that is imported from.
     :param config: the settings, with ``CACHE_ARGS`` and ``CACHE_OPTIONS``.
-    :param app: the application, for a function of its owner's.
+    :param app: the application, for a function that it defines.
     """
 
+    name = "Adapted"
+    errors = (Exception,)
+    failures = ((TimeoutError, "timeout"), (Exception, "unreachable"))
+
     def __init__(self, kind: str, config: Mapping[str, Any], app: Flask) -> None:
+        super().__init__(config["CACHE_RETRY_SECONDS"])
         self.backend = _made(kind, config, app)
         self.shared = not isinstance(self.backend, SimpleCache)
-        self.breaker = CircuitBreaker(self._probe, config["CACHE_RETRY_SECONDS"])
-        self.on_call: Callable[[float], object] = lambda seconds: None
         self._probed = f"{config['CACHE_KEY_PREFIX']}:probe"
-        self.doubted = False
-        self._lock = new_lock()
-        #: It leaves files of this ending alone.
-        self._lock_file = (
-            os.path.join(self.backend._path, "lock.__wz_cache")
-            if isinstance(self.backend, FileSystemCache)
-            else None
-        )
+        self._lock_file: str | None = None
+        lost = _LOST_BETWEEN_PROCESSES if self.shared else _LOST_IN_PROCESSES
+        if isinstance(self.backend, FileSystemCache) and flock is not None:
+            # FileSystemCache leaves files of this ending alone.
+            self._lock_file = os.path.join(self.backend._path, "lock.__wz_cache")
+            lost = _LOST_BETWEEN_HOSTS
         if hasattr(self.backend, "serializer"):
             self.backend.serializer = _Bytes()
         else:
-            logger.warning(
-                "CACHE_TYPE is %s, which writes and reads values in a way of its own: if it "
-                "unpickles them, whoever can write to it runs code here.", kind,
-            )  # fmt: skip
-        self._say_what_is_lost(kind)
-
-    def _say_what_is_lost(self, kind: str) -> None:
-        if self._lock_file is not None and flock is not None:
-            lost = "between hosts an invalidation can be lost, and no call is bounded in time"
-        elif not self.shared:
-            lost = "each process has values of its own, and misses the others' invalidations"
-        else:
-            lost = (
-                "between processes an invalidation can be lost and a value computed twice, and no "
-                "call is bounded in time"
-            )
+            logger.warning(_UNSAFE, kind)
         logger.warning(
             "CACHE_TYPE is %s: %s. RedisCache and MemcachedCache keep these promises.", kind, lost
         )
@@ -102,85 +96,19 @@ class AdaptedStore:
     def facts(self) -> Facts:
         return Facts(type(self.backend).__name__)
 
-    def identity(self) -> str:
-        return "adapted"
+    def _calling(self) -> ServerCall:
+        return ServerCall(self)
 
-    def now(self) -> float:
-        return wall()
-
-    def shift(self) -> int:
-        return 0
-
-    def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        with self._guarded():
-            return [self._get(key) for key in keys]
-
-    def put(self, key: str, value: bytes, seconds: float | None) -> None:
-        with self._guarded():
-            self._put(key, value, seconds)
-
-    def add(self, key: str, value: bytes, seconds: float | None) -> bool:
-        with self._changing():
-            if self._get(key) is not None:
-                return False
-            self._put(key, value, seconds)
-            return True
-
-    def add_then_get_many(
-        self, key: str, value: bytes, seconds: float, keys: Sequence[str]
-    ) -> tuple[bool, list[bytes | None]]:
-        return self.add(key, value, seconds), self.get_many(keys)
-
-    def delete(self, keys: Sequence[str]) -> None:
-        with self._guarded():
-            for key in keys:
-                self.backend.delete(key)
-
-    def release(self, key: str, token: bytes) -> None:
-        with self._changing():
-            if self._get(key) == token:
-                self.backend.delete(key)
-
-    def mark(self, tags: Sequence[str], token: str, seconds: float | None = None) -> None:
-        with self._changing():
-            for tag in tags:
-                self._write(tag, marked(self._get(tag), token, self.now(), seconds), TAG_SECONDS)
-
-    def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
-        with self._changing():
-            now = self._get(clock)
-            if not is_timestamp(now, self.now()):
-                return None
-            reading = int(now) + 1
-            self._write(clock, b"%d" % reading, None)
-            for tag in tags:
-                value = invalidated(self._get(tag), reading, token, self.now())
-                self._write(tag, value, TAG_SECONDS)
-            return reading
-
-    def store_entry(
-        self,
-        key: str,
-        value: bytes,
-        seconds: float,
-        clock: str,
-        tags: Sequence[str],
-        lease: tuple[str, bytes] | None = None,
-    ) -> None:
-        with self._changing():
-            now = self._get(clock)
-            for tag in tags:
-                if now is not None and self._get(tag) is None:
-                    self._put(tag, now, TAG_SECONDS)
-            self._put(key, value, seconds)
-            if lease is not None and self._get(lease[0]) == lease[1]:
-                self.backend.delete(lease[0])
-
-    def confirm(self) -> None:
-        pass
-
-    def close(self) -> None:
-        self.breaker.close()
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with ServerCall(self), self._lock:
+            if self._lock_file is None:
+                yield
+                return
+            # Opened each time: a child would share an open file's lock with its parent.
+            with open(self._lock_file, "ab") as file:
+                flock(file, LOCK_EX)
+                yield
 
     def _get(self, key: str) -> bytes | None:
         value = self.backend.get(key)
@@ -190,51 +118,32 @@ class AdaptedStore:
         whole = _YEARS_SECONDS if seconds is None else max(1, math.ceil(seconds))
         self.backend.set(key, value, timeout=whole)
 
-    def _write(self, key: str, value: bytes, seconds: float | None) -> None:
-        """Write what must not get lost: not every backend says that it did not."""
+    def _put_safely(self, key: str, value: bytes, seconds: float | None) -> None:
         self._put(key, value, seconds)
-        if self._get(key) != value:
+        if self._get(key) != value:  # Not every backend reports a failed write.
             raise StoreError(f"{type(self.backend).__name__}: {key} was not written", "full")
 
+    def _drop(self, key: str) -> None:
+        self.backend.delete(key)
+
     def _probe(self) -> None:
-        try:
-            self._write(self._probed, b"1", 1)
-        except Exception as error:
-            raise _store_error(error) from error
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        self.breaker.check()
-        began = time.perf_counter()
-        try:
-            yield
-        except Exception as error:
-            raise self.breaker.failed(_store_error(error)) from error
-        finally:
-            self.on_call(time.perf_counter() - began)
-
-    @contextmanager
-    def _changing(self) -> Iterator[None]:
-        with self._guarded(), self._lock, self._locked_file():
-            yield
-
-    @contextmanager
-    def _locked_file(self) -> Iterator[None]:
-        if self._lock_file is None or flock is None:
-            yield
-            return
-        # Opened each time: a child would share an open file's lock with its parent.
-        with open(self._lock_file, "ab") as file:
-            flock(file, LOCK_EX)
-            yield
+        self._put_safely(self._probed, b"1", 1)
 
 
 def _made(kind: str, config: Mapping[str, Any], app: Flask) -> Any:
     """Make a backend as Flask-Caching does.
 
-    :raises ValueError: for what cannot be imported, or is no cache.
+    :raises ValueError: for what cannot be imported, breaks a promise, or is no cache.
     """
-    make: Any = imported(kind)
+    try:
+        make: Any = import_string(kind)
+    except ImportError as error:
+        raise ValueError(f"CACHE_TYPE is {kind!r}, which cannot be imported: {error}") from error
+    if not callable(make):
+        raise ValueError(f"CACHE_TYPE is {kind!r}, which is neither a class nor a function.")
+    for base in getattr(make, "__mro__", ()):
+        if base.__name__ in REFUSED:
+            raise refusal(base.__name__)
     arguments = list(config.get("CACHE_ARGS") or ())
     options = {
         "default_timeout": config["CACHE_DEFAULT_TIMEOUT"],
@@ -256,9 +165,3 @@ def _made(kind: str, config: Mapping[str, Any], app: Flask) -> Any:
     if not all(callable(getattr(backend, name, None)) for name in ("get", "set", "delete")):
         raise ValueError(f"CACHE_TYPE is {kind!r}, which made no cache: {backend!r}.")
     return backend
-
-
-def _store_error(error: Exception) -> StoreError:
-    if isinstance(error, StoreError):
-        return error
-    return StoreError(f"{error!r}", "timeout" if isinstance(error, TimeoutError) else "unreachable")

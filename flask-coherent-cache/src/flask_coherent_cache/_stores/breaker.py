@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from .._forks import begin_after_fork, new_lock
-from .base import Failure, StoreError
+from .errors import Failure, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -17,21 +17,17 @@ _OPENING: frozenset[Failure] = frozenset(
 _CLOSING_SECONDS = 2
 
 
-def _store_is_away(words: str) -> StoreError:
-    return StoreError(words, "away")
-
-
 class CircuitBreaker:
     """Closed while the server answers; open, it refuses every call at once.
 
-    No request waits for the server to come back: a thread asks it (the breaker is half-open then,
+    No request waits for the server to come back: a thread probes it (the breaker is half-open then,
     for that thread alone), the first time at once, so that a lost connection costs
-    milliseconds. Where that fails, too, the server is ``is_away``, which is logged once.
+    milliseconds. If that probe fails, too, the server ``is_away``, which is logged once.
 
     :param probe: asks the server, and has it write something; raises :class:`StoreError`.
     :param retry_seconds: the pause between two probes.
     :param name: of what is guarded, for the log.
-    :param refusal: makes the error that :meth:`check` raises, of a sentence.
+    :param refusal: makes the error that :meth:`check` raises from a message.
     """
 
     def __init__(
@@ -39,7 +35,7 @@ class CircuitBreaker:
         probe: Callable[[], None],
         retry_seconds: float,
         name: str = "The cache's store",
-        refusal: Callable[[str], Exception] = _store_is_away,
+        refusal: Callable[[str], Exception] = lambda message: StoreError(message, "away"),
     ) -> None:
         self._probe = probe
         self._name = name
@@ -47,7 +43,7 @@ class CircuitBreaker:
         self._retry_seconds = retry_seconds
         self._lock = new_lock()
         self._is_stopped = False
-        self._demands = 0
+        self._openings = 0
         self.is_open = False
         self.is_away = False
         self.begin()
@@ -58,9 +54,7 @@ class CircuitBreaker:
         self.before_closing: Callable[[], None] = lambda: None
 
     def begin(self) -> None:
-        """Have no thread: that of the process that forked is not here, and whoever asks next
-        starts another.
-        """
+        """Start without a thread: a child does not have its parent's. The next call starts one."""
         self._thread: threading.Thread | None = None
         self._stopped, self._settled = threading.Event(), threading.Event()
         if self._is_stopped:
@@ -71,7 +65,7 @@ class CircuitBreaker:
     def check(self, unless: Failure | None = None) -> None:
         """Pass while it is closed, and for the probing thread.
 
-        :param unless: a reason for which it may be open and what is to be done will succeed.
+        :param unless: a reason for which it may be open and the call will succeed all the same.
         :raises Exception: the refusal, at once, where it is open; of a store :class:`StoreError`.
         """
         if self.is_open and unless is not None and self.failure == unless:
@@ -90,7 +84,7 @@ class CircuitBreaker:
     def open(self, failure: Failure | None = None) -> None:
         """Open it, and close it when the server answers and ``before_closing`` is done."""
         with self._lock:
-            self._demands += 1
+            self._openings += 1
             self.failure = failure or self.failure
             if not self.is_open:
                 self.is_open = True
@@ -103,24 +97,24 @@ class CircuitBreaker:
             self._settled.wait(seconds)
 
     def close(self) -> None:
-        """Stop asking, for good; a probe under way is waited for."""
+        """Stop probing, for good; wait for a probe under way."""
         self._is_stopped = True
         self._stopped.set()
         if (thread := self._thread) is not None and thread is not threading.current_thread():
             thread.join(_CLOSING_SECONDS)
 
     def _start(self) -> None:
-        """Start the thread, if there is none."""
+        """Start the probing thread, if there is none."""
         with self._lock:
             alive = self._thread is not None and self._thread.is_alive()
             if self.is_open and not alive and not self._stopped.is_set():
-                self._thread = threading.Thread(target=self._ask, name="cache-probe", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="cache-probe", daemon=True)
                 self._thread.start()
 
-    def _ask(self) -> None:
+    def _run(self) -> None:
         pause = 0.0
         while not self._stopped.wait(pause):
-            demands = self._demands
+            openings = self._openings
             try:
                 self._probe()
                 self.before_closing()
@@ -129,7 +123,7 @@ class CircuitBreaker:
                 pause = self._retry_seconds
             else:
                 pause = 0.0
-                if self._closes(demands):
+                if self._closes(openings):
                     return
 
     def _note_away(self, error: Exception) -> None:
@@ -143,10 +137,10 @@ class CircuitBreaker:
             )
         self._settled.set()
 
-    def _closes(self, demands: int) -> bool:
+    def _closes(self, openings: int) -> bool:
         """Close it, unless it was opened once more since the probe began."""
         with self._lock:
-            if demands != self._demands:
+            if openings != self._openings:
                 return False
             if self.is_away:
                 logger.warning("%s is back.", self._name)

@@ -1,4 +1,4 @@
-"""A server's clock, which every host goes by."""
+"""A server's clock, which every host follows."""
 
 import math
 
@@ -33,8 +33,8 @@ class ServerClock:
     def shift(self) -> int:
         """Return by how many seconds the server is ahead of this host, 0 where they agree.
 
-        It changes only where they have come apart for longer: a time that is translated there and
-        back stays what it was, and a test that moves the clock moves what Python calls the time.
+        It changes only if they have differed for longer, so that a time that is translated there
+        and back stays the same, and a test that moves the clock moves Python's time.
         """
         if self._ahead is None:
             return 0

@@ -12,14 +12,13 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from .._clock import monotonic
-from .base import Failure, StoreError
 from .clock import ServerClock
 
-#: For so long an open connection counts as one to the server that it was, where the server tells
-#: when it takes over another's data.
+#: How long an open connection counts as one to the same server, if that reports when it takes over
+#: another's data.
 _KNOWN_SECONDS = 0.1
 _CLOCK_SECONDS = 1.0
-#: Of a server that does not let its user ask; see :meth:`_Introduced.introduce`.
+#: The identity of a server whose user may not ask; see :meth:`_Introduced.introduce`.
 UNNAMED = "unnamed"
 
 _WHO = b"*2\r\n$4\r\nINFO\r\n$11\r\nreplication\r\n"
@@ -33,11 +32,11 @@ class Reached:
 
     def __init__(self) -> None:
         self.clock = ServerClock()
-        #: Of the server that was reached last. A connection to another one is made anew.
+        #: Of the server reached last. Connections to another one are replaced.
         self.identity = ""
-        #: See :attr:`flask_coherent_cache._stores.Store.doubted`.
+        #: See :attr:`Store.doubted`.
         self.doubted = False
-        #: Whether this process is told when the server is emptied, and when it was told that last.
+        #: Whether this process is told when the server is emptied, and when that was last.
         self.is_followed = False
         self.emptied_at = 0.0
         self._answers = threading.local()
@@ -45,7 +44,7 @@ class Reached:
     def learn(self, identity: str) -> None:
         """Note which server a connection reached."""
         if identity != self.identity:
-            # What this process told the former one, the present one need not know.
+            # The new one may not know what this process told the former one.
             self.doubted = self.doubted or bool(self.identity)
             self.identity = identity
 
@@ -60,10 +59,10 @@ class Reached:
 def identity_in(replication: bytes) -> str:
     """Read in INFO which data a server has: its ``master_replid``.
 
-    A ``run_id`` would name the process. A primary that became a replica took over another's data,
-    and forgot its own, in the same process; whoever becomes primary draws a new ``master_replid``.
+    A ``run_id`` would name the process, but a primary that becomes a replica replaces its data in
+    the same process. A server that becomes the primary draws a new ``master_replid``.
 
-    :raises redis.ReadOnlyError: for a replica, which learns of writes later than their writers.
+    :raises redis.ReadOnlyError: for a replica, which learns of writes too late.
     """
     role, name = _ROLE.search(replication), _REPLICATION_ID.search(replication)
     if role and role[1] != b"master":
@@ -72,10 +71,10 @@ def identity_in(replication: bytes) -> str:
 
 
 class _Introduced:
-    """Asks who answers: on a new connection, and again with the commands that it sends.
+    """Mixed into redis-py's connections: asks who answers, first and again with later commands.
 
     That costs no round trip of its own, and nothing for most commands in a process with a near
-    cache. It is mixed into redis-py's connections.
+    cache.
     """
 
     _sock: Any
@@ -92,8 +91,7 @@ class _Introduced:
     def introduce(self) -> None:
         """Learn which server a new connection reached.
 
-        One that does not say it cannot be told from another one, so after each loss the cache
-        begins anew.
+        A server that does not say may be another one, so after each loss the generation ends.
         """
         connection: Any = self
         connection.on_connect()
@@ -158,36 +156,32 @@ class _Introduced:
             raise
 
 
-class _TcpConnection(_Introduced, redis.Connection):
-    pass
-
-
-class _TlsConnection(_Introduced, redis.SSLConnection):
-    pass
-
-
-class _UnixConnection(_Introduced, redis.UnixDomainSocketConnection):
-    pass
-
-
-_CLASSES: dict[str, Any] = {"rediss": _TlsConnection, "unix": _UnixConnection}
+_CLASSES = {
+    scheme: type(f"Introduced{base.__name__}", (_Introduced, base), {})
+    for scheme, base in (
+        ("redis", redis.Connection),
+        ("rediss", redis.SSLConnection),
+        ("unix", redis.UnixDomainSocketConnection),
+    )
+}
 
 
 def pool(config: Mapping[str, Any], reached: Reached) -> redis.BlockingConnectionPool:
-    """Make the connections that a store's settings name; they speak RESP2, unless the URL says it.
+    """Make the connections that a store's settings name; they speak RESP2 unless the URL differs.
 
-    Nothing but tracking needs RESP3, and some servers and proxies know no ``HELLO``.
+    Only tracking needs RESP3, and some servers and proxies know no ``HELLO``.
     """
     url = config.get("CACHE_REDIS_URL") or ""
     scheme = urlsplit(url).scheme if url else "rediss" if config["CACHE_REDIS_TLS"] else "redis"
     options: dict[str, Any] = {
-        "connection_class": _CLASSES.get(scheme, _TcpConnection),
+        "connection_class": _CLASSES.get(scheme, _CLASSES["redis"]),
         "reached": reached,
         "protocol": 2,
         "socket_connect_timeout": config["CACHE_CONNECT_TIMEOUT_SECONDS"],
         "socket_timeout": config["CACHE_SOCKET_TIMEOUT_SECONDS"],
         "timeout": config["CACHE_SOCKET_TIMEOUT_SECONDS"],
         "max_connections": config["CACHE_POOL_SIZE"],
+        "db": config["CACHE_REDIS_DB"],
         "retry": Retry(NoBackoff(), 0),
         "redis_connect_func": _Introduced.introduce,
     }
@@ -199,46 +193,19 @@ def pool(config: Mapping[str, Any], reached: Reached) -> redis.BlockingConnectio
             "ssl_certfile": config["CACHE_REDIS_CERT_FILE"],
             "ssl_keyfile": config["CACHE_REDIS_KEY_FILE"],
         }
-    if url:
-        # What the URL says comes first.
-        try:
-            return redis.BlockingConnectionPool.from_url(
-                url, db=config["CACHE_REDIS_DB"], **options
-            )
-        except ValueError as error:
-            # The URL itself may hold a password.
-            raise ValueError(
-                f"CACHE_REDIS_URL cannot be read: {error}. Use one such as redis://localhost:6379/0."
-            ) from error
-    return redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
-        host=config["CACHE_REDIS_HOST"],
-        port=config["CACHE_REDIS_PORT"],
-        db=config["CACHE_REDIS_DB"],
-        username=config.get("CACHE_REDIS_USERNAME") or None,
-        password=config.get("CACHE_REDIS_PASSWORD") or None,
-        **options,
-    )
-
-
-#: The first that fits; redis-py derives some of them from others.
-_FAILURES: tuple[tuple[type[Exception], Failure], ...] = (
-    (redis.TimeoutError, "timeout"),
-    (redis.BusyLoadingError, "loading"),
-    (redis.AuthenticationError, "forbidden"),
-    (redis.ConnectionError, "unreachable"),
-    (redis.ReadOnlyError, "read-only"),
-    (redis.OutOfMemoryError, "full"),
-    (OSError, "unreachable"),
-)
-#: It could not save, or has too few replicas, and takes no writes until it can, or has.
-_TAKES_NO_WRITES = ("MISCONF", "NOREPLICAS")
-
-
-def store_error(error: Exception) -> StoreError:
-    """Say why Redis did not do what it was asked."""
-    failure: Failure = next((why for kind, why in _FAILURES if isinstance(error, kind)), "other")
-    if str(error).startswith("WRONGTYPE"):
-        failure = "wrong type"
-    elif str(error).startswith(_TAKES_NO_WRITES):
-        failure = "read-only"
-    return StoreError(f"Redis: {error}", failure)
+    if not url:
+        return redis.BlockingConnectionPool(  # type: ignore[no-untyped-call]
+            host=config["CACHE_REDIS_HOST"],
+            port=config["CACHE_REDIS_PORT"],
+            username=config.get("CACHE_REDIS_USERNAME") or None,
+            password=config.get("CACHE_REDIS_PASSWORD") or None,
+            **options,
+        )
+    try:
+        # What the URL says takes precedence.
+        return redis.BlockingConnectionPool.from_url(url, **options)
+    except ValueError as error:
+        # The URL itself may hold a password.
+        raise ValueError(
+            f"CACHE_REDIS_URL cannot be read: {error}. Use one such as redis://localhost:6379/0."
+        ) from error

@@ -1,4 +1,4 @@
-"""The connection on which Redis or Valkey tells what was written."""
+"""The connection on which Redis or Valkey reports what was written."""
 
 import ssl
 from collections.abc import Sequence
@@ -7,15 +7,15 @@ from typing import Any, cast
 import hiredis
 import redis
 
-from .base import ServerRefusedError
 from .connections import UNNAMED, identity_in
+from .errors import ServerRefusedError
 
 
 class Follower:
-    """A connection on which the server tells which keys were written.
+    """A connection on which the server reports which keys were written.
 
-    It is broadcasting mode of client-side caching (``CLIENT TRACKING``) by RESP3. redis-py makes
-    the connection, with TLS and user; from then on nothing but this class reads from it.
+    It uses the broadcasting mode of client-side caching (``CLIENT TRACKING``) in RESP3. redis-py
+    opens the connection, with TLS and user; after that only this class reads from it.
     """
 
     def __init__(self, connection: Any, prefixes: Sequence[str]) -> None:
@@ -24,13 +24,8 @@ class Follower:
         self._connection = connection
         self._socket = connection._sock
         self._reader = hiredis.Reader()
-        self.send(
-            "CLIENT",
-            "TRACKING",
-            "ON",
-            "BCAST",
-            *(word for prefix in prefixes for word in ("PREFIX", prefix)),
-        )
+        words = [word for prefix in prefixes for word in ("PREFIX", prefix)]
+        self.send("CLIENT", "TRACKING", "ON", "BCAST", *words)
         while (reply := self._next()) is False:
             self._feed()
         if reply != b"OK":
@@ -49,10 +44,7 @@ class Follower:
         return ("PING",) if self.server == UNNAMED else ("INFO", "replication")
 
     def check(self, reply: Any) -> None:
-        """See from a reply whether it is the same server still, with the same data.
-
-        :raises OSError: where it is not.
-        """
+        """Raise :class:`OSError` unless a reply shows the same server with the same data."""
         try:
             if self.server != UNNAMED and identity_in(_text(reply)) != self.server:
                 raise OSError("the server has become another one")
@@ -62,7 +54,7 @@ class Follower:
     def receive(self) -> tuple[int, list[Any], bool]:
         """Return the bytes and the messages that were there, and whether the last is complete.
 
-        A message is what the server told or replied, or an error for what it refused.
+        A message is what the server pushed or replied, or an error if it refused a command.
         """
         size, messages = 0, []
         try:

@@ -5,25 +5,23 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pymemcache import (
     MemcacheClientError,
     MemcacheError,
     MemcacheUnexpectedCloseError,
-    MemcacheUnknownCommandError,
     PooledClient,
 )
 from pymemcache.client.rendezvous import RendezvousHash
 
 from .._clock import monotonic, wall
 from .._forks import begin_after_fork
-from .base import Facts, Failure, StoreError
-from .breaker import CircuitBreaker
-from .clock import AGREE_SECONDS, ServerClock
-from .tagstate import DOUBT_SECONDS, TAG_SECONDS, invalidated, is_timestamp, marked, reading_in
+from .base import Facts, Lease, ServerCall, Store
+from .clock import AGREE_SECONDS
+from .errors import StoreError
+from .tagstate import DOUBT_SECONDS, TAG_SECONDS, invalidated, is_timestamp, marked, timestamp_in
 
 #: Memcached's protocol: keys of at most 250 bytes without spaces and control characters.
 _PLAIN_KEY = re.compile(r"[!-~]{1,250}")
@@ -35,28 +33,53 @@ _CLOCK_SECONDS = 60
 _TRIES = 100
 
 
-class MemcachedStore:
+class _Call(ServerCall):
+    """A call that holds one of the pool's connections.
+
+    pymemcache's pool raises at once when it is empty; threads wait here instead.
+    """
+
+    __slots__ = ()
+    _store: "MemcachedStore"
+
+    def __enter__(self) -> None:
+        self._store.breaker.check()
+        if not self._store.free.acquire(timeout=self._store.timeout):
+            raise StoreError("Memcached: every connection of the pool is busy", "timeout")
+        self._began = time.perf_counter()
+
+    def __exit__(self, *failure: Any) -> None:
+        self._store.free.release()
+        super().__exit__(*failure)
+
+
+class MemcachedStore(Store):
     """A store on one or more Memcached servers, each call bounded in time and never retried.
 
     :param config: ``CACHE_MEMCACHED_SERVERS`` (``host:port`` each),
         ``CACHE_CONNECT_TIMEOUT_SECONDS``, ``CACHE_SOCKET_TIMEOUT_SECONDS``,
-        ``CACHE_RETRY_SECONDS``, ``CACHE_POOL_SIZE``. Where one of several servers is away, all
-        count as away: clock and generation lie on one, and most entries' tags on several.
+        ``CACHE_RETRY_SECONDS``, ``CACHE_POOL_SIZE``. If one of several servers is away, all
+        count as away: clock and generation are on one, and most entries' tags on several.
     """
 
-    shared = True
+    name = "Memcached"  # One that was restarted is empty, so its identity need not say more.
+    errors = (MemcacheError, OSError)
+    failures = (
+        ("out of memory", "full"),
+        ("too large", "too large"),
+        (TimeoutError, "timeout"),
+        (OSError, "unreachable"),
+        (MemcacheUnexpectedCloseError, "unreachable"),
+    )
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         servers = config["CACHE_MEMCACHED_SERVERS"]
         if isinstance(servers, str):
             raise ValueError(f"CACHE_MEMCACHED_SERVERS is {servers!r}: use a list, [{servers!r}].")
-        self.breaker = CircuitBreaker(self._probe, config["CACHE_RETRY_SECONDS"])
-        self.on_call: Callable[[float], object] = lambda seconds: None
-        self.doubted = False
+        super().__init__(config["CACHE_RETRY_SECONDS"])
         self._config = config
         self._probed = f"{config['CACHE_KEY_PREFIX']}:probe"
-        self._timeout = config["CACHE_SOCKET_TIMEOUT_SECONDS"]
-        self._clock = ServerClock()
+        self.timeout: float = config["CACHE_SOCKET_TIMEOUT_SECONDS"]
         self.begin()
         begin_after_fork(self)
 
@@ -77,11 +100,10 @@ class MemcachedStore:
             for address in config["CACHE_MEMCACHED_SERVERS"]
         }
         self._servers = RendezvousHash(list(self._clients))
-        # pymemcache's pool raises at once when it is empty; threads wait here instead.
-        self._free = threading.BoundedSemaphore(config["CACHE_POOL_SIZE"])
+        self.free = threading.BoundedSemaphore(config["CACHE_POOL_SIZE"])
 
     def facts(self) -> Facts:
-        with self._connection():
+        with _Call(self):
             found = [client.stats() for client in self._clients.values()]
 
         def total(name: bytes) -> int:
@@ -99,68 +121,60 @@ class MemcachedStore:
             uptime=min(float(stats[b"uptime"]) for stats in found),
         )
 
-    def identity(self) -> str:
-        """A Memcached that was restarted is empty, so its name says nothing more."""
-        return "memcached"
-
     def now(self) -> float:
         if monotonic() >= self._clock.learned_at + _CLOCK_SECONDS:
             self._learn_time()
         return self._clock.now()
 
-    def shift(self) -> int:
-        return self._clock.shift()
-
     def _learn_time(self) -> None:
         """Ask the first server for its time.
 
-        It counts whole seconds, so where the host's clock agrees, that is the more exact one: a
-        reading that starts anew within the same second must not be below what was told before.
+        It counts whole seconds, so where the host's clock agrees, that one is more exact: a clock
+        that starts anew within the same second must not be below the timestamps before.
         """
         asked_at, here = monotonic(), wall()
         client = self._clients[min(self._clients)]
-        with self._connection():
+        with _Call(self):
             try:
                 seconds = float(client.stats()[b"time"])
-            except (MemcacheClientError, MemcacheUnknownCommandError, KeyError, ValueError):
+            except (MemcacheClientError, KeyError, ValueError):
                 seconds = self._clock.now()  # Some proxies have no statistics.
         self._clock.learn(here if abs(seconds - here) <= AGREE_SECONDS else seconds, asked_at)
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        plain = [_plain(key) for key in keys]
+        names = [_plain(key) for key in keys]
         by_server: dict[str, list[str]] = {}
-        for key in plain:
-            by_server.setdefault(self._servers.get_node(key), []).append(key)
+        for name in names:
+            by_server.setdefault(self._servers.get_node(name), []).append(name)
         found: dict[str, bytes] = {}
-        with self._connection():
+        with _Call(self):
             for address, some in by_server.items():
                 found |= self._clients[address].get_many(some)
-        return [found.get(key) for key in plain]
+        return [found.get(name) for name in names]
 
     def put(self, key: str, value: bytes, seconds: float | None) -> None:
-        with self._connection():
-            self._of(key).set(_plain(key), value, expire=self._expiry(seconds))
+        client, name = self._at(key)
+        with _Call(self):
+            client.set(name, value, expire=self._expiry(seconds))
 
     def add(self, key: str, value: bytes, seconds: float | None) -> bool:
-        with self._connection():
-            return bool(self._of(key).add(_plain(key), value, expire=self._expiry(seconds)))
-
-    def add_then_get_many(
-        self, key: str, value: bytes, seconds: float, keys: Sequence[str]
-    ) -> tuple[bool, list[bytes | None]]:
-        return self.add(key, value, seconds), self.get_many(keys)
+        client, name = self._at(key)
+        with _Call(self):
+            return bool(client.add(name, value, expire=self._expiry(seconds)))
 
     def delete(self, keys: Sequence[str]) -> None:
-        with self._connection():
+        with _Call(self):
             for key in keys:
-                self._of(key).delete(_plain(key))
+                client, name = self._at(key)
+                client.delete(name)
 
     def release(self, key: str, token: bytes) -> None:
-        with self._connection():
-            value, cas = self._of(key).gets(_plain(key))
+        client, name = self._at(key)
+        with _Call(self):
+            value, cas = client.gets(name)
             if value == token:
                 # An expiry in the past deletes, and only what was read.
-                self._of(key).cas(_plain(key), b"", cas, expire=-1)
+                client.cas(name, b"", cas, expire=-1)
 
     def mark(self, tags: Sequence[str], token: str, seconds: float | None = None) -> None:
         now = self.now()
@@ -168,43 +182,40 @@ class MemcachedStore:
             self._change(tag, lambda value: marked(value, token, now, seconds))
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
-        with self._connection():
+        client, name = self._at(clock)
+        with _Call(self):
             try:
-                reading = self._of(clock).incr(_plain(clock), 1)
+                timestamp = client.incr(name, 1)
             except MemcacheClientError:
                 return None  # It is no number.
         now = self.now()
-        if reading is None or not is_timestamp(b"%d" % reading, now):
+        if timestamp is None or not is_timestamp(b"%d" % timestamp, now):
             return None
         for tag in tags:
-            self._change(tag, lambda value: invalidated(value, reading, token, now))
-        return int(reading)
+            self._change(tag, lambda value: invalidated(value, timestamp, token, now))
+        return int(timestamp)
 
     def store_entry(
-        self,
-        key: str,
-        value: bytes,
-        seconds: float,
-        clock: str,
-        tags: Sequence[str],
-        lease: tuple[str, bytes] | None = None,
+        self, key: str, value: bytes, seconds: float, clock: str, tags: Sequence[str], lease: Lease
     ) -> None:
-        reading, *present = self.get_many([clock, *tags])
+        timestamp, *present = self.get_many([clock, *tags])
         for tag, found in zip(tags, present, strict=True):
             if found is None:
                 self._create(tag, clock)
-        self._catch_up(clock, reading, present)
+        self._catch_up(clock, timestamp, present)
         self.put(key, value, seconds)
         if lease is not None:
             self.release(*lease)
 
-    def confirm(self) -> None:
-        pass
-
     def close(self) -> None:
-        self.breaker.close()
+        super().close()
         for client in self._clients.values():
             client.close()
+
+    def _at(self, key: str) -> tuple[PooledClient, str]:
+        """Return the server of a key, and the key as the server knows it."""
+        name = _plain(key)
+        return self._clients[self._servers.get_node(name)], name
 
     def _expiry(self, seconds: float | None) -> int:
         if seconds is None:
@@ -213,89 +224,61 @@ class MemcachedStore:
         whole = -int(-seconds // 1) + 1
         return whole if whole <= _LONGEST_EXPIRY_SECONDS else int(self._clock.now()) + whole
 
-    def _of(self, key: str) -> PooledClient:
-        return self._clients[self._servers.get_node(_plain(key))]
-
     def _probe(self) -> None:
-        try:
-            for client in self._clients.values():
-                client.set(self._probed, b"", expire=1, noreply=False)
-        except (MemcacheError, OSError) as error:
-            raise _store_error(error) from error
+        for client in self._clients.values():
+            client.set(self._probed, b"", expire=1, noreply=False)
 
-    @contextmanager
-    def _connection(self) -> Iterator[None]:
-        self.breaker.check()
-        if not self._free.acquire(timeout=self._timeout):
-            raise StoreError("Memcached: every connection of the pool is busy", "timeout")
-        began = time.perf_counter()
-        try:
-            yield
-        except (MemcacheError, OSError) as error:
-            raise self.breaker.failed(_store_error(error)) from error
-        finally:
-            self._free.release()
-            self.on_call(time.perf_counter() - began)
-
-    def _catch_up(self, clock: str, reading: bytes | None, tags: Iterable[bytes | None]) -> None:
-        """Raise a clock that is below what tags were told: until then nothing of theirs is valid.
+    def _catch_up(self, clock: str, known: bytes | None, tags: Iterable[bytes | None]) -> None:
+        """Advance a clock that is below the timestamps of tags, or nothing with them is valid.
 
         Two hosts know the server's time to a second, and one may have started the clock anew
         within the second in which the other had.
         """
-        now, known = self._clock.now(), (reading or b"").strip()
-        latest = max((reading_in(tag, now) for tag in tags), default=0)
+        now, known = self._clock.now(), (known or b"").strip()
+        latest = max((timestamp_in(tag, now) for tag in tags), default=0)
         if is_timestamp(known, now) and int(known) < latest:
-            with self._connection():
-                self._of(clock).incr(_plain(clock), latest - int(known))
+            client, name = self._at(clock)
+            with _Call(self):
+                client.incr(name, latest - int(known))
 
     def _create(self, tag: str, clock: str) -> None:
-        """Create a missing tag at the clock's present reading.
+        """Create a missing tag at the clock's present timestamp.
 
         The clock is read while a mark of our own holds the tag's place: an invalidation that
-        comes before that reading is below it, one that comes after it replaces the mark.
+        comes before that is below the timestamp, one that comes after it replaces the mark.
         """
         token = secrets.token_hex(4)
         mark = marked(None, token, self.now())
         if not self.add(tag, mark, DOUBT_SECONDS):
             return
-        with self._connection():
-            value, cas = self._of(tag).gets(_plain(tag))
-            reading = self._of(clock).get(_plain(clock))
-            created = value == mark and is_timestamp(reading, self._clock.now())
-            if created:
-                expiry = self._expiry(TAG_SECONDS)
-                created = self._of(tag).cas(_plain(tag), reading.strip(), cas, expire=expiry)
-        if not created:
+        client, name = self._at(tag)
+        clock_client, clock_name = self._at(clock)
+        with _Call(self):
+            value, cas = client.gets(name)
+            timestamp = clock_client.get(clock_name)
+            is_created = (
+                value == mark
+                and is_timestamp(timestamp, self._clock.now())
+                and client.cas(name, timestamp.strip(), cas, expire=self._expiry(TAG_SECONDS))
+            )
+        if not is_created:
             self.invalidate(clock, [tag], token)
 
     def _change(self, tag: str, change: Callable[[bytes | None], bytes]) -> None:
-        """Change a tag's value as one step (compare-and-swap)."""
-        with self._connection():
+        """Change a tag's value in one step (compare-and-swap)."""
+        client, name = self._at(tag)
+        expiry = self._expiry(TAG_SECONDS)
+        with _Call(self):
             for _ in range(_TRIES):
-                value, cas = self._of(tag).gets(_plain(tag))
+                value, cas = client.gets(name)
                 changed = change(value)
-                expiry = self._expiry(TAG_SECONDS)
-                if cas is None:
-                    done = self._of(tag).add(_plain(tag), changed, expire=expiry)
-                else:
-                    done = self._of(tag).cas(_plain(tag), changed, cas, expire=expiry)
-                if done:
+                if (
+                    client.add(name, changed, expire=expiry)
+                    if cas is None
+                    else client.cas(name, changed, cas, expire=expiry)
+                ):
                     return
         raise StoreError(f"Memcached: {tag} changed {_TRIES} times while it was being changed")
-
-
-def _store_error(error: Exception) -> StoreError:
-    failure: Failure = "other"
-    if isinstance(error, TimeoutError):
-        failure = "timeout"
-    elif isinstance(error, OSError | MemcacheUnexpectedCloseError):
-        failure = "unreachable"
-    elif "out of memory" in str(error):
-        failure = "full"
-    elif "too large" in str(error):
-        failure = "too large"
-    return StoreError(f"Memcached: {error!r}", failure)
 
 
 def _plain(key: str) -> str:

@@ -2,9 +2,7 @@
 
 import math
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import redis
@@ -12,17 +10,16 @@ import redis
 from .._clock import monotonic
 from .._forks import begin_after_fork
 from . import scripts
-from .base import Facts, Failure
-from .breaker import CircuitBreaker
-from .connections import Reached, pool, store_error
+from .base import Facts, Lease, ServerCall, Store
+from .connections import Reached, pool
 from .follower import Follower
-from .tagstate import AHEAD_SECONDS, DOUBT_SECONDS, FIRST_READING, TAG_SECONDS
+from .tagstate import AHEAD_SECONDS, DOUBT_SECONDS, FIRST_TIMESTAMP, TAG_SECONDS
 
 #: How INFO names a database.
 _DATABASE = re.compile(r"db\d+")
 
 
-class RedisStore:
+class RedisStore(Store):
     """A store on one Redis or Valkey server, each call bounded in time and never retried.
 
     redis-py's own retries turn a refused connection into seconds a call, so they are off,
@@ -34,11 +31,23 @@ class RedisStore:
         ``CACHE_SOCKET_TIMEOUT_SECONDS``, ``CACHE_RETRY_SECONDS``, ``CACHE_POOL_SIZE``.
     """
 
-    shared = True
+    name = "Redis"
+    errors = (redis.RedisError, OSError)
+    failures = (
+        ("WRONGTYPE", "wrong type"),
+        ("MISCONF", "read-only"),  # It cannot save.
+        ("NOREPLICAS", "read-only"),
+        (redis.TimeoutError, "timeout"),
+        (redis.BusyLoadingError, "loading"),
+        (redis.AuthenticationError, "forbidden"),
+        (redis.ConnectionError, "unreachable"),
+        (redis.ReadOnlyError, "read-only"),
+        (redis.OutOfMemoryError, "full"),
+        (OSError, "unreachable"),
+    )
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self.breaker = CircuitBreaker(self._probe, config["CACHE_RETRY_SECONDS"])
-        self.on_call: Callable[[float], object] = lambda seconds: None
+        super().__init__(config["CACHE_RETRY_SECONDS"])
         self._config = config
         self._probed = f"{config['CACHE_KEY_PREFIX']}:probe"
         self._has_followers = bool(config["CACHE_NEAR_BYTES"])
@@ -48,6 +57,7 @@ class RedisStore:
     def begin(self) -> None:
         """Make connections and locks anew: those of the process that forked are not ours."""
         self._reached = Reached()
+        self._clock = self._reached.clock
         self._client = redis.Redis(connection_pool=pool(self._config, self._reached))
         self._mark = self._client.register_script(scripts.MARK)
         self._invalidate = self._client.register_script(scripts.INVALIDATE)
@@ -56,7 +66,7 @@ class RedisStore:
 
     def info(self) -> dict[str, Any]:
         """Return what the server's INFO says, by name."""
-        with self._guarded():
+        with ServerCall(self):
             return self._client.info()
 
     def scan(self, prefix: str, rounds: int = 100) -> tuple[list[str], bool]:
@@ -68,7 +78,7 @@ class RedisStore:
         names: set[str] = set()
         cursor = 0
         for _ in range(rounds):
-            with self._guarded():
+            with ServerCall(self):
                 answer: Any = self._client.scan(cursor, match=f"{prefix}*", count=1000)
             cursor, found = answer
             names.update(name.decode("utf-8", "backslashreplace") for name in found)
@@ -102,32 +112,26 @@ class RedisStore:
 
     def identity(self) -> str:
         if not self._reached.answering():
-            with self._guarded():
+            with ServerCall(self):
                 self._client.ping()
         return self._reached.answering()
 
-    def now(self) -> float:
-        return self._reached.clock.now()
-
-    def shift(self) -> int:
-        return self._reached.clock.shift()
-
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        with self._guarded():
+        with ServerCall(self):
             return cast("list[bytes | None]", self._client.mget(keys))
 
     def put(self, key: str, value: bytes, seconds: float | None) -> None:
-        with self._guarded():
+        with ServerCall(self):
             self._client.set(key, value, px=_milliseconds(seconds))
 
     def add(self, key: str, value: bytes, seconds: float | None) -> bool:
-        with self._guarded():
+        with ServerCall(self):
             return bool(self._client.set(key, value, px=_milliseconds(seconds), nx=True))
 
     def add_then_get_many(
         self, key: str, value: bytes, seconds: float, keys: Sequence[str]
     ) -> tuple[bool, list[bytes | None]]:
-        with self._guarded(), self._client.pipeline(transaction=False) as pipeline:
+        with ServerCall(self), self._client.pipeline(transaction=False) as pipeline:
             pipeline.set(key, value, px=_milliseconds(seconds), nx=True)
             pipeline.mget(keys)
             added, values = pipeline.execute()
@@ -135,51 +139,45 @@ class RedisStore:
 
     def delete(self, keys: Sequence[str]) -> None:
         # A full server that evicts nothing still deletes.
-        with self._guarded(unless="full"):
+        with ServerCall(self, unless="full"):
             self._client.unlink(*keys)
 
     def release(self, key: str, token: bytes) -> None:
-        with self._guarded():
+        with ServerCall(self):
             self._release(keys=[key], args=[token])
 
     def mark(self, tags: Sequence[str], token: str, seconds: float | None = None) -> None:
         doubt = DOUBT_SECONDS if seconds is None else math.ceil(seconds)
-        with self._guarded():
+        with ServerCall(self):
             self._mark(keys=list(tags), args=[token, doubt, TAG_SECONDS])
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
-        keys, arguments = [clock, *tags], (token, TAG_SECONDS, FIRST_READING, AHEAD_SECONDS)
-        with self._guarded(unless="full"):
+        keys, arguments = [clock, *tags], (token, TAG_SECONDS, FIRST_TIMESTAMP, AHEAD_SECONDS)
+        with ServerCall(self, unless="full"):
             try:
-                reading = cast("int | None", self._invalidate(keys=keys, args=arguments))
+                timestamp = cast("int | None", self._invalidate(keys=keys, args=arguments))
             except redis.OutOfMemoryError:
                 self._client.unlink(*keys)
                 self.breaker.open("full")
-                reading = 0
+                timestamp = 0
             if self._has_followers:
                 self._client.ping()  # As confirm() does.
-        return reading
+        return timestamp
 
     def store_entry(
-        self,
-        key: str,
-        value: bytes,
-        seconds: float,
-        clock: str,
-        tags: Sequence[str],
-        lease: tuple[str, bytes] | None = None,
+        self, key: str, value: bytes, seconds: float, clock: str, tags: Sequence[str], lease: Lease
     ) -> None:
-        # Without a lease no script reads the third key, but a confined user must be let to name it.
+        # Without a lease no script reads the third key, but a restricted user must be allowed it.
         lease_key, token = lease or (key, b"")
         arguments: list[Any] = [value, _milliseconds(seconds), TAG_SECONDS, token]
-        with self._guarded():
+        with ServerCall(self):
             self._store_entry(keys=[key, clock, lease_key, *tags], args=arguments)
 
     def confirm(self) -> None:
-        # With io-threads a reply can overtake what the followers are told of its command; the
-        # reply to one more command cannot.
+        # With io-threads the reply to a command can overtake the message to the followers; the
+        # reply to another command cannot.
         if self._has_followers:
-            with self._guarded(unless="full"):
+            with ServerCall(self, unless="full"):
                 self._client.ping()
 
     def server(self) -> str:
@@ -195,39 +193,19 @@ class RedisStore:
         self._reached.emptied_at = monotonic()
 
     def track(self, name: str, prefixes: Sequence[str]) -> Follower:
-        """Open a connection that is told of each write to keys with these prefixes."""
+        """Open a connection that receives each write to keys with these prefixes."""
         connections = self._client.connection_pool
         options = {**connections.connection_kwargs, "protocol": 3, "client_name": name}
-        with _store_errors():
+        with self._explained():
             return Follower(connections.connection_class(**options), prefixes)
 
     def close(self) -> None:
-        self.breaker.close()
+        super().close()
         self._client.close()
         self._client.connection_pool.disconnect()
 
     def _probe(self) -> None:
-        with _store_errors():
-            self._client.set(self._probed, b"", px=1000)
-
-    @contextmanager
-    def _guarded(self, unless: Failure | None = None) -> Iterator[None]:
-        self.breaker.check(unless)
-        began = time.perf_counter()
-        try:
-            yield
-        except (redis.RedisError, OSError) as error:
-            raise self.breaker.failed(store_error(error)) from error
-        finally:
-            self.on_call(time.perf_counter() - began)
-
-
-@contextmanager
-def _store_errors() -> Iterator[None]:
-    try:
-        yield
-    except (redis.RedisError, OSError) as error:
-        raise store_error(error) from error
+        self._client.set(self._probed, b"", px=1000)
 
 
 def _milliseconds(seconds: float | None) -> int | None:

@@ -12,26 +12,26 @@ local function text(key, pattern, other)
 end
 """
 
+
+def _script(body: str) -> str:
+    return _TEXT + body
+
+
 #: KEYS: tags. ARGV: token, a doubt's seconds, a tag's. The value's form is in tagstate.py.
-MARK = (
-    _TEXT
-    + """
+MARK = _script("""
 local until_ = redis.call('TIME')[1] + ARGV[2]
 for _, tag in ipairs(KEYS) do
   local value = text(tag, '^%d+', '0')
   redis.call('SET', tag, value .. ' ' .. ARGV[1] .. ':' .. until_, 'EX', ARGV[3])
 end
-"""
-)
+""")
 
-#: KEYS: clock, tags. ARGV: token, a tag's seconds, the first reading, how far ahead one may be.
-#: Readings are below 2^53, so Lua's numbers hold them exactly; %d keeps them from an exponent.
-INVALIDATE = (
-    _TEXT
-    + """
+#: KEYS: clock, tags. ARGV: token, a tag's seconds, the first timestamp, how far ahead one may be.
+#: Timestamps are below 2^53, so Lua's numbers hold them exactly; %d keeps them from an exponent.
+INVALIDATE = _script("""
 local now = text(KEYS[1], '^%d+$', '0')
 if #now ~= 16 or tonumber(now) < tonumber(ARGV[3]) then return nil end
-local reading = redis.call('INCR', KEYS[1])
+local timestamp = redis.call('INCR', KEYS[1])
 local seconds = tonumber(redis.call('TIME')[1])
 local latest = seconds + ARGV[4]
 for i = 2, #KEYS do
@@ -44,28 +44,21 @@ for i = 2, #KEYS do
   end
   local old = tonumber(string.match(value, '^%d+'))
   if old > latest * 1000000 then old = 0 end
-  redis.call('SET', KEYS[i], string.format('%d', math.max(old, reading)) .. kept, 'EX', ARGV[2])
+  redis.call('SET', KEYS[i], string.format('%d', math.max(old, timestamp)) .. kept, 'EX', ARGV[2])
 end
-return reading
-"""
-)
+return timestamp
+""")
 
 #: KEYS: entry, clock, lease, tags. ARGV: entry, milliseconds, a tag's seconds, the lease's token.
-STORE_ENTRY = (
-    _TEXT
-    + """
+STORE_ENTRY = _script("""
 local now = text(KEYS[2], '^%d+$', nil)
 for i = 4, #KEYS do
   if now and not text(KEYS[i], '^%d+', nil) then redis.call('SET', KEYS[i], now, 'EX', ARGV[3]) end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 if ARGV[4] ~= '' and text(KEYS[3], '', '') == ARGV[4] then redis.call('DEL', KEYS[3]) end
-"""
-)
+""")
 
-RELEASE = (
-    _TEXT
-    + """
+RELEASE = _script("""
 if text(KEYS[1], '', '') == ARGV[1] then redis.call('DEL', KEYS[1]) end
-"""
-)
+""")

@@ -1,14 +1,18 @@
-"""What Prometheus is told: each metric, its labels and what it means.
+"""The metrics for Prometheus: each with its labels, and where its value comes from.
 
-Under gunicorn the processes write their values into files of one folder, which gunicorn.conf.py
-makes, and each of them answers for all (prometheus_client's multi-process mode).
+Under gunicorn the processes write their values into files of one folder, which the hooks of
+:mod:`flask_coherent_cache.gunicorn` make, and each of them answers for all (prometheus_client's
+multi-process mode).
 """
 
 import atexit
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter as Count
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prometheus_client import (
     REGISTRY,
@@ -22,7 +26,11 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from .._statistics.timings import BOUNDS, Read
+from .._statistics.timings import BOUNDS, Read, added
+
+if TYPE_CHECKING:
+    from .._engine.engine import CacheEngine
+    from .exporter import Exporter
 
 _LONGEST_LABEL = 100
 
@@ -33,102 +41,142 @@ disable_created_metrics()
 class Buckets(Histogram):
     """A histogram of what was counted in buckets already.
 
-    The library has no call for that, and to observe each request costs a third of a hit.
+    prometheus_client has no call for that, and to observe each request costs a third of a hit.
     """
 
-    def add(self, counts: list[int], seconds: float) -> None:
+    def add(self, counts: Iterable[int], seconds: float) -> None:
         """Add the counts of each bucket, without those below it, and the seconds of all."""
         self._sum.inc(seconds)
         for bucket, count in zip(self._buckets, counts, strict=True):
             bucket.inc(count)
 
 
-class Instruments:
-    """The metrics of one process; what they hold comes from elsewhere, as totals.
+#: The values of a metric's labels, and its total.
+Samples = Iterable[tuple[tuple[str, ...], Any]]
 
-    :param export: brings them up to date; called when the process ends, too, where the others
+
+class Metric(NamedTuple):
+    """A metric.
+
+    :param make: makes its instrument.
+    :param labels: the names of its labels, with spaces between.
+    :param read: returns its totals.
+    """
+
+    make: Callable[..., Any]
+    name: str
+    text: str
+    labels: str
+    read: Callable[[Any], Samples]
+
+
+Timed = partial(Buckets, buckets=BOUNDS)
+#: A gauge of which all processes' values are added up, and one of which the largest counts.
+Sum = partial(Gauge, multiprocess_mode="livesum")
+Largest = partial(Gauge, multiprocess_mode="livemax")
+
+
+def _requests(exporter: "Exporter") -> Samples:
+    counts: Count[tuple[str, ...]] = Count()
+    for answered, timings in exporter.requests.all():
+        counts[answered.route, answered.status] += sum(timings.read()[0])
+    return counts.items()
+
+
+def _request_seconds(exporter: "Exporter") -> Samples:
+    routes: dict[str, list[Read]] = {}
+    for answered, timings in exporter.requests.all():
+        routes.setdefault(answered.route, []).append(timings.read())
+    return [((route,), added(reads)) for route, reads in routes.items()]
+
+
+def _evictions(engine: "CacheEngine") -> Samples:
+    if engine.near is not None:
+        yield ("near",), engine.near.evictions
+    if not engine.store.shared:
+        yield ("store",), engine.store.facts().evictions or 0
+
+
+def _each(counts: dict[Any, int]) -> Samples:
+    # A copy of a dict is one step, whatever other threads add to it.
+    return [((name,), count) for name, count in counts.copy().items()]
+
+
+#: Read from the exporter.
+OF_THE_PROCESS = (
+    Metric(Counter, "http_requests_total", "Requests, by endpoint and status.", "route status",
+           _requests),
+    Metric(Timed, "http_request_seconds", "Time to the beginning of the response.", "route",
+           _request_seconds),
+    Metric(Largest, "app_build_info", "1, with the release.", "release",
+           lambda exporter: [((exporter.release,), 1)]),
+    Metric(Timed, "cache_fill_seconds", "Computations of cached values.", "level name",
+           lambda exporter: [((of.level, of.name), timings.read())
+                             for of, timings in exporter.fills.copy().items()]),
+    Metric(Timed, "cache_store_seconds", "Calls of the cache server.", "",
+           lambda exporter: [((), exporter.store.read())]),
+)  # fmt: skip
+#: Read from the engine, where there is one.
+OF_THE_CACHE = (
+    Metric(Counter, "cache_lookups_total", "Lookups, by their result.", "level name result",
+           lambda engine: [((of.level, of.name, result), count)
+                           for of in engine.statistics.all_lookups()
+                           for result, count in of.results.items()]),
+    Metric(Counter, "cache_stored_bytes_total", "Bytes put into the store.", "level name",
+           lambda engine: [((of.level, of.name), of.stored_bytes)
+                           for of in engine.statistics.all_lookups()]),
+    Metric(Counter, "cache_evictions_total", "Entries that made room for others, in the process.",
+           "where", _evictions),
+    Metric(Counter, "cache_invalidations_total", "Invalidated tags, by what precedes their colon.",
+           "family", lambda engine: _each(engine.statistics.invalidated)),
+    Metric(Counter, "cache_clears_total", "Times that the whole cache was cleared.", "",
+           lambda engine: [((), engine.statistics.clears)]),
+    Metric(Counter, "cache_leases_total", "Leases of computations, by what became of them.",
+           "outcome", lambda engine: _each(engine.statistics.leases)),
+    Metric(Counter, "cache_errors_total", "Failures that were healed or done without.", "kind",
+           lambda engine: _each(engine.counts)),
+    Metric(Counter, "cache_verified_total", "Hits that were computed again, by the outcome.",
+           "outcome", lambda engine: _each(engine.statistics.verified)),
+    Metric(Sum, "cache_near_bytes", "Memory of the near caches.", "",
+           lambda engine: [((), engine.near.bytes if engine.near is not None else 0)]),
+    Metric(Sum, "cache_near_entries", "Copies in the near caches.", "",
+           lambda engine: [((), len(engine.near) if engine.near is not None else 0)]),
+    Metric(Largest, "cache_breaker_open", "1 while a process does without the cache server.", "",
+           lambda engine: [((), engine.store.breaker.is_open)]),
+)  # fmt: skip
+
+
+class Instruments:
+    """The metrics of one process.
+
+    :param update: brings them up to date; called when the process ends, too, where the others
         answer for it then.
     """
 
     content_type = CONTENT_TYPE_PLAIN_0_0_4
 
-    def __init__(self, export: Callable[[], object]) -> None:
+    def __init__(self, update: Callable[[], object]) -> None:
         self.registry = CollectorRegistry()
         self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-        self._counted: dict[tuple[Counter, tuple[str, ...]], float] = {}
-        self._timed: dict[tuple[Buckets, tuple[str, ...]], Read] = {}
+        self._totals: dict[tuple[str, tuple[str, ...]], Any] = {}
         with _lock(self._folder):
-            self._make()
+            self._made = {
+                name: make(name, text, labels.split(), registry=self.registry)
+                for make, name, text, labels, _ in OF_THE_PROCESS + OF_THE_CACHE
+            }
         if self._folder:
-            atexit.register(export)
+            atexit.register(update)
 
-    def _make(self) -> None:
-        counter, histogram, gauge = self._counter, self._histogram, self._gauge
-        name = ("level", "name")
-        self.lookups = counter("cache_lookups_total", "Lookups, by their result.", *name, "result")
-        self.fills = histogram("cache_fill_seconds", "Computations of cached values.", *name)
-        self.stored_bytes = counter("cache_stored_bytes_total", "Bytes put into the store.", *name)
-        self.store = histogram("cache_store_seconds", "Calls of the cache server.")
-        self.evictions = counter(
-            "cache_evictions_total", "Entries that made room for others, in the process.", "where"
-        )
-        self.invalidations = counter(
-            "cache_invalidations_total", "Invalidated tags, by what precedes their colon.", "family"
-        )
-        self.clears = counter("cache_clears_total", "Times that the whole cache was cleared.")
-        self.leases = counter(
-            "cache_leases_total", "Leases of computations, by what became of them.", "outcome"
-        )
-        self.errors = counter(
-            "cache_errors_total", "Failures that were healed or done without.", "kind"
-        )
-        self.verified = counter(
-            "cache_verified_total", "Hits that were computed again, by the outcome.", "outcome"
-        )
-        self.near_bytes = gauge("cache_near_bytes", "Memory of the near caches.", "livesum")
-        self.near_entries = gauge("cache_near_entries", "Copies in the near caches.", "livesum")
-        self.breaker_open = gauge(
-            "cache_breaker_open", "1 while a process does without the cache server.", "livemax"
-        )
-        self.requests = counter(
-            "http_requests_total", "Requests, by endpoint and status.", "route", "status"
-        )
-        self.request_seconds = histogram(
-            "http_request_seconds", "Time to the beginning of the response.", "route"
-        )
-        self.build = gauge("app_build_info", "1, with the release.", "livemax", "release")
-
-    def _counter(self, name: str, text: str, *labels: str) -> Counter:
-        return Counter(name, text, labels, registry=self.registry)
-
-    def _histogram(self, name: str, text: str, *labels: str) -> Buckets:
-        return Buckets(name, text, labels, registry=self.registry, buckets=BOUNDS)
-
-    def _gauge(self, name: str, text: str, mode: str, *labels: str) -> Gauge:
-        return Gauge(name, text, labels, registry=self.registry, multiprocess_mode=mode)  # type: ignore[arg-type]
-
-    # -- bringing them up to date --------------------------------------------------------
-
-    def count(self, counter: Counter, total: float, *labels: str) -> None:
-        """Raise a counter by what its total has grown."""
-        more = total - self._counted.get((counter, labels), 0)
-        if more > 0 or (counter, labels) not in self._counted:
-            # Also a 0: a series that begins with its first event hides it from rate().
-            of_labels = counter.labels(*map(_label, labels)) if labels else counter
-            of_labels.inc(more)
-            self._counted[counter, labels] = total
-
-    def time(self, histogram: Buckets, total: Read, *labels: str) -> None:
-        """Add to a histogram what its timings have grown."""
-        counts, seconds = total
-        before, seconds_before = self._timed.get((histogram, labels), ([0] * len(counts), 0.0))
-        if counts != before or (histogram, labels) not in self._timed:
-            of_labels = histogram.labels(*map(_label, labels)) if labels else histogram
-            more = [now - then for now, then in zip(counts, before, strict=True)]
-            of_labels.add(more, seconds - seconds_before)
-            self._timed[histogram, labels] = counts, seconds
-
-    # -- what is asked for ---------------------------------------------------------------
+    def update(self, metrics: Iterable[Metric], source: Any) -> None:
+        """Bring metrics up to date by what they are read from."""
+        for metric in metrics:
+            made = self._made[metric.name]
+            for labels, total in metric.read(source):
+                before = self._totals.get((metric.name, labels))
+                # Also a 0: a series that begins with its first event hides that from rate().
+                if total != before or isinstance(made, Gauge):
+                    self._totals[metric.name, labels] = total
+                    _raise(made.labels(*map(_label, labels)) if labels else made, before, total)
 
     def exposition(self) -> bytes:
         """Return the metrics of all processes in Prometheus' text format."""
@@ -140,9 +188,20 @@ class Instruments:
             return generate_latest(everything)
 
 
+def _raise(made: Any, before: Any, total: Any) -> None:
+    """Add what a total has grown."""
+    if isinstance(made, Gauge):
+        made.set(total)
+    elif isinstance(made, Counter):
+        made.inc(max(0, total - (before or 0)))
+    else:
+        (counts, seconds), (old, old_seconds) = total, before or ([0] * len(total[0]), 0.0)
+        made.add((now - then for now, then in zip(counts, old, strict=True)), seconds - old_seconds)
+
+
 @contextmanager
 def _lock(folder: str | None) -> Iterator[None]:
-    """Keep gunicorn.conf.py from moving counts from file to file, and others from new files."""
+    """Keep the gunicorn hooks from moving counts between files, and others from new files."""
     if not folder:
         yield
         return

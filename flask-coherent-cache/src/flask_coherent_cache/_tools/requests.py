@@ -1,17 +1,18 @@
 """How many requests this process answered, with what, and how fast."""
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from flask import Flask
 
 from .._forks import new_lock
-from .._pages.views import PAGE_MIDDLEWARE, is_refill
+from .._pages.middleware import PAGE_MIDDLEWARE
+from .._pages.views import is_refill
 from .._statistics.statistics import Statistics
 from .._statistics.timings import Timings
-from .shown import set_cache
+from .current import engine_of, set_cache
 from .ticker import Ticker
 
 if TYPE_CHECKING:
@@ -21,14 +22,12 @@ if TYPE_CHECKING:
 
 #: ``hit``: by a cached page. ``computed``: by a page that may be cached and was computed.
 Kind = Literal["hit", "computed", "other"]
-KINDS: tuple[Kind, ...] = ("hit", "computed", "other")
 
 NO_ROUTE = "none"
 OTHER = "other"
 _MOST_SERIES = 1000
 #: In `app.extensions`.
 _REQUESTS = "coherent_cache_requests"
-_TICKER = "coherent_cache_ticker"
 
 
 class Answered(NamedTuple):
@@ -42,14 +41,6 @@ class Answered(NamedTuple):
     kind: Kind
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
-    """A number of requests, and how long all of them took."""
-
-    count: int
-    seconds: float
-
-
 class Requests:
     """The requests of this process since it began.
 
@@ -58,21 +49,16 @@ class Requests:
 
     def __init__(self, statistics: Statistics | None) -> None:
         self._statistics = statistics
-        self._timings: dict[Answered, Timings] = {}
+        self._timings: defaultdict[Answered, Timings] = defaultdict(Timings)
         self._lock = new_lock()
 
-    def count(self, answered: Answered, seconds: float) -> bool:
-        """Count a request that Flask answered; tell whether none was answered so before.
-
-        Beyond a number of routes and status codes it is counted with all others.
-        """
+    def count(self, answered: Answered, seconds: float) -> None:
+        """Count a request that Flask answered; beyond many routes and status codes, as another."""
         with self._lock:
-            timings = self._timings.get(answered)
-            if (is_news := timings is None) and len(self._timings) >= _MOST_SERIES:
+            if answered not in self._timings and len(self._timings) >= _MOST_SERIES:
                 answered = Answered(OTHER, OTHER, answered.kind)
-            timings = self._timings.setdefault(answered, timings or Timings())
+            timings = self._timings[answered]
         timings.observe(seconds)
-        return is_news
 
     def all(self) -> list[tuple[Answered, Timings]]:
         """Return all counts; there may be two for requests that were answered alike."""
@@ -83,37 +69,29 @@ class Requests:
                 found.append((Answered(lookups.name, status[:3], "hit"), timings))
         return found
 
-    def totals(self) -> dict[Kind, Total]:
-        """Return what all came to, by kind."""
-        totals = dict.fromkeys(KINDS, Total(0, 0.0))
-        for answered, timings in self.all():
-            counts, seconds = timings.read()
-            before = totals[answered.kind]
-            totals[answered.kind] = Total(before.count + sum(counts), before.seconds + seconds)
-        return totals
+    def total(self, *kinds: Kind) -> tuple[int, float]:
+        """Return how many requests of some kinds there were, and the seconds that they took."""
+        reads = [timings.read() for answered, timings in self.all() if answered.kind in kinds]
+        return sum(sum(counts) for counts, _ in reads), sum(seconds for _, seconds in reads)
 
 
-def counted(app: Flask, cache: "Cache") -> tuple[Requests, Ticker]:
+def count_requests(app: Flask, cache: "Cache") -> tuple[Requests, Ticker]:
     """Count the requests of an application, once; returns the counts and the application's ticker.
 
     It counts what Flask answers, beneath the middleware that serves cached pages: what that
     answers, the cache counts itself.
     """
     if _REQUESTS not in app.extensions:
-        with app.app_context():
-            entries = cache.engine
-        requests = Requests(entries.statistics if entries is not None else None)
+        engine = engine_of(app, cache)
+        requests = Requests(engine.statistics if engine is not None else None)
         # A test looks when it wants to.
         ticker = Ticker(active=not app.testing)
-        app.extensions.update({_REQUESTS: requests, _TICKER: ticker})
-        beneath = app.extensions.get(PAGE_MIDDLEWARE)
-        if beneath is not None:
-            beneath.wsgi_app = CountRequests(beneath.wsgi_app, requests, ticker.start)
-        else:
-            counting = CountRequests(app.wsgi_app, requests, ticker.start)
-            app.wsgi_app = counting  # type: ignore[method-assign]
+        app.extensions[_REQUESTS] = requests, ticker
+        outer: Any = app.extensions.get(PAGE_MIDDLEWARE, app)
+        outer.wsgi_app = CountRequests(outer.wsgi_app, requests, ticker)
         set_cache(app, cache)
-    return app.extensions[_REQUESTS], app.extensions[_TICKER]
+    counting: tuple[Requests, Ticker] = app.extensions[_REQUESTS]
+    return counting
 
 
 class CountRequests:
@@ -122,15 +100,13 @@ class CountRequests:
     The time ends where the response begins to be sent: Flask has computed it whole by then, and
     only a stream goes on.
 
-    :param on_news: called when a request is answered as none was before: so by the first one.
+    :param ticker: starts with the first request of this process.
     """
 
-    def __init__(
-        self, wsgi_app: "WSGIApplication", requests: Requests, on_news: Callable[[], object]
-    ) -> None:
+    def __init__(self, wsgi_app: "WSGIApplication", requests: Requests, ticker: Ticker) -> None:
         self.wsgi_app = wsgi_app
         self.requests = requests
-        self.on_news = on_news
+        self.ticker = ticker
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -151,8 +127,9 @@ class CountRequests:
         try:
             return self.wsgi_app(environ, start)
         finally:
-            if self.requests.count(answered, time.perf_counter() - began):
-                self.on_news()
+            self.requests.count(answered, time.perf_counter() - began)
+            if not self.ticker.has_started:
+                self.ticker.start()
 
 
 def _route(environ: "WSGIEnvironment") -> str:

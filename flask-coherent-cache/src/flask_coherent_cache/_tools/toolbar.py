@@ -7,18 +7,13 @@ asks for `text/html` by name, as browsers do, gets it: curl and tests see the pa
 import gzip
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Response, current_app, request
 
 from .._dependencies.dependencies import tally_of
 from .._keys.encoding import encodable
-from .._statistics.statistics import ANSWERED, Tally, Trace
+from .._statistics.records import ANSWERED, Tally, Trace
 
-if TYPE_CHECKING:
-    from .. import Cache
-
-#: Its template and its style sheet.
 bp = Blueprint(
     "cache_toolbar",
     __name__,
@@ -46,20 +41,6 @@ class Row:
     inside: str | None
     depth: int
     own_seconds: float
-
-
-def init_app(app: Flask, cache: "Cache") -> None:
-    """Add the toolbar to the pages of `app`, where CACHE_TOOLBAR is on and there is a cache.
-
-    What is registered first is the last to change a response: call it before all that does.
-    """
-    with app.app_context():
-        entries = cache.engine
-    if app.config.get("CACHE_TOOLBAR") and entries is not None:
-        entries.statistics.traces = True
-        app.register_blueprint(bp)
-        app.before_request(forget_conditions)
-        app.after_request(add_toolbar)
 
 
 def forget_conditions() -> None:
@@ -102,6 +83,7 @@ def _render(cache_status: str | None) -> str:
     rows = nested(tally.traces)
     computed = [row for row in rows if row.trace.result not in ANSWERED]
     count = sum(tally.results.values())
+    rules = current_app.url_map.iter_rules()
     # Not by `render_template`: the application's own context processors may look things up, too.
     return current_app.jinja_env.get_template("flask_coherent_cache/toolbar/toolbar.html").render(
         tally=tally,
@@ -111,7 +93,7 @@ def _render(cache_status: str | None) -> str:
         seconds=sum(row.trace.seconds for row in rows if not row.depth),
         longest=max(computed, key=lambda row: row.own_seconds, default=None),
         cache_status=cache_status,
-        inspector=_inspector(),
+        inspector=next((rule.endpoint for rule in rules if rule.rule == INSPECTOR), None),
         encodable=encodable,
     )
 
@@ -126,13 +108,6 @@ def nested(traces: Iterable[Trace]) -> list[Row]:
         if around:
             around[-1].own_seconds -= trace.seconds
         inside = around[-1].trace.name if around else None
-        row = Row(trace, inside, len(around), trace.seconds)
-        rows.append(row)
-        around.append(row)
+        rows.append(Row(trace, inside, len(around), trace.seconds))
+        around.append(rows[-1])
     return rows
-
-
-def _inspector() -> str | None:
-    """Return the endpoint of the inspector's first page, if there is one."""
-    rules = current_app.url_map.iter_rules()
-    return next((rule.endpoint for rule in rules if rule.rule == INSPECTOR), None)

@@ -172,14 +172,14 @@ def test_a_leader_whose_value_is_dead_on_arrival(redis_settings: dict[str, Any])
     ]
     with second_app.app_context():
         entries = second.engine
-    looks, look = Counter[str](), entries._find
+    looks, look = Counter[str](), entries.lookup.find
 
     def counted(*arguments: Any) -> Any:
         found = look(*arguments)
         looks["done"] += 1
         return found
 
-    entries._find = counted
+    entries.lookup.find = counted
     asking = threading.Barrier(6)
 
     def follow(_: int) -> int:

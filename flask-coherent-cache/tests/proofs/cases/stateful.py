@@ -11,6 +11,7 @@ Each run draws the same orders. PROOF_SEED=2 draws others, and PROOF_EXAMPLES=12
 
 import itertools
 import os
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -164,8 +165,12 @@ class Machine(RuleBasedStateMachine):
             perf_counter=time.perf_counter,
             sleep=time.sleep,
         )
-        for module in ("fills", "entries", "generations", "statistics"):
-            patch.setattr(f"flask_coherent_cache.{module}.time", shifted)
+        for name, module in list(sys.modules.items()):
+            judges = name.startswith(
+                ("flask_coherent_cache._engine.", "flask_coherent_cache._stat")
+            )
+            if judges and getattr(module, "time", None) is time:
+                patch.setattr(module, "time", shifted)
         self.shop.reset()
         self.clients = [Client(self.shop) for _ in range(2)]
         for client in self.clients:

@@ -7,8 +7,8 @@ from .extensions import cache
 bp = Blueprint("pages", __name__)
 
 
-# A cached page: for what is the same for everyone and asked for often. `flask cache warm` asks for
-# what says `warm=`.
+# A cached page: one that is the same for everyone and requested often. `flask cache warm` requests
+# the pages that say `warm=`.
 @bp.get("/")
 @cache.cached(timeout=300, warm=True)
 def home() -> str:

@@ -1,9 +1,6 @@
 """Commands of the shop: `flask seed` and `flask user create`."""
 
-import functools
 import sys
-from collections.abc import Callable
-from typing import ParamSpec
 
 import click
 from flask import current_app
@@ -15,34 +12,20 @@ from ..extensions import db
 from .models import MAX_PASSWORD_LENGTH, MAX_USER_NAME_LENGTH, MIN_PASSWORD_LENGTH, User
 from .views import bp
 
-P = ParamSpec("P")
-
 #: Opens nothing but an example: only development has this user.
 DEMO_NAME = "demo"
 DEMO_PASSWORD = "demo-shop"  # noqa: S105  # pragma: allowlist secret
 
 __all__ = ["bp"]
 
-users = AppGroup("user", help="Who can sign in.")
+users = AppGroup("user", help="Manage who can sign in.")
 bp.cli.add_command(users)
 
 
-def needs_tables(command: Callable[P, None]) -> Callable[P, None]:
-    """Say in words that the database has no tables yet."""
-
-    @functools.wraps(command)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> None:
-        if not inspect(db.engine).has_table(User.__tablename__):
-            raise click.ClickException("The database has no tables: run `flask db upgrade` first.")
-        command(*args, **kwargs)
-
-    return checked
-
-
 @bp.cli.command("seed")
-@needs_tables
 def seed() -> None:
     """Fill the shop's empty tables; in development with a user too."""
+    _require_tables()
     click.echo(shop.fill())
     if current_app.config["APP_ENV"] != "development":
         return
@@ -56,25 +39,29 @@ def seed() -> None:
 @users.command("create")
 @click.argument("name")
 @click.option("--password-stdin", is_flag=True, help="Read the password from the standard input.")
-@needs_tables
 def create(name: str, password_stdin: bool) -> None:
     """Make a user who can sign in as NAME."""
+    _require_tables()
     name = name.strip()
     if not 1 <= len(name) <= MAX_USER_NAME_LENGTH or not name.isprintable():
-        raise click.BadParameter(f"1 to {MAX_USER_NAME_LENGTH} characters would do.")
+        raise click.BadParameter(f"Use 1 to {MAX_USER_NAME_LENGTH} characters that can be printed.")
     if db.session.scalar(select(User.id).filter_by(name=name)) is not None:
         raise click.ClickException(f"There is a user {name} already.")
-    password = (
-        sys.stdin.readline().rstrip("\r\n")
-        if password_stdin
-        else click.prompt("Password", hide_input=True, confirmation_prompt=True)
-    )
+    if password_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True)
     if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
         raise click.ClickException(
-            f"A password of {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters would do."
+            f"Use a password of {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH} characters."
         )
     _add_user(name, password)
     click.echo(f"Made the user {name}.")
+
+
+def _require_tables() -> None:
+    if not inspect(db.engine).has_table(User.__tablename__):
+        raise click.ClickException("The database has no tables: run `flask db upgrade` first.")
 
 
 def _add_user(name: str, password: str) -> None:

@@ -11,10 +11,10 @@ from ..extensions import Model
 
 MAX_USER_NAME_LENGTH = 80
 MIN_PASSWORD_LENGTH = 8
-#: Hashing takes time and memory by the length, so that a long password is a way to waste both.
+#: Hashing a longer password takes more time and memory, so a visitor could waste both.
 MAX_PASSWORD_LENGTH = 1000
 
-# A wish has nothing but its two ends, so it is a table and no class.
+# A wish has no columns but its two foreign keys, so it is a table and not a class.
 wish = Table(
     "wish",
     Model.metadata,
@@ -44,8 +44,9 @@ class User(Model):
 
 def password_is_right(user: User | None, password: str) -> bool:
     """Check a password; it takes as long without a user, so that time does not tell who exists."""
-    right = check_password_hash(user.password_hash if user else _nobodys_hash(), password)
-    return right and user is not None
+    too_long = len(password) > MAX_PASSWORD_LENGTH
+    stored = user.password_hash if user else _nobodys_hash()
+    return check_password_hash(stored, "" if too_long else password) and bool(user) and not too_long
 
 
 @cache

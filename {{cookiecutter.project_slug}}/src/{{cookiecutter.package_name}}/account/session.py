@@ -32,10 +32,6 @@ def sign_in(user: User) -> None:
     generate_csrf()
 
 
-def sign_out() -> None:
-    session.clear()
-
-
 def login_required(view: Callable[P, R]) -> Callable[P, R]:
     """Send whoever is not signed in to the sign-in page.
 
@@ -62,7 +58,7 @@ def current_user() -> User:
 
 
 def signed_in_name() -> str | None:
-    """Name who is signed in, for those who know nothing of accounts."""
+    """Return the name of who is signed in, for modules that know nothing of accounts."""
     user = db.session.get(User, session["user_id"]) if "user_id" in session else None
     return user.name if user is not None else None
 

@@ -1,8 +1,8 @@
-"""A bound on guessing passwords: so many attempts in so many minutes, for a name and an address.
+"""A limit to guessing passwords: ten attempts in 15 minutes, for each name and address.
 
-Counted in the cache, which may forget: a bound on what is cheap to try, not a lock. While the cache
-cannot count, each process does for itself. Behind a proxy it needs PROXY_COUNT, or all visitors
-have one address.
+Attempts are counted in the cache, which may lose entries: guessing becomes expensive, not
+impossible. While the cache is down, each process counts for itself. Behind a proxy, set
+PROXY_COUNT, or all visitors have one address.
 """
 
 import threading
@@ -24,14 +24,21 @@ _lock = threading.Lock()
 def admit(name: str) -> bool:
     """Count an attempt, before the password is looked at; tell whether it may be made.
 
-    Each takes a place that only one can take, so attempts at one moment are counted all.
+    Each takes a place that only one can take, so simultaneous attempts are all counted.
     """
-    key = _key(name)
-    places = [f"{key}:{number}" for number in range(MOST_FAILURES)]
+    places = _places(name)
     if any(cache.add(place, True, timeout=WINDOW_SECONDS) for place in places):
         return True
     # Either all are taken, or the cache is away or off.
-    return not cache.has(places[-1]) and _admit_here(key)
+    return not cache.has(places[-1]) and _admit_here(places[0])
+
+
+def forget(name: str) -> None:
+    """Start anew after a success."""
+    places = _places(name)
+    cache.delete_many(*places)
+    with _lock:
+        _counted.pop(places[0], None)
 
 
 def _admit_here(key: str) -> bool:
@@ -45,14 +52,7 @@ def _admit_here(key: str) -> bool:
     return admitted
 
 
-def forget(name: str) -> None:
-    """Start anew after a success."""
-    key = _key(name)
-    cache.delete_many(*(f"{key}:{number}" for number in range(MOST_FAILURES)))
-    with _lock:
-        _counted.pop(key, None)
-
-
-def _key(name: str) -> str:
+def _places(name: str) -> list[str]:
     # A keyed hash: names and addresses are few, so a plain one in the cache's keys would tell them.
-    return "sign-in:" + cache.digest(f"{client_of(request.remote_addr)} {name}")
+    key = "sign-in:" + cache.digest(f"{client_of(request.remote_addr)} {name}")
+    return [f"{key}:{number}" for number in range(MOST_FAILURES)]

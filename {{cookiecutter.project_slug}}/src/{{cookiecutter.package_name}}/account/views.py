@@ -15,18 +15,16 @@ from ..catalog.validation import SLUG
 from ..extensions import cache, db
 from . import session as sessions
 from . import throttle
-from .models import MAX_PASSWORD_LENGTH, User, password_is_right, wish
+from .models import User, password_is_right, wish
 from .session import current_user, login_required
 
 bp = Blueprint("account", __name__, url_prefix="/account", cli_group=None)
-# Whom OPS_USERS lets into the inspector, which knows no accounts.
-bp.record_once(lambda state: state.app.extensions.update(ops_signed_in=sessions.signed_in_name))
 
 
-# A page that must not be cached, by anybody: it holds a token of this visitor's session, and after
-# signing out the way back must not lead to what was there. So are the forms below.
+# Pages that nobody may cache: their forms hold a token of this visitor's session, and after signing
+# out the browser's back button must not show what was there.
 @bp.after_request
-def keep_nothing(response: Response) -> Response:
+def forbid_storing(response: Response) -> Response:
     """Forbid storing (RFC 9111, 5.2.2.5) wherever a view did not allow it."""
     if "Cache-Control" not in response.headers:
         response.cache_control.no_store = True
@@ -38,9 +36,9 @@ def _without_token(page: bytes) -> bytes:
     return re.sub(rb'(name="csrf_token" value=)"[^"]*"', rb"\1", page)
 
 
-# A private page: for what costs something to make and that one person asks for again and again.
-# The key holds a digest of the session, so no one is ever answered with another's page; it pays
-# only where people come back within the timeout, and each of them takes up room.
+# A private page: one that is expensive to build, and that one person requests again and again. Its
+# key holds a digest of the session, so nobody gets another person's page. It helps only if people
+# come back within the timeout, and each of them has an entry, which takes space.
 @bp.get("")
 @login_required
 @cache.cached(timeout=60, private=True, may_differ=_without_token)
@@ -58,14 +56,14 @@ def sign_in() -> ResponseReturnValue:
         return render_template("account/sign_in.html")
     name, password = request.form.get("name", "").strip(), request.form.get("password", "")
     if not throttle.admit(name):
-        refusal = "Too many failed attempts. Wait a quarter of an hour, then try again."
-        page = render_template("account/sign_in.html", name=name, error=refusal)
+        error = "Too many failed attempts. Wait a quarter of an hour, then try again."
+        page = render_template("account/sign_in.html", name=name, error=error)
         retry = {"Retry-After": str(throttle.WINDOW_SECONDS)}
         return page, HTTPStatus.TOO_MANY_REQUESTS, retry
     user = _authenticated(name, password)
     if user is None:
-        refusal = "This name and password do not belong together."
-        page = render_template("account/sign_in.html", name=name, error=refusal)
+        error = "The name or the password is wrong."
+        page = render_template("account/sign_in.html", name=name, error=error)
         return page, HTTPStatus.UNPROCESSABLE_ENTITY
     throttle.forget(name)
     sessions.sign_in(user)
@@ -74,7 +72,7 @@ def sign_in() -> ResponseReturnValue:
 
 @bp.post("/sign-out")
 def sign_out() -> ResponseReturnValue:
-    sessions.sign_out()
+    session.clear()
     return redirect(url_for("catalog.home"), HTTPStatus.SEE_OTHER)
 
 
@@ -88,8 +86,7 @@ def wishes() -> str:
 @bp.get("/wishes/add")
 @login_required
 def confirm_wish() -> str:
-    slug = request.args.get("product", "")
-    found = queries.product_by_slug(slug) if SLUG.fullmatch(slug) else None
+    found = queries.product_by_slug(request.args.get("product", ""))
     if found is None:
         abort(404, description="There is no such product.")
     return render_template("account/confirm_wish.html", product=found)
@@ -100,7 +97,7 @@ def confirm_wish() -> str:
 def add_wish() -> ResponseReturnValue:
     user = current_user()
     user.wishes.add(_chosen_product())
-    return _keep_wishes()
+    return _save_wishes()
 
 
 @bp.post("/wishes/remove")
@@ -108,17 +105,13 @@ def add_wish() -> ResponseReturnValue:
 def remove_wish() -> ResponseReturnValue:
     user = current_user()
     user.wishes.discard(_chosen_product())
-    return _keep_wishes()
+    return _save_wishes()
 
 
 def _authenticated(name: str, password: str) -> User | None:
-    user = None
     # PostgreSQL refuses a NUL in text with an error.
-    if "\0" not in name:
-        user = db.session.scalars(select(User).filter_by(name=name)).one_or_none()
-    too_long = len(password) > MAX_PASSWORD_LENGTH
-    right = password_is_right(user, "" if too_long else password)
-    return user if right and not too_long else None
+    user = db.session.scalar(select(User).filter_by(name=name)) if "\0" not in name else None
+    return user if password_is_right(user, password) else None
 
 
 def _wishes(user: User) -> tuple[queries.ProductData, ...]:
@@ -130,16 +123,14 @@ def _wishes(user: User) -> tuple[queries.ProductData, ...]:
 def _chosen_product() -> Product:
     slug = request.form.get("product", "")
     statement = select(Product).filter_by(slug=slug if SLUG.fullmatch(slug) else "")
-    product = db.session.scalar(statement)
-    if product is None:
-        abort(404, description="There is no such product.")
+    product: Product = db.one_or_404(statement, description="There is no such product.")
     return product
 
 
-def _keep_wishes() -> ResponseReturnValue:
+def _save_wishes() -> ResponseReturnValue:
     try:
         db.session.commit()
     except (IntegrityError, StaleDataError):
-        # Another request of this user has done the same at this moment.
+        # Another request of this user did the same at the same time.
         db.session.rollback()
     return redirect(url_for(".wishes"), HTTPStatus.SEE_OTHER)

@@ -9,10 +9,11 @@ from flask import Blueprint, abort, current_app, jsonify, make_response, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from werkzeug.exceptions import BadRequest
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import BadRequest, Unauthorized
 
 from ..extensions import cache, csrf, db
-from ..security import sent_credentials
+from ..security import sent_token
 from . import listing, queries
 from .models import MAX_INTEGER, Category, Product
 from .validation import validate
@@ -24,43 +25,20 @@ csrf.exempt(bp)
 _ONE = "/<int:product_id>"
 
 
-def refuse(
-    status: HTTPStatus, detail: str, *, headers: dict[str, str] | None = None, **members: Any
-) -> NoReturn:
-    """Answer with a problem (RFC 9457) that has members of its own, such as `errors`.
-
-    :raises HTTPException: always.
-    """
-    problem = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
-    response = jsonify(problem | members)
-    response.status_code = status
-    response.mimetype = "application/problem+json"
-    response.headers.extend(headers or {})
-    response.cache_control.no_store = True
-    abort(response)
-
-
-# The first line of it is why the cached list can be served without it.
+# It does nothing for a GET, so the cached list can be served without it.
 @cache.skip_on_hit
 @bp.before_request
 def check_token() -> None:
-    """Let only the holder of API_TOKEN write (RFC 6750 section 2.1)."""
+    """Let only the holder of API_TOKEN write."""
     if request.method in {"GET", "HEAD", "OPTIONS"}:
         return
     token = current_app.config["API_TOKEN"]
     if not token:
-        refuse(
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "Writing is switched off: this server has no API_TOKEN in its environment.",
-        )
-    sent = sent_credentials()
-    given = sent.token if sent is not None and sent.type == "bearer" and sent.token else ""
-    if not hmac.compare_digest(given.encode(), token.encode()):
-        refuse(
-            HTTPStatus.UNAUTHORIZED,
-            "Send `Authorization: Bearer` with the API_TOKEN of this server.",
-            headers={"WWW-Authenticate": 'Bearer realm="api"'},
-        )
+        abort(503, description="Writing is switched off: this server has no API_TOKEN.")
+    if not hmac.compare_digest(sent_token().encode(), token.encode()):
+        detail = "Send `Authorization: Bearer` with the API_TOKEN of this server."
+        challenge = WWWAuthenticate("bearer", {"realm": "JSON API"})
+        raise Unauthorized(detail, www_authenticate=challenge)
 
 
 @bp.get("")
@@ -68,17 +46,13 @@ def check_token() -> None:
 def list_products() -> ResponseReturnValue:
     wanted, errors = listing.parse(request.args)
     if wanted is None:
-        refuse_fields(errors)
-    return {
-        "items": [_as_json(row) for row in wanted.products()],
-        "page": wanted.page,
-        "pages": wanted.pages,
-        "total": wanted.total,
-    }
+        refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors)
+    items = [_as_json(row) for row in wanted.products()]
+    return {"items": items, "page": wanted.page, "pages": wanted.pages, "total": wanted.total}
 
 
 # Not a cached page: making the JSON costs little, so it is enough to memoize the row beneath it.
-# Clients may keep it, and ask each time whether it still holds, as of a page.
+# Clients may keep it, and ask each time whether it is still valid, as for a page.
 @bp.get(_ONE)
 def get_product(product_id: int) -> ResponseReturnValue:
     found = queries.product(product_id) if product_id <= MAX_INTEGER else None
@@ -118,54 +92,53 @@ def delete_product(product_id: int) -> ResponseReturnValue:
 
 
 def _find(product_id: int) -> Product:
-    # PostgreSQL refuses a larger number with an error.
-    product = db.session.get(Product, product_id) if product_id <= MAX_INTEGER else None
-    if product is None:
-        abort(404, description="There is no such product.")
-    return product
+    # PostgreSQL refuses a larger number with an error; no product has the number 0.
+    key = product_id if product_id <= MAX_INTEGER else 0
+    return db.get_or_404(Product, key, description="There is no such product.")
 
 
 def _read_body(*, partial: bool) -> dict[str, Any]:
-    # Also `application/merge-patch+json` (RFC 7396), of which a flat object is all that is used.
-    if not request.is_json:
-        refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Send `Content-Type: application/json`.")
     try:
+        # Also `application/merge-patch+json` (RFC 7396), of which only a flat object is used.
         body = request.get_json()
     except (BadRequest, RecursionError):  # Python's parser gives up on what is nested too deep.
-        refuse(HTTPStatus.BAD_REQUEST, "The body is not valid JSON, or nested too deep.")
+        abort(400, description="The body is not valid JSON, or nested too deep.")
     if not isinstance(body, dict):
-        refuse(HTTPStatus.UNPROCESSABLE_ENTITY, "Send a JSON object.")
+        abort(422, description="Send a JSON object.")
     known = frozenset(db.session.scalars(select(Category.slug)))
     values, errors = validate(body, known, partial=partial)
     if errors:
-        refuse_fields(errors)
+        refuse(HTTPStatus.UNPROCESSABLE_ENTITY, errors)
     return values
 
 
-def refuse_fields(errors: dict[str, str]) -> NoReturn:
-    """Report every fault at once, as `{"errors": {"price_cents": "must be …"}}`."""
+def refuse(status: HTTPStatus, errors: dict[str, str]) -> NoReturn:
+    """Report every fault at once, as a problem with `{"errors": {"price_cents": "must be …"}}`."""
     detail = " ".join(f"{name} {error}." for name, error in errors.items())
-    refuse(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
+    problem = {"type": "about:blank", "title": status.phrase, "status": status, "detail": detail}
+    response = make_response(problem | {"errors": errors}, status)
+    response.mimetype = "application/problem+json"
+    response.cache_control.no_store = True
+    abort(response)
 
 
 def _columns(values: dict[str, Any]) -> dict[str, Any]:
     """Turn a category's slug into the category."""
-    columns = dict(values)
-    if "category" in columns:
-        slug = columns["category"]
-        columns["category"] = db.session.scalars(select(Category).filter_by(slug=slug)).one()
-    return columns
+    if "category" not in values:
+        return values
+    category = select(Category).filter_by(slug=values["category"])
+    return values | {"category": db.session.scalars(category).one()}
 
 
 def _commit(slug: str) -> None:
-    """Commit; the database's unique key decides who has a slug, for a look beforehand races."""
+    """Commit; only the unique key can tell whether a slug is free: to look first is a race."""
     try:
         db.session.commit()
     except IntegrityError:
         db.session.rollback()
         if db.session.scalar(select(Product.id).filter_by(slug=slug)) is None:
             raise
-        refuse(HTTPStatus.CONFLICT, "Another product has this slug.", errors={"slug": "is taken"})
+        refuse(HTTPStatus.CONFLICT, {"slug": "is taken"})
 
 
 def _as_json(row: queries.ProductData | None) -> dict[str, Any]:

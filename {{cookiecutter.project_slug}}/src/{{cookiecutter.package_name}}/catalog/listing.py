@@ -8,6 +8,7 @@ from . import queries
 
 #: The query parameters that a list understands; the cache's keys hold these and no others.
 PARAMETERS = ("page", "sort", "category")
+_DEFAULTS = (1, queries.DEFAULT_SORT)
 _PAGE = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 
 
@@ -26,15 +27,9 @@ class Listing:
 
     def query(self, page: int = 1, sort: str | None = None) -> dict[str, str | int]:
         """The shortest query for a page of this list: one address a page is one entry a page."""
-        sort = sort or self.sort
-        query: dict[str, str | int] = {}
-        if self.category is not None:
-            query["category"] = self.category.slug
-        if sort != queries.DEFAULT_SORT:
-            query["sort"] = sort
-        if page != 1:
-            query["page"] = page
-        return query
+        category = self.category.slug if self.category else None
+        query = {"category": category, "sort": sort or self.sort, "page": page}
+        return {name: value for name, value in query.items() if value and value not in _DEFAULTS}
 
     def nearby_pages(self) -> list[int]:
         """The pages to link to: the ends and the neighbours, with a 0 for each gap."""
@@ -48,22 +43,20 @@ class Listing:
 
 
 def parse(args: Mapping[str, str]) -> tuple[Listing | None, dict[str, str]]:
-    """Read a list's query parameters.
+    """Read a list's query parameters: return the listing, or what is wrong by parameter.
 
-    Nothing but the memoized categories is asked, so that made-up values cost no query and, as
-    their callers store no answer to them, no entry.
-
-    :returns: the listing, or ``None`` and what is wrong by parameter.
+    It needs the memoized categories only, so made-up values cost no query. Views store no answer
+    to them, so they cost no entry either.
     """
     errors: dict[str, str] = {}
     known = {category.slug: category for category in queries.categories()}
     slug = args.get("category")
-    if slug is not None and slug not in known:
+    category = known.get(slug or "")
+    if slug is not None and category is None:
         errors["category"] = "is not a category"
     sort = args.get("sort", queries.DEFAULT_SORT)
     if sort not in queries.SORTS:
         errors["sort"] = f"is not one of {', '.join(queries.SORTS)}"
-    category = known.get(slug) if slug is not None else None
     shown = [category] if category else known.values()
     total = sum(each.products for each in shown)
     pages = max(1, -(-total // queries.PAGE_SIZE))

@@ -4,7 +4,6 @@ The functions return plain frozen dataclasses, never models: what is kept in a c
 session that a model belongs to.
 """
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +12,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 
 from ..extensions import cache, db
 from .models import Category, Product
+from .validation import SLUG
 
 PAGE_SIZE = 24
 #: What a visitor may sort by. The primary key breaks ties, or rows would wander between pages.
@@ -73,12 +73,7 @@ def categories() -> tuple[CategoryData, ...]:
 
 @cache.memoize(timeout=300)
 def products(page: int, sort: str, category: str | None) -> tuple[ProductData, ...]:
-    """List one page of the products.
-
-    :param page: counted from 1.
-    :param sort: a key of :data:`SORTS`.
-    :param category: a slug; ``None`` for all.
-    """
+    """List one page of the products, from 1; `sort` is a key of SORTS, `category` a slug."""
     statement = select_products().order_by(*SORTS[sort])
     if category is not None:
         statement = statement.where(Category.slug == category)
@@ -92,29 +87,22 @@ def newest(count: int) -> tuple[ProductData, ...]:
     return fetch(statement)
 
 
-# A row that is found by its key is depended on alone, so no other product's change drops this: two
-# statements of one row each, where a join would be one that depends on two tables.
+# A statement that finds one row by its key depends on this row alone, so no other product's change
+# drops the entry. These are two such statements; one join would depend on two whole tables.
 @cache.memoize(timeout=300)
 def product(product_id: int) -> ProductData | None:
     """Find a product by its primary key."""
     found = db.session.get(Product, product_id)
     if found is None:
         return None
-    return ProductData(
-        found.id,
-        found.name,
-        found.slug,
-        found.price_cents,
-        found.stock,
-        found.category.slug,
-        found.category.name,
-        _as_utc(found.updated_at),
-    )
+    row = (found.id, found.name, found.slug, found.price_cents, found.stock)
+    return ProductData(*row, found.category.slug, found.category.name, _as_utc(found.updated_at))
 
 
 def product_by_slug(slug: str) -> ProductData | None:
     """Find a product by its slug. Not memoized: only its page asks, and that is cached whole."""
-    found = fetch(select_products().where(Product.slug == slug))
+    # PostgreSQL refuses a NUL in text with an error.
+    found = SLUG.fullmatch(slug) and fetch(select_products().where(Product.slug == slug))
     return found[0] if found else None
 
 
@@ -133,40 +121,27 @@ def price_range(category: str) -> PriceRange | None:
 # from. Here the query is cheap, and comparing every name with every other is not.
 @cache.memoize(timeout=600)
 def related(product_id: int, count: int = 4) -> tuple[ProductData, ...]:
-    """List the products most like one, the most alike first."""
+    """List the products most like one: by shared words, the category, and the price."""
     everything = fetch(select_products())
     origin = next((row for row in everything if row.id == product_id), None)
     if origin is None:
         return ()
+    words = set(origin.name.casefold().split())
+
+    def unlikeness(row: ProductData) -> tuple[int, bool, float, int]:
+        shared = words & set(row.name.casefold().split())
+        dearer = max(row.price_cents, origin.price_cents, 1)
+        price = abs(row.price_cents - origin.price_cents) / dearer
+        return -len(shared), row.category != origin.category, price, row.id
+
     others = (row for row in everything if row.id != product_id)
-    return tuple(sorted(others, key=lambda row: (-_likeness(origin, row), row.id))[:count])
-
-
-def _likeness(one: ProductData, other: ProductData) -> float:
-    """Score two products: shared words (Jaccard index), the same category, a like price."""
-    words, other_words = _words(one.name), _words(other.name)
-    shared = len(words & other_words) / (len(words | other_words) or 1)
-    dearer = max(one.price_cents, other.price_cents) or 1
-    price = 1 - abs(one.price_cents - other.price_cents) / dearer
-    return 2 * shared + (one.category == other.category) + 0.5 * price
-
-
-def _words(name: str) -> frozenset[str]:
-    return frozenset(re.findall(r"\w{3,}", name.casefold()))
+    return tuple(sorted(others, key=unlikeness)[:count])
 
 
 def select_products() -> Select[*tuple[Any, ...]]:
     """Select products with their categories: one statement, however many rows."""
-    return select(
-        Product.id,
-        Product.name,
-        Product.slug,
-        Product.price_cents,
-        Product.stock,
-        Category.slug,
-        Category.name,
-        Product.updated_at,
-    ).join(Category)
+    own = (Product.id, Product.name, Product.slug, Product.price_cents, Product.stock)
+    return select(*own, Category.slug, Category.name, Product.updated_at).join(Category)
 
 
 def fetch(statement: Select[*tuple[Any, ...]]) -> tuple[ProductData, ...]:

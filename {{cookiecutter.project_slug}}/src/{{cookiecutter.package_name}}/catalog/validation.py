@@ -1,4 +1,4 @@
-"""What a product sent to the API must be. Every fault is reported, not the first."""
+"""Checks a product that was sent to the API. Every fault is reported, not only the first."""
 
 import re
 import unicodedata
@@ -24,29 +24,23 @@ def slugify(name: str) -> str:
 def validate(
     body: Mapping[str, Any], categories: frozenset[str], *, partial: bool
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """Check a product's fields.
+    """Return the values of a JSON object that can be written, and what is wrong, by field.
 
-    :param body: the JSON object that was sent.
-    :param categories: the slugs that exist.
-    :param partial: a PATCH, which may leave any field out.
-    :returns: the values to write, and what is wrong by field.
+    With `partial`, as for a PATCH, any field may be left out.
     """
     rules: dict[str, Callable[[Any], str | None]] = {
         "name": _check_name,
         "slug": _check_slug,
         "price_cents": _check_count,
         "stock": _check_count,
-        "category": lambda slug: _check_category(slug, categories),
+        "category": lambda value: _check_category(value, categories),
     }
-    values: dict[str, Any] = {}
-    errors = _unknown([field for field in body if field not in rules and field not in _READ_ONLY])
-    for field, value in body.items():
-        if field not in rules:
-            continue
-        if error := rules[field](value):
-            errors[field] = error
-        else:
-            values[field] = value.strip() if field == "name" else value
+    known = {field: value for field, value in body.items() if field in rules}
+    errors = {field: error for field, value in known.items() if (error := rules[field](value))}
+    values = {field: value for field, value in known.items() if field not in errors}
+    if "name" in values:
+        values["name"] = values["name"].strip()
+    errors |= _unknown([field for field in body if field not in rules.keys() | _READ_ONLY])
     if not partial:
         errors |= dict.fromkeys(_REQUIRED - body.keys(), "is missing")
         if "slug" not in body and "name" in values:
@@ -58,12 +52,11 @@ def validate(
 
 def _unknown(fields: list[str]) -> dict[str, str]:
     """Report names that no product has: as many, and as much of each, as a person reads."""
-    errors = {
-        field if len(field) <= _LONGEST_SHOWN else f"{field[:_LONGEST_SHOWN]}…": (
-            "is not a field of a product"
-        )
+    shown = (
+        field if len(field) <= _LONGEST_SHOWN else f"{field[:_LONGEST_SHOWN]}…"
         for field in fields[:_MOST_SHOWN]
-    }
+    )
+    errors = dict.fromkeys(shown, "is not a field of a product")
     if len(fields) > _MOST_SHOWN:
         errors["…"] = f"and {len(fields) - _MOST_SHOWN} more are not fields of a product"
     return errors
@@ -83,16 +76,12 @@ def _check_name(value: Any) -> str | None:
 def _check_slug(value: Any) -> str | None:
     if isinstance(value, str) and len(value) <= MAX_SLUG_LENGTH and SLUG.fullmatch(value):
         return None
-    return (
-        "must be lower-case letters a to z and digits, with single dashes between, "
-        f"at most {MAX_SLUG_LENGTH}"
-    )
+    return f"must be at most {MAX_SLUG_LENGTH} of a to z and 0 to 9, with single dashes between"
 
 
 def _check_category(value: Any, categories: frozenset[str]) -> str | None:
-    if isinstance(value, str) and value in categories:
-        return None
-    return "must be the slug of a category"
+    is_one = isinstance(value, str) and value in categories
+    return None if is_one else "must be the slug of a category"
 
 
 def _check_count(value: Any) -> str | None:

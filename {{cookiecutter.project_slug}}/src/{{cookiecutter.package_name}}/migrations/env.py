@@ -10,9 +10,8 @@ from flask import current_app
 
 VERSIONS = Path(__file__).parent / "versions"
 READ_ONLY = (
-    "This container cannot keep a new migration: its files are read-only, and gone with it. Write"
-    " it where the sources are, with `.venv/bin/flask db migrate`, or with Docker alone as the"
-    " README says under Commands."
+    "This container's files are read-only. Write a migration where the sources are, with"
+    " `.venv/bin/flask db migrate`, or with Docker alone as docs/maintenance.md says."
 )
 
 
@@ -33,18 +32,14 @@ def run() -> None:
         context.configure(connection=connection, **options)
         with context.begin_transaction():
             context.run_migrations()
-    # What a migration changes, it says to nobody: raw SQL, and columns of another meaning.
+    # The cache cannot see what a migration changes: raw SQL, and columns of another meaning.
     for cache in current_app.extensions["cache"] if applied else ():
         cache.clear()
 
 
 def refuse_read_only(*_: Any) -> None:
-    """Say why no file can be written here, before Alembic tries to.
-
-    :raises CommandError: if so.
-    """
-    folder = VERSIONS if VERSIONS.is_dir() else VERSIONS.parent
-    if not os.access(folder, os.W_OK):
+    """Say why no file can be written here, before Alembic tries to."""
+    if not os.access(VERSIONS if VERSIONS.is_dir() else VERSIONS.parent, os.W_OK):
         raise CommandError(READ_ONLY)
 
 

@@ -7,12 +7,11 @@ from typing import Any
 
 from flask import Blueprint, abort, current_app
 from flask.typing import ResponseReturnValue
-from flask_coherent_cache._tools.metrics import exposition
 from sqlalchemy import text
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Unauthorized
 
-from ..extensions import cache, db
+from ..extensions import cache, db, metrics
 from .access import has_token, is_developer
 
 bp = Blueprint("ops", __name__)
@@ -39,15 +38,14 @@ def ready() -> ResponseReturnValue:
     return body, 503 if status == "unavailable" else 200, NO_STORE
 
 
-@bp.get("/metrics")
-def metrics() -> ResponseReturnValue:
+@bp.get("/metrics", endpoint="metrics")
+def show_metrics() -> ResponseReturnValue:
     """Say it in figures, to holders of the token; METRICS_PORT needs none."""
-    config = current_app.config
-    if not (is_developer() or config["OPS_TOKEN"]):
+    if not (is_developer() or current_app.config["OPS_TOKEN"]):
         abort(404)
     if not (is_developer() or has_token()):
         raise Unauthorized(www_authenticate=WWWAuthenticate("bearer", {"realm": "operations"}))
-    body, content_type = exposition(current_app)
+    body, content_type = metrics.exposition()
     return body, 200, {"Content-Type": content_type} | NO_STORE
 
 

@@ -150,8 +150,8 @@ function follow(poll) {
   poll.renew();
 }
 
-/** Ask back in the dialog what else would be asked on a page of its own. */
-function askBack(dialog) {
+/** Ask for confirmation in the dialog, instead of on a page of its own. */
+function confirmInDialog(dialog) {
   const form = dialog.querySelector("form");
   document.addEventListener("submit", (event) => {
     const asked = event.target;
@@ -161,7 +161,7 @@ function askBack(dialog) {
     form.action = asked.action;
     form.elements.value.value = wanted;
     dialog.querySelector("h2").textContent = asked.dataset.title;
-    dialog.querySelector("#ask-back-question").textContent = asked.dataset.question;
+    dialog.querySelector("#confirm-question").textContent = asked.dataset.question;
     dialog.querySelector("[data-value]").textContent = wanted;
     dialog.querySelector("[data-yes]").textContent = asked.dataset.button;
     dialog.showModal();
@@ -173,5 +173,5 @@ function askBack(dialog) {
 
 const polled = document.querySelector("[data-poll]");
 if (polled) follow(new Poll(polled));
-const dialog = document.getElementById("ask-back");
-if (dialog) askBack(dialog);
+const dialog = document.getElementById("confirm");
+if (dialog) confirmInDialog(dialog);

@@ -1,4 +1,4 @@
-"""The cache's table of notes; see flask_coherent_cache._sqlalchemy.outbox.
+"""The cache's outbox: invalidations that its server could not take yet.
 
 Revision ID: 0001
 Revises: nothing

@@ -23,6 +23,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_category"),
         sa.UniqueConstraint("slug", name="uq_category_slug"),
     )
+    categories = sa.ForeignKey("category.id", name="fk_product_category_id_category")
     op.create_table(
         "product",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -30,13 +31,10 @@ def upgrade() -> None:
         sa.Column("slug", sa.String(80), nullable=False),
         sa.Column("price_cents", sa.Integer(), nullable=False),
         sa.Column("stock", sa.Integer(), nullable=False),
-        sa.Column("category_id", sa.Integer(), nullable=False),
+        sa.Column("category_id", sa.Integer(), categories, nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint("price_cents >= 0", name=op.f("ck_product_price_cents_not_negative")),
         sa.CheckConstraint("stock >= 0", name=op.f("ck_product_stock_not_negative")),
-        sa.ForeignKeyConstraint(
-            ["category_id"], ["category.id"], name="fk_product_category_id_category"
-        ),
         sa.PrimaryKeyConstraint("id", name="pk_product"),
         sa.UniqueConstraint("slug", name="uq_product_slug"),
     )
@@ -51,19 +49,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_user_account"),
         sa.UniqueConstraint("name", name="uq_user_account_name"),
     )
+    users = sa.ForeignKey(
+        "user_account.id", name="fk_wish_user_id_user_account", ondelete="CASCADE"
+    )
+    products = sa.ForeignKey("product.id", name="fk_wish_product_id_product", ondelete="CASCADE")
     op.create_table(
         "wish",
-        sa.Column("user_id", sa.Integer(), nullable=False),
-        sa.Column("product_id", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["user_id"],
-            ["user_account.id"],
-            name="fk_wish_user_id_user_account",
-            ondelete="CASCADE",
-        ),
-        sa.ForeignKeyConstraint(
-            ["product_id"], ["product.id"], name="fk_wish_product_id_product", ondelete="CASCADE"
-        ),
+        sa.Column("user_id", sa.Integer(), users, nullable=False),
+        sa.Column("product_id", sa.Integer(), products, nullable=False),
         sa.PrimaryKeyConstraint("user_id", "product_id", name="pk_wish"),
     )
     op.create_index("ix_wish_product_id", "wish", ["product_id"])

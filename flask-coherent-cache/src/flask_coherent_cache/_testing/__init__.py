@@ -1,0 +1,1 @@
+"""What :mod:`flask_coherent_cache.testing` offers to tests."""
