@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 import flask_coherent_cache as caching
 from answers import seen
+from flask_coherent_cache._dependencies import inputs
 from flask_coherent_cache.testing import memcached_server, redis_server
 from proofs.cases.databases import postgresql
 
@@ -73,6 +74,12 @@ def make_app(backend: dict[str, Any]) -> Iterator[Callable[..., tuple[Flask, Any
             if cache.engine is not None:
                 cache.clear()
                 cache.engine.close()
+
+
+@pytest.fixture
+def reports_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the cache log what it has logged once already, in another test."""
+    monkeypatch.setattr(inputs, "_reported", type(inputs._reported)())
 
 
 @pytest.fixture

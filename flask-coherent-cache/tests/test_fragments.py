@@ -46,11 +46,11 @@ def test_what_is_the_same_for_everyone_is_cached_once(case: str) -> None:
     assert len(set(shown)) == 1
 
 
+@pytest.mark.usefixtures("reports_again")
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_has_no_stable_text_is_refused_by_name(
-    case: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    case: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     source, words = REFUSED[case]
     values = {
         "thing": Thing(),
@@ -295,10 +295,10 @@ def test_a_bytecode_cache_holds_what_was_found(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("reports_again")
 def test_what_another_version_compiled_is_not_cached(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     templates = {
         "include": PERSONAL["include"],
         "macro": "{% from 'greet.html' import greet with context %}"

@@ -299,10 +299,10 @@ def test_bytes_in_a_query_that_had_to_be_encoded_are_no_error(
     assert app.test_client().get("/list").text == "None"
 
 
+@pytest.mark.usefixtures("reports_again")
 def test_a_made_up_name_in_the_log_is_short(
-    make_app: MakeApp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     app, cache = make_app(CACHE_STRICT=False)
 
     @app.get("/all")
@@ -314,10 +314,10 @@ def test_a_made_up_name_in_the_log_is_short(
     assert max(len(record.getMessage()) for record in caplog.records) < 500
 
 
+@pytest.mark.usefixtures("reports_again")
 def test_made_up_names_neither_fill_the_log_nor_hide_what_comes_later(
-    make_app: MakeApp, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     app, cache = make_app(CACHE_STRICT=False)
 
     @app.get("/all")
@@ -347,10 +347,10 @@ def test_made_up_names_neither_fill_the_log_nor_hide_what_comes_later(
     assert "X-Other" in caplog.text
 
 
+@pytest.mark.usefixtures("reports_again")
 def test_a_place_that_says_much_takes_no_lines_from_others(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     for number in range(2000):
         report_once(f"made up: {number}\u202e\n{'x' * 9000}")
     lines = [record.getMessage() for record in caplog.records]

@@ -60,12 +60,11 @@ def test_an_undeclared_input_raises_in_tests_with_settings_that_were_read(
         app.test_client().get("/page?page=3")
 
 
+@pytest.mark.usefixtures("reports_again")
 def test_an_undeclared_input_is_not_stored_in_production_and_says_so_once(
     make_app: Callable[..., tuple[Flask, Any]],
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     app, cache = make_app(CACHE_STRICT=False)
 
     @app.get("/plans")

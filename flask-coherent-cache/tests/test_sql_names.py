@@ -144,9 +144,8 @@ def mariadb() -> Iterator[Shop]:
 
 
 @pytest.fixture
-def said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
+def said(reports_again: None, caplog: pytest.LogCaptureFixture) -> Callable[[str], int]:
     """Count the messages that have a text in them."""
-    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     return lambda part: sum(part in record.getMessage() for record in caplog.records)
 
 

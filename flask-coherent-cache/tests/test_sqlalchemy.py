@@ -631,10 +631,8 @@ def test_what_one_context_has_not_committed_another_one_in_it_does_not_store(sho
     assert shop.app.test_client().get("/price").text == "1"
 
 
-def test_raw_sql_is_named_in_development(
-    shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
+@pytest.mark.usefixtures("reports_again")
+def test_raw_sql_is_named_in_development(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     shop.app.testing = True
     shop.cached(lambda: db.session.scalar(text("SELECT price FROM item WHERE id = 1")))()
     shop.write(lambda: db.session.execute(text("UPDATE item SET price = 3")))
@@ -711,10 +709,10 @@ def test_the_doubt_of_a_writer_that_died_ends(shop: Shop, monkeypatch: pytest.Mo
     assert shop.fills < 1 + 4, "it is stored again"
 
 
+@pytest.mark.usefixtures("reports_again")
 def test_a_process_that_no_server_hears_says_so(
-    shop: Shop, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     shop.write(lambda: set_price(1))
     shop.write(lambda: set_price(2))
     said = [record for record in caplog.records if "does not hear of it" in record.getMessage()]

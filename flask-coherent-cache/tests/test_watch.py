@@ -19,7 +19,6 @@ from sqlalchemy.orm import (
 )
 
 from flask_coherent_cache import Cache
-from flask_coherent_cache._dependencies.inputs import _reported
 from flask_coherent_cache._sqlalchemy.outbox import NAME
 from flask_coherent_cache._sqlalchemy.sqlite import begin_before_savepoint
 
@@ -262,13 +261,12 @@ def test_a_sessionmaker_without_an_engine_is_refused(make: Callable[[], Any]) ->
         Cache().watch(make())
 
 
+@pytest.mark.usefixtures("reports_again")
 def test_an_engine_without_its_tables_is_named(
     engine: Engine,
     make_app: Callable[..., tuple[Flask, Any]],
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", type(_reported)())
     _, cache = make_app()
     cache.watch(engine)
     said = [record for record in caplog.records if "metadata=Base.metadata" in record.getMessage()]

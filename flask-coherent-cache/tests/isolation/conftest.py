@@ -13,9 +13,8 @@ from isolation.running import COUNTS, Log
 
 
 @pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def log(reports_again: None) -> Iterator[list[str]]:
     """What the cache logs in this test, also what it has logged once in another one."""
-    monkeypatch.setattr("flask_coherent_cache._dependencies.inputs._reported", set())
     handler, logger = Log(), logging.getLogger("flask_coherent_cache")
     logger.addHandler(handler)
     yield handler.messages
