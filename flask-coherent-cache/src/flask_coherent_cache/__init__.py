@@ -48,4 +48,4 @@ __all__ = [
     "make_template_fragment_key",
 ]
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
