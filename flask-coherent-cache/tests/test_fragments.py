@@ -321,6 +321,42 @@ def test_what_another_version_compiled_is_not_cached(
     assert caplog.text.count("clear Jinja's bytecode cache") >= 2
 
 
+def test_what_the_last_version_compiled_is_rendered(caplog: pytest.LogCaptureFixture) -> None:
+    app, _, _ = make({})
+    (extension,) = (each for each in app.jinja_env.extensions.values() if hasattr(each, "_look_up"))
+    given = [60, "f", [], "digest", {}, None, None, None]
+    with app.app_context():
+        assert [extension._fragment(*given, caller=lambda: "body") for _ in range(2)] == [
+            "body"
+        ] * 2
+    assert "clear Jinja's bytecode cache" in caplog.text
+
+
+def test_what_a_fragment_varies_on_is_evaluated_once() -> None:
+    app, _, _ = make({})
+    template = app.jinja_env.from_string("{% cache 60, 'f', n() %}{{ n() }}{% endcache %}")
+    with app.test_request_context():
+        assert [template.render() for _ in range(2)] == ["2", "4"]
+
+
+def test_an_asynchronous_environment_renders_fragments() -> None:
+    app = Flask(__name__)
+    app.jinja_options = {"enable_async": True}
+    caching.Cache(app, config={**SETTINGS, "CACHE_STRICT": False})
+    with app.test_request_context():
+        source = "{% cache 60, 'f' %}{{ 1 + 1 }}{% endcache %}"
+        assert [render_template_string(source) for _ in range(2)] == ["2", "2"]
+
+
+def test_a_template_has_its_own_globals_and_all_that_there_are_now() -> None:
+    app, _, _ = make({})
+    app.jinja_env.globals.update(own=0, common=0)
+    template = app.jinja_env.from_string("{{ own }}{{ common }}{{ given }}", globals={"own": 1})
+    app.jinja_env.globals.update(own=2, common=2)
+    with app.test_request_context():
+        assert template.render(given=3) == "123"
+
+
 def test_a_second_cache_changes_nothing() -> None:
     app, _, show = make({**TEMPLATES, "page.html": PERSONAL["include"]})
     caching.Cache(app)

@@ -1,20 +1,14 @@
-"""The decorators ``cached`` and ``memoize``, and what ``{% cache %}`` calls."""
+"""The decorators ``cached`` and ``memoize``."""
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from flask_caching.utils import normalize_timeout
-
 from ._base import BaseCache
 from ._cached_views import CachedView
 from ._decorated import Memoized
-from ._dependencies.dependencies import current_dependencies
-from ._engine.engine import key_tag
-from ._functions.functions import CachedCall, copied_value
 from ._keys.calls import CallKey, name_of
 from ._options import MayDiffer, Options, Timeout, check_tags, checked, refuse_bare, without_none
-from ._pages.fragments import FragmentFill
 from ._view_options import ViewOptions, cache_control_of, check_warm, declared_of
 
 if TYPE_CHECKING:
@@ -235,53 +229,6 @@ class Decorators(BaseCache):
             return decorated
 
         return _also_in_classes(decorate)
-
-    def _fragment(
-        self,
-        key: str,
-        name: str,
-        timeout: Any,
-        caller: Callable[[], str],
-        fill: FragmentFill | None = None,
-    ) -> Any:
-        """Cache a part of a template, as ``{% cache %}`` does.
-
-        :param key: holds the name.
-        :param fill: calls ``caller``, and tells whether the key holds all that it used.
-        """
-        engine, dependencies = self.engine, current_dependencies()
-        if engine is None:
-            return caller()
-        own_key = self._own(key, dependencies.mount)
-        lookups = engine.statistics.lookups("fragment", name)
-        verify = engine.verifier is not None and engine.verifier.chooses()
-        if not verify:
-            for value in copied_value(engine, own_key, lookups, dependencies):
-                return value
-
-        def filled() -> str:
-            if fill is None:
-                return caller()
-            current_dependencies().tags.update(
-                key_tag(self._own(each)) for each in fill.dropped_by()
-            )
-            return fill()
-
-        passes = fill.is_complete if fill is not None else None
-        options = Options(f"The fragment {name}", None, None, None, passes, (), None, 0.0)
-        tags = [key_tag(self._own(key))] if dependencies.mount else []
-        cached = CachedCall(
-            engine,
-            own_key,
-            filled,
-            options.policy(normalize_timeout(timeout), engine.config, *tags),
-            options,
-            lookups,
-            in_background=False,
-            alone=fill is not None and fill.stands_alone,
-            verify=verify,
-        )
-        return cached.value()[0]
 
 
 def _also_in_classes(decorate: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -171,11 +171,38 @@ def code_generator(base: type[CodeGenerator], identifier: str) -> type[CodeGener
                 macros.setdefault(macro.name, []).append((digest, *part))
             digest, part = self._analyse(node.body)
             found = {"template": (digest, *part), "macros": macros}
-            fragments = [(block, *self._analyse(block.body)) for block in _fragments(node)]
+            blocks = [
+                block for block in node.find_all(nodes.CallBlock) if _is_fragment(block, identifier)
+            ]
+            fragments = [(block, *self._analyse(block.body)) for block in blocks]
             for block, digest, part in fragments:
                 _hand_over(block, digest, part, self.environment)
             super().visit_Template(node, frame)
             self.writeline(f"{FOUND} = {found!r}")
+
+        def visit_CallBlock(self, node: nodes.CallBlock, frame: Frame) -> None:
+            if not _is_fragment(node, identifier):
+                super().visit_CallBlock(node, frame)
+                return
+            found = self.temporary_identifier()
+            self.writeline(f"{found} = environment.extensions[{identifier!r}]._look_up(", node)
+            for argument in node.call.args:
+                self.visit(argument, frame)
+                self.write(", ")
+            self.write(")")
+            # A hit does not even make what would render the body.
+            self.writeline(f"if callable({found}):")
+            self.indent()
+            body_frame, macro = self.macro_body(node, frame)
+            # An asynchronous environment renders the body later, so the cache stores none of it.
+            begin, end = ("await auto_await(", ")") if self.environment.is_async else ("", "")
+            self.writeline(f"{found} = {begin}{found}(")
+            self.macro_def(macro, body_frame)
+            self.write(f"){end}")
+            self.outdent()
+            self.start_write(frame, node)
+            self.write(found)
+            self.end_write(frame)
 
         def visit_ContextReference(self, node: nodes.ContextReference, frame: Frame) -> None:
             if getattr(node, "locals_only", False):
@@ -187,16 +214,13 @@ def code_generator(base: type[CodeGenerator], identifier: str) -> type[CodeGener
             part = part_of(self.environment, self.name, self.filename, body)
             return digest_of(self.environment, body, part), part
 
-    def _fragments(root: nodes.Template) -> list[nodes.CallBlock]:
-        return [
-            block
-            for block in root.find_all(nodes.CallBlock)
-            if isinstance(block.call.node, nodes.ExtensionAttribute)
-            and block.call.node.identifier == identifier
-        ]
-
     FindingCodeGenerator.__name__ = base.__name__
     return FindingCodeGenerator
+
+
+def _is_fragment(block: nodes.CallBlock, identifier: str) -> bool:
+    called = block.call.node
+    return isinstance(called, nodes.ExtensionAttribute) and called.identifier == identifier
 
 
 def _hand_over(block: nodes.CallBlock, digest: str, part: Part, environment: Environment) -> None:

@@ -6,19 +6,21 @@ takes from around it: from the template, and through macros, includes and import
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from functools import partial
 from typing import Any
 
 from flask_caching.jinja2ext import JINJA_CACHE_ATTR_NAME, CacheExtension
-from flask_caching.utils import make_template_fragment_key
-from jinja2 import Environment, nodes
-from jinja2.parser import Parser
+from flask_caching.utils import make_template_fragment_key, normalize_timeout
+from jinja2 import Environment
 
 from .._dependencies.dependencies import current_dependencies
 from .._dependencies.inputs import report_once
-from .._functions.functions import is_strict
+from .._engine.engine import key_tag
+from .._functions.functions import CachedCall, copied_value, is_strict
 from .._keys.classes import UnstableArgument
 from .._keys.encoding import bounded
+from .._options import Options
+from .._statistics.statistics import Lookups
 from .fragment_compiler import Part, code_generator
 from .fragment_keys import FragmentKey
 from .templates import noting_lookups, watch_lookups
@@ -29,7 +31,6 @@ _REMEDY = (
 )
 _LONGEST_REASON = 200
 _LONGEST_NAME = 80
-_NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
 
 def stock_key(name: Any, vary_on: list[Any]) -> str:
@@ -51,38 +52,36 @@ class FragmentExtension(CacheExtension):
         if environment.cache is not None:
             environment.cache.clear()  # Templates that were compiled without it.
 
-    def parse(self, parser: Parser) -> nodes.Node:
-        """Parse the tag; what its body uses is added when the whole template is compiled."""
-        block = super().parse(parser)
-        if isinstance(block, nodes.CallBlock):
-            block.call.node = self.attr("_fragment", lineno=block.lineno)
-        return block
-
     def _cache(
-        self, timeout: Any, fragment_name: Any, vary_on: list[Any], caller: Callable[[], str]
+        self, timeout: Any, fragment_name: Any, vary_on: list[Any], *_: Any, **by: Any
     ) -> Any:
-        """Answer a template in a bytecode cache that another version compiled."""
-        report_once(
-            f"The fragment {_short(fragment_name)} is not cached: clear Jinja's bytecode cache."
-        )
-        return caller()
+        """Answer what another compiler compiled, or another version into a bytecode cache."""
+        cache = getattr(self.environment, JINJA_CACHE_ATTR_NAME)
+        if timeout == "del":
+            cache.delete(stock_key(fragment_name, vary_on))
+        elif cache.engine is not None:
+            report_once(
+                f"The fragment {_short(fragment_name)} is not cached: clear Jinja's bytecode cache."
+            )
+        return by["caller"]()
 
-    def _fragment(
+    #: What 0.5 compiled calls this.
+    _fragment = _cache
+
+    def _look_up(
         self,
         timeout: Any,
         name: Any,
         vary_on: list[Any],
-        digest: str | None = None,
-        values: Mapping[str, Any] = _NO_VALUES,
-        context: Any = None,
-        part: tuple[Any, ...] | None = None,
-        local: Mapping[str, Any] | None = None,
-        *,
-        caller: Callable[[], str],
+        digest: str,
+        values: Mapping[str, Any],
+        context: Any,
+        part: tuple[Any, ...] | None,
+        local: Mapping[str, Any] | None,
     ) -> Any:
-        """Render a fragment, from its entry if there is one.
+        """Return a fragment's text, or what renders it when it is called with its body.
 
-        :param digest: of the body; ``None`` if another compiler compiled it.
+        :param digest: of the body.
         :param values: the values of the names that the body takes from around it.
         :param part: what else it uses, if anything.
         :param local: the names that are set in the template around it.
@@ -90,26 +89,41 @@ class FragmentExtension(CacheExtension):
         cache = getattr(self.environment, JINJA_CACHE_ATTR_NAME)
         if timeout == "del":
             cache.delete(stock_key(name, vary_on))
-            return caller()
+            return _rendered
         engine = cache.engine
         if engine is None:
-            return caller()
-        if digest is None:
-            return self._cache(timeout, name, vary_on, caller)
+            return _rendered
         key = FragmentKey(self.environment, engine, cache._registered_types)
-        fill = FragmentFill(name, vary_on, key, context, caller, engine)
+        lookups = engine.statistics.lookups("fragment", f"{name}")
+        fill = partial(FragmentFill, cache, engine, name, vary_on, key, context, lookups)
         try:
             named = f"fragment:{key.called(name, vary_on)}#{digest}"
             key.add_values(values, context)
             if part is not None:
                 key.add_body(Part(*part), context, local or {})
         except UnstableArgument as error:
-            fill.refuse(f"{error}".partition(",")[0], f"The fragment {_short(name)}: {error}.")
-            with engine.bypass(fill.lookups):
-                return caller()
+            what = f"The fragment {_short(name)}: {error}."
+            fill().refuse(f"{error}".partition(",")[0], what)
+            return partial(_bypassed, engine, lookups)
         if not context.eval_ctx.autoescape:
             named += ",unescaped"
-        return cache._fragment(bounded(f"{named}{key}"), f"{name}", timeout, caller, fill)
+        named, dependencies = bounded(f"{named}{key}"), current_dependencies()
+        own_key = cache._own(named, dependencies.mount)
+        verify = engine.verifier is not None and engine.verifier.chooses()
+        if not verify:
+            for text in copied_value(engine, own_key, lookups, dependencies):
+                return text
+        tags = (key_tag(cache._own(named)),) if dependencies.mount else ()
+        return partial(fill().fetched, own_key, timeout, tags, verify)
+
+
+def _rendered(caller: Callable[[], str]) -> str:
+    return caller()
+
+
+def _bypassed(engine: Any, lookups: Lookups, caller: Callable[[], str]) -> str:
+    with engine.bypass(lookups):
+        return caller()
 
 
 def _short(name: Any) -> str:
@@ -119,52 +133,59 @@ def _short(name: Any) -> str:
 
 @dataclass(slots=True, eq=False)
 class FragmentFill:
-    """Renders a fragment's body, and tells whether it used no more than its key holds.
+    """Renders a fragment's body, and notes whether it used more than its key holds.
 
+    :param lookups: where the fragment is counted.
     :param unknown: the names that it used all the same.
     """
 
+    cache: Any
+    engine: Any
     name: Any
     vary_on: list[Any]
     key: FragmentKey
     context: Any
-    caller: Callable[[], str]
-    engine: Any
+    lookups: Lookups
     unknown: set[str] = field(default_factory=set)
 
-    @property
-    def stands_alone(self) -> bool:
-        """Tell whether the key holds all that the body is given."""
-        return self.key.is_plain
+    def fetched(
+        self, key: str, timeout: Any, tags: tuple[str, ...], verify: bool, caller: Callable[[], str]
+    ) -> Any:
+        """Answer from the store, or render the body and store it."""
+        passes, config = (lambda _: not self.unknown), self.engine.config
+        name = f"The fragment {self.name}"
+        options = Options(name, None, None, None, passes, (), None, 0.0)
+        cached = CachedCall(
+            self.engine,
+            key,
+            partial(self._filled, caller),
+            options.policy(normalize_timeout(timeout), config, *tags),
+            options,
+            self.lookups,
+            in_background=False,
+            alone=self.key.is_plain,
+            verify=verify,
+        )
+        return cached.value()[0]
 
-    @property
-    def lookups(self) -> Any:
-        """Where the fragment is counted."""
-        return self.engine.statistics.lookups("fragment", f"{self.name}")
-
-    def dropped_by(self) -> set[str]:
-        """Return the keys whose deletion drops the fragment: by name, and by what it varies on."""
-        return {stock_key(self.name, []), stock_key(self.name, self.vary_on)}
-
-    def __call__(self) -> str:
+    def _filled(self, caller: Callable[[], str]) -> str:
         """Render the body.
 
         :raises UnstableArgument: in development and tests, for a name that the key does not hold.
         """
-        dependencies = current_dependencies()
+        dependencies, own = current_dependencies(), self.cache._own
+        # To delete one of these keys drops the fragment: by its name, and by what it varies on.
+        stock_keys = {stock_key(self.name, []), stock_key(self.name, self.vary_on)}
+        dependencies.tags.update(key_tag(own(each)) for each in stock_keys)
         for table, identity in self.key.rows:
             dependencies.read_row(table, identity)
         with noting_lookups(self.context, self.key.names, self.unknown):
-            text = self.caller()
+            text = caller()
         if self.unknown:
             names = ", ".join(sorted(self.unknown))
             what = f"The fragment {_short(self.name)} used {names}, which its key does not hold."
             self.refuse(names, what)
         return text
-
-    def is_complete(self, _: Any) -> bool:
-        """Tell whether what was rendered depends on the key alone."""
-        return not self.unknown
 
     def refuse(self, reason: str, message: str) -> None:
         """Note that the fragment is not cached, and why.
