@@ -2,8 +2,9 @@
 
 One connection of each process gets a message for each write to the keys of tags, clock, generation
 and kill switch (``CLIENT TRACKING`` in broadcasting mode). A lookup first applies the messages that
-have arrived, without waiting; a thread does so when no lookup does. If the server has not answered
-for ``TRUST_SECONDS``, or while the connection is made anew, nothing that was learned before counts.
+have arrived, without waiting; a thread does so now and then when no lookup does. If the server has
+not answered for ``TRUST_SECONDS``, or while the connection is made anew, nothing that was learned
+before counts.
 """
 
 import logging
@@ -230,7 +231,12 @@ class Tracker:
             if connection is None:
                 self._connect()
                 continue
-            self._waiting.poll(_TICK_SECONDS * 1000)
+            # A message wakes it only while it waits for an answer: each write of this process is
+            # told to it, too, and the writer would have to share the interpreter with the thread.
+            if self._replies:
+                self._waiting.poll(_TICK_SECONDS * 1000)
+            else:
+                self._closed.wait(_TICK_SECONDS)
             with self.lock:
                 if self._connection is connection:
                     self._attend(connection)
