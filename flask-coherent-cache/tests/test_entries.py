@@ -1,7 +1,9 @@
 """Entries' bytes, and what happens where somebody else wrote into the store."""
 
 import dataclasses
+import gzip
 import json
+import random
 import time
 import zlib
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from flask_coherent_cache._engine import encryption
 from flask_coherent_cache._engine import entry as entries_module
 from flask_coherent_cache._statistics import statistics
 from flask_coherent_cache._stores import tagstate
+from flask_coherent_cache.negotiation import gzipped_smaller
 from noise import noise
 
 Entry, Sealer = entries_module.Entry, entries_module.Sealer
@@ -52,8 +55,8 @@ def entry_of(value: bytes) -> Any:
 def test_an_entry_comes_back_as_it_was(
     size: int, kind: str, threshold: int, sealer_class: Any
 ) -> None:
-    text, random = (TEXT * 7)[:size], noise(size)
-    value = {"text": text, "random": random, "both": text[: size // 2] + random[size // 2 :]}[kind]
+    text, dense = (TEXT * 7)[:size], noise(size)
+    value = {"text": text, "random": dense, "both": text[: size // 2] + dense[size // 2 :]}[kind]
     sealer = sealer_class([SECRET], compress_min_bytes=threshold)
     assert sealer.open("key", sealer.seal("key", entry_of(value))) == entry_of(value)
 
@@ -68,10 +71,22 @@ def test_values_are_compressed_from_a_size_on_where_that_gains(sealer_class: Any
     assert sealed_bytes(TEXT, len(TEXT)) < len(TEXT) / 10
     assert sealed_bytes(TEXT, len(TEXT) + 1) > len(TEXT)
     assert sealed_bytes(TEXT, 0) > len(TEXT)
-    random = noise(10_000)
+    dense = noise(10_000)
     # What is compressed already stays as it is, also with words before it, as a page has them.
-    for value in (random, TEXT[:2000] + random):
+    for value in (dense, TEXT[:2000] + dense):
         assert sealed_bytes(value, 1024) == sealed_bytes(value, 0)
+
+
+@pytest.mark.parametrize("size", [513, 1000, 2047, 2048, 9000, 40_000])
+@pytest.mark.parametrize("first", [" ", "ж", "か", "一", "가", "😀"])
+def test_text_in_any_script_is_compressed(first: str, size: int) -> None:
+    letters = [chr(ord(first) + number) for number in range(80)]
+    words = random.Random(0).choices(letters, k=size)
+    body = "".join(words).encode()
+    compressed = gzipped_smaller(body, 6)
+    assert compressed is not None
+    assert gzip.decompress(compressed) == body
+    assert gzipped_smaller(compressed, 6) is None
 
 
 @pytest.mark.parametrize("sealer_class", SEALERS)

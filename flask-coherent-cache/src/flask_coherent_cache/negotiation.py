@@ -4,7 +4,6 @@ A page's key holds whether the client prefers JSON, and a page is stored compres
 error page or a static file that asks these functions gets the same answer as the cache.
 """
 
-import gzip
 from functools import lru_cache
 
 from flask import Request
@@ -12,6 +11,7 @@ from flask.globals import request_ctx
 from werkzeug.datastructures import Accept
 from werkzeug.http import parse_accept_header
 
+from ._compression import smaller
 from ._dependencies.dependencies import current_dependencies
 from ._dependencies.environment import raw_environ
 from ._dependencies.inputs import PREFERENCE
@@ -52,6 +52,4 @@ def accepts_gzip(accept_encoding: str) -> bool:
 
 def gzipped_smaller(body: bytes, level: int) -> bytes | None:
     """Compress bytes (RFC 1952), or return ``None`` where that saves less than a tenth."""
-    # Without the time in it, so that every process and host sends the same bytes.
-    compressed = gzip.compress(body, level, mtime=0)
-    return compressed if len(compressed) <= 0.9 * len(body) else None
+    return smaller(body, level, gzip=True)

@@ -8,13 +8,13 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from .._compression import smaller
+
 #: The format's version within one process.
 _VERSION = b"p1"
 _LENGTH_BYTES = 4
 #: What the key is for under which secret data is named.
 _NAMING = b"flask-coherent-cache: names of secret data"
-#: A sample of this size shows whether a large value is worth compressing.
-_SAMPLE_BYTES = 1024
 #: The fastest level: a higher one takes twice the time and more to save a tenth.
 _LEVEL = 1
 
@@ -128,12 +128,7 @@ class Sealer:
         """Compress a value where that gains; the body of a page may be compressed already."""
         if not 0 < self._compress_min_bytes <= len(value):
             return value
-        if len(value) > 4 * _SAMPLE_BYTES:
-            middle = len(value) // 2
-            sample = value[middle : middle + _SAMPLE_BYTES]
-            if _smaller(sample) is sample:
-                return value
-        return _smaller(value)
+        return smaller(value, _LEVEL) or value
 
 
 def derived_key(secret: bytes, salt: bytes, purpose: bytes) -> bytes:
@@ -167,9 +162,3 @@ def _decoded(body: bytes) -> Entry:
 
 def _digest(key: bytes, data: bytes) -> str:
     return hashlib.blake2b(data, key=key, digest_size=16).hexdigest()
-
-
-def _smaller(value: bytes) -> bytes:
-    """Compress bytes (RFC 1950), or return the same where that saves less than a tenth."""
-    compressed = zlib.compress(value, _LEVEL)
-    return compressed if len(compressed) <= 0.9 * len(value) else value
