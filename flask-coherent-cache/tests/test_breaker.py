@@ -193,6 +193,34 @@ def test_what_was_begun_before_an_invalidation_does_not_stand_by(shop: Shop) -> 
     assert shop.value(9) > first
 
 
+@pytest.mark.parametrize("looked_first", [True, False])
+def test_what_was_waited_for_meanwhile_is_taken_by_who_looked_before_an_invalidation(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, looked_first: bool
+) -> None:
+    away(shop)
+    looks: list[float] = []
+    moment = shop.engine.fallback.moment
+    monkeypatch.setattr(shop.engine.fallback, "moment", lambda: looks.append(moment()) or looks[-1])
+    shop.go_on.clear()
+    before = shop.fills
+    with ThreadPoolExecutor(9) as pool:
+        leader = pool.submit(shop.value, 9)
+        wait_until(lambda: shop.fills > before)
+        if looked_first:
+            readers = [pool.submit(shop.value, 9) for _ in range(8)]
+            wait_until(lambda: len(looks) == 9)
+        with shop.app.app_context():
+            shop.cache.delete_memoized(shop._value)
+        if not looked_first:
+            readers = [pool.submit(shop.value, 9) for _ in range(8)]
+            wait_until(lambda: len(looks) == 9)
+        shop.go_on.set()
+        assert leader.result() == before + 1
+        assert {reader.result() for reader in readers} == {before + 1 + (not looked_first)}
+    # Nobody else is served it.
+    assert (shop.value(9) > before + 1, shop.fills) == (True, before + 2)
+
+
 def test_copies_stand_by_after_the_server_was_lost(tmp_path: Path) -> None:
     with (
         made("RedisCache", tmp_path) as server,

@@ -43,6 +43,17 @@ class Fallback:
             dependencies.began = min(dependencies.began, until - self.seconds)
             return entry
 
+    def moment(self) -> float:
+        """Return when something was invalidated last, by the monotonic clock."""
+        return self._dropped_at
+
+    def take(self, entry: Entry, began: float, dependencies: Dependencies) -> Entry | None:
+        """Return an entry that another context made, if it is not too old; as ``find`` does."""
+        if monotonic() >= began + self.seconds:
+            return None
+        dependencies.began = min(dependencies.began, began)
+        return entry
+
     def keep(self, key: str, entry: Entry, dependencies: Dependencies) -> None:
         """Keep what a context computed, unless something was invalidated since it began."""
         with self._lock:

@@ -88,6 +88,7 @@ class Fetch:
     :param dependencies: of the context, whose ``state`` is the one in this cache.
     :param found: what the last look at the store saw.
     :param stale: what was found and may be served if a fill fails.
+    :param made: what a fill made while the store was away.
     """
 
     key: str
@@ -100,6 +101,7 @@ class Fetch:
     state: ContextState
     found: Inspection = NOTHING
     stale: Entry | None = None
+    made: Entry | None = None
 
     def bypass(self) -> Outcome:
         """Compute without the cache."""
@@ -163,6 +165,7 @@ class Filler:
         if entry is not None and not state.lost:
             size = self._store(fetch, entry, lease)
         elif entry is not None and engine.uses_fallback:
+            fetch.made = entry
             engine.fallback.keep(key, entry, fetch.dependencies)
         self._note(fetch, cause, seconds, filled.refused, entry, size)
         stored = entry if size is not None else None

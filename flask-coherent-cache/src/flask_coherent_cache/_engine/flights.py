@@ -11,6 +11,7 @@ from .._clock import monotonic
 from .._forks import begin_after_fork, new_lock
 from .._stores import StoreError
 from .base import EngineBase
+from .entry import Entry
 from .filling import NOTHING, Fetch, Filler, Outcome
 from .inspection import Inspection
 from .leases import Lease
@@ -20,6 +21,23 @@ logger = logging.getLogger(__name__)
 
 _REFILL_THREADS = 2
 _WAITING_REFILLS = 64
+#: How long to wait before the next look at another process's fill, in seconds.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
+
+
+class Flight:
+    """A fill of a key that is under way in this process.
+
+    :param made: without the store, what it made.
+    :param began: and when the first that went into that was read, by the monotonic clock.
+    """
+
+    __slots__ = ("began", "done", "made")
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.made: Entry | None = None
+        self.began = 0.0
 
 
 class Flights:
@@ -36,7 +54,7 @@ class Flights:
     def begin(self) -> None:
         """Know of no fill under way: the threads of the process that forked are not here."""
         #: The fills under way in this process, by key.
-        self.running: dict[str, threading.Event] = {}
+        self.running: dict[str, Flight] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._refilling: set[str] = set()
 
@@ -50,16 +68,19 @@ class Flights:
     def fill(self, fetch: Fetch) -> Outcome:
         """Fill under a lease, or wait for its holder; with a stale entry nobody waits."""
         statistics, first, state = self._engine.statistics, fetch.found, fetch.state
-        deadline, pause, waited = monotonic() + self._engine.wait_seconds, 0.002, False
+        deadline, pause, waited = monotonic() + self._engine.wait_seconds, _FIRST_PAUSE, False
         ignores_refusal = fetch.renew or fetch.stale is not None
         while fetch.policy.timeout > 0 and (ignores_refusal or not self._is_refused(fetch.key)):
-            with self._flight(fetch.key, 0 if fetch.stale else deadline - monotonic()) as leading:
+            patience = 0 if fetch.stale else deadline - monotonic()
+            with self._flight(fetch.key, patience) as (_, leading):
                 outcome = self._try_to_fill(fetch, first, leading=leading, waited=waited)
             if outcome is not None:
                 return outcome
             # Outside the flight: nobody else is to wait for a value that will be dead, too.
             is_dead = fetch.found.is_dead_on_arrival(first, state)
-            if is_dead or fetch.renew or state.off or state.lost:
+            # A writer settles its doubt within a moment, unless it has died.
+            is_settling = fetch.found.doubted and pause < _LONGEST_PAUSE
+            if (is_dead and not is_settling) or fetch.renew or state.off or state.lost:
                 break
             if not waited:
                 waited = True
@@ -69,8 +90,10 @@ class Flights:
                 with self._engine.tolerating_failures():
                     self._engine.lease(fetch.key).free()
                 break
-            time.sleep(max(0.0, min(pause, deadline - monotonic())))
-            pause = min(pause * 2, 0.05)
+            # Whoever waited for a flight of this process has waited enough: the next one may begin.
+            if leading or is_dead or fetch.stale:
+                time.sleep(max(0.0, min(pause, deadline - monotonic())))
+                pause = min(pause * 2, _LONGEST_PAUSE)
         if state.off:
             return fetch.bypass()
         if state.lost:
@@ -95,6 +118,8 @@ class Flights:
             stale = fetch.stale = found.usable(fetch.policy.grace)
             if stale is not None and not fetch.renew and (stale.is_fresh() or not is_held):
                 return fetch.answer(stale, waited=waited or not leading)
+            if (taken := self._new_enough(fetch, first)) is not None:
+                return fetch.answer(taken, waited=True)
             if is_held and not found.is_dead_on_arrival(first, fetch.state):
                 self._engine.statistics.lease("taken")
                 return self._filler.fill(fetch, lease)
@@ -103,6 +128,17 @@ class Flights:
         finally:
             self._release(lease)
         return None
+
+    def _new_enough(self, fetch: Fetch, first: Inspection) -> Entry | None:
+        """Return an entry that was waited for, is invalid by now, and new enough for who waited.
+
+        Its tags make whatever is built on it invalid, too. What is in doubt is not taken, for its
+        writer may have returned without the invalidation; nor where data lags behind a commit.
+        """
+        found = fetch.found
+        if found.valid or found.doubted or self._engine.replica_lag:
+            return None
+        return found.entry if found.began_since(first) else None
 
     def _is_refused(self, key: str) -> bool:
         return self._filler.refused.is_running(key)
@@ -124,39 +160,48 @@ class Flights:
 
         The fallback keeps what that computed, for seconds.
         """
-        engine, key, dependencies = self._engine, fetch.key, fetch.dependencies
+        engine, key = self._engine, fetch.key
         fetch.found, fetch.stale = NOTHING, None
-        if engine.uses_fallback and fetch.policy.timeout > 0 and not self._is_refused(key):
-            entry = engine.fallback.find(key, dependencies)
-            if entry is None:
-                with self._flight(key, engine.wait_seconds) as leading:
-                    entry = engine.fallback.find(key, dependencies)
-                    if leading and entry is None:
-                        return self._filler.fill(fetch)
-            if entry is not None:
-                if engine.peers:  # It may be older than what another cache's timestamp says.
-                    dependencies.bypass = True
-                return fetch.answer(entry)
-        return self._filler.fill(fetch)
+        if not engine.uses_fallback or fetch.policy.timeout <= 0:
+            return self._filler.fill(fetch)
+        fallback, deadline = engine.fallback, monotonic() + engine.wait_seconds
+        moment, entry = fallback.moment(), fallback.find(key, fetch.dependencies)
+        while entry is None and not self._is_refused(key):
+            with self._flight(key, deadline - monotonic()) as (flight, leading):
+                entry = fallback.find(key, fetch.dependencies)
+                if leading and entry is None:
+                    outcome = self._filler.fill(fetch)
+                    flight.made, flight.began = fetch.made, fetch.dependencies.began
+                    return outcome
+            if entry is None and flight.made is not None and flight.began > moment:
+                # Invalid by now, but it began after all that this one has to see.
+                entry = fallback.take(flight.made, flight.began, fetch.dependencies)
+            if entry is None and (flight.made is None or monotonic() >= deadline):
+                break
+        if entry is None:
+            return self._filler.fill(fetch)
+        if engine.peers:  # It may be older than what another cache's timestamp says.
+            fetch.dependencies.bypass = True
+        return fetch.answer(entry)
 
     @contextmanager
-    def _flight(self, key: str, wait_seconds: float) -> Iterator[bool]:
+    def _flight(self, key: str, wait_seconds: float) -> Iterator[tuple[Flight, bool]]:
         """Let one thread of this process go for the lease; the others wait until it is done."""
         with self._lock:
             running = self.running.get(key)
             if running is None:
-                self.running[key] = threading.Event()
+                own = self.running[key] = Flight()
         if running is not None:
-            running.wait(max(0.0, wait_seconds))
-            yield False
+            running.done.wait(max(0.0, wait_seconds))
+            yield running, False
             return
         try:
-            yield True
+            yield own, True
         finally:
             with self._lock:
                 # In a child that was forked by the fill itself, it is another process's.
-                if (own := self.running.pop(key, None)) is not None:
-                    own.set()
+                if (ended := self.running.pop(key, None)) is not None:
+                    ended.done.set()
 
     # -- in the background ---------------------------------------------------------------
 

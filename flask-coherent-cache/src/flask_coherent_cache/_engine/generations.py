@@ -44,8 +44,8 @@ class Generations:
         clock: bytes | None,
         generation: bytes | None,
         off: bytes | None,
-    ) -> str:
-        """Return the generation's name, and give a context its first timestamp.
+    ) -> tuple[str, int]:
+        """Return the generation's name and its clock, and give a context its first timestamp.
 
         If clock or generation are missing, or another server's, new ones are started. If the cache
         is switched off, the context bypasses it from now on.
@@ -57,10 +57,10 @@ class Generations:
         self._watch_clock(asked_at, clock, generation)
         if not self.is_current(clock, generation):
             clock, generation = self.start()
-        name = (generation or b"").decode("latin-1")
+        name, timestamp = (generation or b"").decode("latin-1"), int(clock or 0)
         if state.started is None:
-            state.started, state.generation = int(clock or 0), name
-        return name
+            state.started, state.generation = timestamp, name
+        return name, timestamp
 
     def is_current(self, clock: bytes | None, generation: bytes | None) -> bool:
         """Tell whether clock and generation are there, and of the server that answers."""

@@ -23,6 +23,8 @@ class Inspection:
     :param valid: whether it may be used; it may be past its soft expiry.
     :param sealed: the bytes that lay there.
     :param cause: why it would have to be filled; ``None`` for nothing of which anything is known.
+    :param doubted: whether a tag that makes it invalid is in doubt, or missing.
+    :param moment: the store's generation and clock at that look; ``None`` before any.
     """
 
     key: str
@@ -30,6 +32,8 @@ class Inspection:
     valid: bool = False
     sealed: bytes | None = None
     cause: Cause | None = None
+    doubted: bool = False
+    moment: tuple[str, int] | None = None
 
     @property
     def state(self) -> State:
@@ -64,6 +68,18 @@ class Inspection:
             return False
         return (self.entry.started or 0) >= (state.started or 0)
 
+    def began_since(self, first: "Inspection") -> bool:
+        """Tell whether it is of a fill that began after a first look, by the store's clock.
+
+        Every invalidation that had returned by then is in it. One that came later made it invalid,
+        and whoever looked before that may be served it all the same.
+        """
+        entry, moment = self.entry, first.moment
+        if entry is None or moment is None or self.moment is None or self.sealed == first.sealed:
+            return False
+        is_of_now = entry.generation == self.moment[0] == moment[0] and entry.is_fresh()
+        return is_of_now and entry.started is not None and entry.started >= moment[1]
+
 
 def judge(
     key: str,
@@ -89,7 +105,9 @@ def judge(
     started = entry.started
     if started is None or all(is_timestamp(v, now) and int(v) <= started for v in values):
         return Inspection(key, entry, True, sealed, _EXPIRED)
-    return Inspection(key, entry, False, sealed, why_invalid(entry.tags, values, started, now))
+    cause = why_invalid(entry.tags, values, started, now)
+    doubted = not all(is_timestamp(value, now) for value in values)
+    return Inspection(key, entry, False, sealed, cause, doubted)
 
 
 def why_invalid(

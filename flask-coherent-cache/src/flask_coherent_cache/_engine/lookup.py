@@ -32,9 +32,10 @@ class Lookup:
         asked_at = monotonic()
         answer = store.get_many(names) if lease is None else lease.take_then_read(names)
         clock, generation, off, sealed, *values = answer
-        current = engine.generations.take_timestamp(state, asked_at, clock, generation, off)
+        moment = engine.generations.take_timestamp(state, asked_at, clock, generation, off)
+        current = moment[0]
         if sealed is None:
-            return Inspection(key, cause=self._why_dropped(key, known, values))
+            return Inspection(key, cause=self._why_dropped(key, known, values), moment=moment)
         entry = engine.open(key, sealed)
         # The second look, which comes with the lease, does not count it again.
         if entry is None and lease is None:
@@ -51,6 +52,7 @@ class Lookup:
             if overdue := [tag for tag, value in pairs if is_overdue(value, now)]:
                 engine.invalidator.invalidate(overdue)
         found = judge(key, sealed, entry, current, values, now)
+        found.moment = moment
         near = engine.near if found.valid else None
         # A plain value has no beginning, so a copy of it could not be told from a later one.
         if near is not None and entry is not None and entry.started is not None:

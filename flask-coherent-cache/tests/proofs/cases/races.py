@@ -149,8 +149,8 @@ def test_a_tag_only_ever_rises(ours: Subject) -> None:
     assert seen == sorted(seen)
 
 
-def test_a_leader_whose_value_is_dead_on_arrival(redis_settings: dict[str, Any]) -> None:
-    """Who waited for it computes at once: after one new leader, all side by side."""
+def test_who_began_before_the_change_and_looks_after_it(redis_settings: dict[str, Any]) -> None:
+    """Its own value would be invalid, too: after one new leader, all compute side by side."""
     settings = {"CACHE_KEY_PREFIX": "dead", "CACHE_WAIT_SECONDS": 30}
     first = Subject("ours", {**redis_settings, **settings})
     second_app, second = first.another()
@@ -179,23 +179,25 @@ def test_a_leader_whose_value_is_dead_on_arrival(redis_settings: dict[str, Any])
         looks["done"] += 1
         return found
 
-    entries.lookup.find = counted
-    asking = threading.Barrier(6)
+    began, changed = threading.Barrier(6), threading.Barrier(6)
 
     def follow(_: int) -> int:
         with second_app.app_context():
             second.get("any")  # the reading by which it asks is from before the change
-            asking.wait(30)
+            began.wait(30)
+            changed.wait(30)
             return int(decorated[1]())
 
     with ThreadPoolExecutor(6) as pool:
         leader = pool.submit(first.run, decorated[0])
         assert computing.wait(30)
         followers = pool.map(follow, range(5))
-        asking.wait(30)
-        wait_until(lambda: looks["done"] > 2 * 5)  # each has looked for the value, and waits
+        began.wait(30)
         value[0] = 2
         first.run(first.cache.invalidate, "stock")
+        entries.lookup.find = counted
+        changed.wait(30)
+        wait_until(lambda: looks["done"] > 2 * 5)  # each has looked for the value, and waits
         go_on.set()
         assert leader.result() == 1
         assert list(followers) == [2] * 5
