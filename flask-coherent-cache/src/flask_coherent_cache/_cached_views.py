@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from flask import has_request_context
@@ -127,9 +128,9 @@ class CachedView(Decorated):
             hit_indication=view_options.hit_indication,
             cache_control=view_options.cache_control,
             gives_value=gives_value,
-            stands_alone=view_options.stands_alone
-            and not is_own
-            and self._nothing_runs_around(engine),
+            stands_alone=lambda: (
+                view_options.stands_alone and not is_own and self._nothing_runs_around(engine)
+            ),
         )
 
     def _nothing_runs_around(self, engine: CacheEngine) -> bool:
@@ -143,29 +144,28 @@ class CachedView(Decorated):
         )
 
     def _page(self, engine: CacheEngine, page_options: PageOptions, args: Any, kwargs: Any) -> Any:
-        own, options, dependencies = self.cache._own, self.options, current_dependencies()
-        endpoint = request_ctx.request.endpoint or ""
-        tags = [view_tag(endpoint)]
-        if values := routed_arguments(request_ctx.request):
-            rules = self.cache._app().url_map.iter_rules(endpoint)
-            tags += view_tags(rules, endpoint, values) or [unknown_view_tag(endpoint)]
-        if page_options.custom_key is not None:
-            tags.append(key_tag(own(page_options.custom_key)))
-        path = request_ctx.request.__dict__["path"]
-
-        def call() -> Any:
-            with dependencies.noticed.unnoticed():
-                dependencies.tags.update(key_tag(own(name)) for name in self._page_names(path))
-            return self.call(*args, **kwargs)
-
+        options, request = self.options, request_ctx.request
+        endpoint, path = request.endpoint or "", request.__dict__["path"]
+        tenant, noticed = self.cache._own(""), current_dependencies().noticed
         source = self.source()
+
+        def tags() -> list[str]:
+            with noticed.unnoticed():
+                names = self._page_names(path)
+            if page_options.custom_key is not None:
+                names.add(page_options.custom_key)
+            view = self._view_tags(request, endpoint)
+            return [*view, *(key_tag(f"{tenant}{name}") for name in names)]
+
         answer = serve_page(
             engine,
-            call,
-            options.policy(self.wrapper.cache_timeout, engine.config, *tags),
+            partial(self.call, *args, **kwargs),
+            options.policy(self.wrapper.cache_timeout, engine.config),
             options,
             page_options,
-            (lambda key: own(f"{key}#{source}")) if source else own,
+            (lambda key: f"{tenant}{key}#{source}") if source else tenant.__add__,
+            endpoint=endpoint,
+            tags=tags,
             renew=options.forces_update(args, kwargs),
             is_stale=(
                 (lambda page: options.finds_stale(page, args, kwargs))
@@ -173,9 +173,16 @@ class CachedView(Decorated):
                 else None
             ),
         )
-        hit = dependencies.noticed.answer.hit
-        self.send_signal(engine, path, args, kwargs, hit=hit)
+        self.send_signal(engine, path, args, kwargs, hit=noticed.answer.hit)
         return answer
+
+    def _view_tags(self, request: Any, endpoint: str) -> list[str]:
+        """Name the view's pages, and those with the arguments of a request."""
+        tags = [view_tag(endpoint)]
+        if values := routed_arguments(request):
+            rules = self.cache._app().url_map.iter_rules(endpoint)
+            tags += view_tags(rules, endpoint, values) or [unknown_view_tag(endpoint)]
+        return tags
 
     def _page_names(self, path: str) -> set[str]:
         """Name a page by the keys under which Flask-Caching's users delete it."""

@@ -7,6 +7,7 @@ from typing import Any
 from .declarations import Declarations, name_of
 from .dependencies import current_dependencies
 from .inputs import PAGE_PARTS, Input, report_once
+from .noticed import Noticed
 from .request_reads import IsolatedCode
 
 Hook = Callable[..., Any]
@@ -36,7 +37,9 @@ class Hooks:
         run = self._ensure_sync(hook)
         if declaration is not None or noticed.in_processors:
             return functools.partial(noticed.run, IsolatedCode(name_of(hook), declaration), run)
-        return functools.partial(self._run_skipped, hook, run) if hook in self._skipped else run
+        if hook in self._skipped:
+            return functools.partial(self._run_skipped, noticed, hook, run)
+        return run
 
     def replace_preprocessors(self, functions: list[Any]) -> None:
         """Replace the declared preprocessors of URL values, which Flask calls without asking."""
@@ -52,8 +55,7 @@ class Hooks:
         setattr(preprocessor, HOOK, function)
         return preprocessor
 
-    def _run_skipped(self, hook: Hook, run: Hook, *args: Any) -> Any:
-        noticed = current_dependencies().noticed
+    def _run_skipped(self, noticed: Noticed, hook: Hook, run: Hook, *args: Any) -> Any:
         collected = noticed.collect()
         try:
             return run(*args)

@@ -148,6 +148,8 @@ class Declared:
 
     def query_string(self, raw: bytes) -> str:
         """The declared part of a query string, sorted by name, in the spelling it came in."""
+        if not raw:
+            return ""
         pairs = sorted_query(raw.decode("latin-1")).split("&")
         if self.query is None:
             return "&".join(pairs)

@@ -82,7 +82,7 @@ class CacheEngine(EngineBase):
         lookups: Lookups,
         *,
         renew: bool = False,
-        refill: Callable[[], object] | None = None,
+        refill: Callable[[], Callable[[], object]] | None = None,
         is_refill: bool = False,
         alone: bool = False,
     ) -> Outcome:
@@ -91,8 +91,8 @@ class CacheEngine(EngineBase):
         :param fill: computes the value; what it reads becomes the entry's tags.
         :param lookups: where it is counted.
         :param renew: fill in any case.
-        :param refill: starts a fill in another context; if it is given, a stale entry is served
-            while that runs in the background.
+        :param refill: makes what starts a fill in another context; if it is given, a stale entry
+            is served while that runs in the background.
         :param is_refill: it runs there, for nobody: no lookup is counted, but the fill.
         :param alone: the key holds all that the fill is given; of what was read before, it depends
             only on what it gets at by itself.
@@ -113,7 +113,7 @@ class CacheEngine(EngineBase):
             self.statistics.tally(dependencies.tally, lookups, key, result, outcome.entry, began)
         return outcome
 
-    def _fetch(self, fetch: Fetch, refill: Callable[[], object] | None) -> Outcome:
+    def _fetch(self, fetch: Fetch, refill: Callable[[], Callable[[], object]] | None) -> Outcome:
         key, dependencies, state = fetch.key, fetch.dependencies, fetch.state
         if not self.may_look(key, dependencies, state):
             return fetch.bypass()
@@ -132,7 +132,7 @@ class CacheEngine(EngineBase):
         entry = fetch.stale = fetch.found.usable(fetch.policy.grace)
         if entry is not None and (entry.is_fresh() or refill is not None):
             if refill is not None and not entry.is_fresh():
-                self.flights.refill_soon(key, refill)
+                self.flights.refill_soon(key, refill())
             self.statistics.found(key, fetch.lookups, entry, len(fetch.found.sealed or b""))
             return fetch.answer(entry)
         return self.flights.fill(fetch)

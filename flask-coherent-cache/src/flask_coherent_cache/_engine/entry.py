@@ -17,6 +17,7 @@ _LENGTH_BYTES = 4
 _NAMING = b"flask-coherent-cache: names of secret data"
 #: The fastest level: a higher one takes twice the time and more to save a tenth.
 _LEVEL = 1
+_encode_head = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +120,8 @@ class Sealer:
         times = [entry.stored_at, entry.fresh_until, entry.kept_until]
         value = self._compressed(entry.value)
         size = None if value is entry.value else len(entry.value)
-        head = json.dumps(
-            [entry.generation, entry.started, entry.tags, *times, size], separators=(",", ":")
-        ).encode()
-        return framed(head) + value
+        head = [entry.generation, entry.started, entry.tags, *times, size]
+        return framed(_encode_head(head).encode()) + value
 
     def _compressed(self, value: bytes) -> bytes:
         """Compress a value where that gains; the body of a page may be compressed already."""

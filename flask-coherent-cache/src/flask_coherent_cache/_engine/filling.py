@@ -52,6 +52,7 @@ class Filled:
     :param timeout: seconds that replace the policy's.
     :param refused: in a word, why it must not be stored.
     :param looked_back: whether it may be made of what the context had read before.
+    :param tags: names that the entry carries beside those of the policy.
     """
 
     result: Any
@@ -59,6 +60,7 @@ class Filled:
     timeout: float | None = None
     refused: str | None = None
     looked_back: bool = True
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +184,8 @@ class Filler:
         looked_back = looked_back or self._engine.can_reach(dependencies.entities, held)
         dependencies.settle(before, looked_back=looked_back)
         engine = self._engine
-        dependencies.tags.update(fetch.policy.tags, [key_tag(fetch.key)], engine.source_tags)
+        dependencies.tags.update(fetch.policy.tags, filled.tags, engine.source_tags)
+        dependencies.tags.add(key_tag(fetch.key))
 
     def _entry(self, fetch: Fetch, filled: Filled) -> Entry | None:
         """Make an entry of what a fill returned; ``None`` for what must not be stored."""

@@ -83,7 +83,7 @@ class CachedCall:
 
     def value(self, *, renew: bool = False) -> tuple[Any, bool]:
         """Return the value, of the caller's own, and whether it came from an entry."""
-        refill = self._refill if self.in_background else None
+        refill = (lambda: self._refill) if self.in_background else None
         outcome = self._fetch(self._fill, renew=renew, refill=refill)
         entry = outcome.entry
         if outcome.status in ("miss", "bypass") or entry is None:

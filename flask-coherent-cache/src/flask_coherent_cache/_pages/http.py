@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from werkzeug.datastructures import Headers
@@ -32,7 +33,7 @@ _OF_THE_REPRESENTATION = (
 )
 
 
-def cache_directives(headers: Headers) -> dict[str, str | None]:
+def cache_directives(headers: Headers) -> Mapping[str, str | None]:
     """Read the directives of a response (RFC 9111, 5.2).
 
     All ``Cache-Control`` fields are read as one list (RFC 9110, 5.3). If a directive occurs twice,
@@ -40,8 +41,13 @@ def cache_directives(headers: Headers) -> dict[str, str | None]:
 
     :return: the argument, quotes included, by the name in lower case; ``None`` without an argument.
     """
+    return _directives(tuple(headers.getlist("Cache-Control")))
+
+
+@lru_cache(maxsize=256)
+def _directives(fields: tuple[str, ...]) -> Mapping[str, str | None]:
     found: dict[str, str | None] = {}
-    for field in headers.getlist("Cache-Control"):
+    for field in fields:
         for match in _DIRECTIVE.finditer(field):
             found.setdefault(match[1].lower(), match[2] or match[3] or None)
     return found

@@ -4,7 +4,6 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Response, current_app
-from flask.globals import request_ctx
 from flask_caching import CachedResponse
 from flask_caching.utils import normalize_timeout
 from werkzeug.exceptions import HTTPException, NotFound
@@ -63,7 +62,7 @@ def _may_add(visit: PageVisit, status: int) -> bool:
     most = engine.config["CACHE_NEW_PAGES_PER_MINUTE"]
     if status == HTTPStatus.NOT_FOUND and most:
         most = max(1, most // _FEWER_NOT_FOUND)
-    return engine.may_add(visit.key, f"{request_ctx.request.endpoint} ({status})", most)
+    return engine.may_add(visit.key, f"{visit.endpoint} ({status})", most)
 
 
 def _fill(visit: PageVisit) -> Filled:
@@ -90,14 +89,22 @@ def _fill(visit: PageVisit) -> Filled:
         if not is_get:
             return Filled(returned, None, refused="method")
         value = encoded(visit.engine, filling.name, returned, visit.lookups)
-        return Filled(returned, value, timeout, "no encoding" if value is None else None)
+        refused = "no encoding" if value is None else None
+        return Filled(returned, value, timeout, refused, tags=tuple(visit.tags()))
     private = bool(page_options.private)
     page = Page.of(response, private=private, cache_control=page_options.cache_control)
     if not is_get:
         # A HEAD on its own says what a GET would (RFC 9110, 9.3.2).
         page = page.representation(visit.accepts_gzip)
         return Filled(page.response(current_app.response_class), None, refused="method")
-    return Filled(response, page.encode(), timeout)
+    visit.page, visit.is_own_response = page, _is_data(returned)
+    return Filled(response, page.encode(), timeout, tags=tuple(visit.tags()))
+
+
+def _is_data(returned: Any) -> bool:
+    """Tell whether Flask made a response of what a view returned: its own may be anybody's."""
+    first = returned[0] if isinstance(returned, tuple) and returned else returned
+    return isinstance(first, str | bytes | bytearray | dict | list)
 
 
 def _call_view(visit: PageVisit) -> Any:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from flask import Request
 
+from .._dependencies.environment import raw_environ
 from .._dependencies.inputs import Declared
 from ..negotiation import is_json_preferred
 
@@ -34,15 +35,16 @@ def page_key(
     :param with_query: whether the declared part of the query is in the key.
     :param user: names the user of a private page.
     """
-    query = declared.query_string(request.query_string)
-    path = quote(request.path) if custom is None else "=" + quote(custom, errors="surrogatepass")
+    # The attributes themselves: each would be asked who reads it.
+    state, environ = request.__dict__, raw_environ(request)
+    query = declared.query_string(state["query_string"])
+    path = quote(state["path"]) if custom is None else "=" + quote(custom, errors="surrogatepass")
     host = quote(request.host, ":[]")
     # Marked, or "/a" at "/b" and "/a/b" at the root would be one page.
-    root = f"{quote(request.root_path)}|" if request.root_path else ""
-    parts = [f"page:{quote(request.scheme)}://{host}{root}{path}"]
+    root = f"{quote(state['root_path'])}|" if state["root_path"] else ""
+    parts = [f"page:{quote(state['scheme'])}://{host}{root}{path}"]
     if query and with_query:
         parts.append(f"?{query}")
-    environ = request.environ
     if is_json_preferred(environ.get("HTTP_ACCEPT", "")):
         parts.append(" json")
     given = [(name, environ.get(environ_name(name))) for name in sorted(declared.headers)]

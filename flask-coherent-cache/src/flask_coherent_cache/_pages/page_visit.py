@@ -1,10 +1,8 @@
 """A visit to a cached view, and what ``cached`` was told about the view."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
-
-from flask.globals import request_ctx
 
 from .._dependencies.fillings import Filling, Kind
 from .._dependencies.inputs import Declared, Input
@@ -14,6 +12,7 @@ from .._functions.functions import refuse_undeclared
 from .._options import Options
 from .._statistics.statistics import Lookups
 from ..negotiation import accepts_gzip
+from .pages import Page
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class PageOptions:
     :param key_inputs: the inputs that it was made from.
     :param cache_control: what caches in front may do, if the view does not say it.
     :param gives_value: whether something other than Flask called the view, and gets its value.
-    :param stands_alone: whether such a page depends on its key alone, and no code of the
+    :param stands_alone: tells whether such a page depends on its key alone, and no code of the
         application runs around its view.
     """
 
@@ -38,7 +37,7 @@ class PageOptions:
     hit_indication: bool
     cache_control: str
     gives_value: bool
-    stands_alone: bool
+    stands_alone: Callable[[], bool]
 
     @property
     def knows_visitor(self) -> bool:
@@ -53,8 +52,12 @@ class PageVisit:
 
     :param call: calls the view.
     :param environ: the environment of the request, whose reads are not noticed.
+    :param endpoint: of the view.
+    :param tags: names what its page belongs to.
     :param key_inputs: the inputs in the key beside the declared ones.
     :param user: a digest of the name of a private page's user.
+    :param page: what the view's response became, if this request filled the page.
+    :param is_own_response: whether nobody but this request has the response of its fill.
     """
 
     engine: CacheEngine
@@ -64,14 +67,18 @@ class PageVisit:
     lookups: Lookups
     noticed: Noticed
     environ: dict[str, Any]
+    endpoint: str
+    tags: Callable[[], Iterable[str]]
     key_inputs: frozenset[Input] = frozenset()
     user: str = ""
     key: str = ""
+    page: Page | None = None
+    is_own_response: bool = False
 
     @property
     def view_name(self) -> str:
         """What messages call the view."""
-        return f"The view {request_ctx.request.endpoint}"
+        return f"The view {self.endpoint}"
 
     @property
     def is_safe(self) -> bool:
@@ -82,6 +89,12 @@ class PageVisit:
     def accepts_gzip(self) -> bool:
         """Tell whether the client prefers a compressed page."""
         return accepts_gzip(self.environ.get("HTTP_ACCEPT_ENCODING", ""))
+
+    def holds_all_read(self) -> bool:
+        """Tell whether its key holds all that counts of what was read before the view."""
+        declared, key_inputs = self.page_options.declared, self.key_inputs
+        counted = self.noticed.counted
+        return all(declared.holds(what) or what in key_inputs for what in counted)
 
     def filling(self) -> Filling:
         """Make what notes the reads of a fill."""

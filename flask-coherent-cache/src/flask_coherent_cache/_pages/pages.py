@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, replace
 
 from flask import Response
+from werkzeug.datastructures import Headers
 
 from ..negotiation import gzipped_smaller
 from .http import add_vary
@@ -78,6 +79,21 @@ class Page:
             strong = name.lower() == "etag" and value.startswith('"')
             headers.append((name, value[:-1] + '-gzip"' if strong else value))
         return replace(self, headers=tuple(headers))
+
+    def finish(self, response: Response, *, gzipped: bool) -> Response:
+        """Turn the response that the page was taken from into what goes out.
+
+        :param gzipped: whether the client prefers a compressed page.
+        """
+        compressed = self.gzipped and gzipped
+        length = "Content-Length" in response.headers
+        # Otherwise the view set a header that belongs to one response.
+        if compressed or len(response.headers) != len(self.headers) + length:
+            body = self.body if compressed else response.get_data()
+            headers = self.representation(True).headers if compressed else self.headers
+            response.headers = Headers(headers)
+            response.set_data(body)
+        return response
 
     def response(self, response_class: type[Response]) -> Response:
         """Make a response of it."""

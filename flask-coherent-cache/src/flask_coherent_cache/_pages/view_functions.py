@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import FunctionType, MethodType
 from typing import Any
 
-from flask import current_app, request
+from flask import current_app
+from flask.globals import request_ctx
 
 from .._keys.closures import DECORATED
 
@@ -35,8 +36,11 @@ def _wrapped_in(function: Any) -> Any:
 
 def is_current_view(function: Callable[..., Any]) -> bool:
     """Tell whether a decorated function belongs to the view of the current request."""
-    view = current_app.view_functions.get(request.endpoint or "")
-    return any(each is function for each in view_functions(view, request.method))
+    current = request_ctx.request
+    view = current_app.view_functions.get(current.endpoint or "")
+    return view is function or any(
+        each is function for each in view_functions(view, current.method)
+    )
 
 
 def sorts_query(view: Any, method: str) -> bool:

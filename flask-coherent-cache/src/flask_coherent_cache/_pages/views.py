@@ -1,6 +1,6 @@
 """Cached views: a request is answered with the page of its key, or by the view."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -38,22 +38,27 @@ def serve_page(
     page_options: PageOptions,
     own: Callable[[str], str],
     *,
+    endpoint: str,
+    tags: Callable[[], Iterable[str]],
     renew: bool,
     is_stale: Callable[[Any], bool] | None = None,
 ) -> Any:
     """Answer a request with the page of its entry, or call the view and store its page.
 
     :param own: makes a key the current tenant's.
+    :param tags: names what the page belongs to.
     :param renew: call the view in any case.
     :param is_stale: tells of a hit that the view is to be called all the same.
     :return: a response; the value for a caller other than Flask, if the view returned none.
     """
-    environ, declared = raw_environ(request_ctx.request), page_options.declared
-    lookups = engine.statistics.lookups("page", request_ctx.request.endpoint or "")
+    environ = raw_environ(request_ctx.request)
+    lookups = engine.statistics.lookups("page", endpoint)
     noticed = current_dependencies().noticed
-    visit = PageVisit(engine, call, options, page_options, lookups, noticed, environ)
+    visit = PageVisit(
+        engine, call, options, page_options, lookups, noticed, environ, endpoint, tags
+    )
     reason = reason_to_bypass(visit)
-    noticed.answer = Answer(declared)
+    noticed.answer = Answer(page_options.declared)
     reason = reason or _make_key(visit, own)
     if reason is not None:
         return _bypass(visit, reason)
@@ -119,7 +124,7 @@ def _look_up(
         partial(fill_page, visit),
         policy,
         visit.lookups,
-        refill=None if in_foreground else _refill(visit),
+        refill=None if in_foreground else partial(_refill, visit),
         is_refill=is_ours,
     )
     outcome = fetch(renew=renew)
@@ -144,9 +149,12 @@ def _returned(visit: PageVisit, outcome: Outcome) -> Any:
         return result
     if result is None and is_encoded_value(entry.value):
         return decode(entry.value)
-    # The view's own response may be in a form that this client does not accept.
-    page = Page.decode(entry.value).representation(visit.accepts_gzip)
-    response = page.response(current_app.response_class)
+    gzipped = visit.accepts_gzip
+    page = Page.decode(entry.value) if result is None or visit.page is None else visit.page
+    if result is not None and visit.is_own_response:
+        return page.finish(result, gzipped=gzipped)
+    # A response of the view's own may be one that it returns to others, too.
+    response = page.representation(gzipped).response(current_app.response_class)
     if result is not None:
         response.call_on_close(result.close)
     return response
@@ -158,7 +166,8 @@ def _answer(visit: PageVisit, outcome: Outcome, returned: Any) -> Any:
     answer.hit = outcome.status == "hit"
     if answer.hit:
         _verify(visit, outcome, returned)
-    if visit.page_options.stands_alone:
+    # Before its first hit no page is in the near cache.
+    if answer.hit and visit.page_options.stands_alone():
         names = frozenset(map(environ_name, visit.page_options.declared.headers))
         visit.environ[ANSWERED] = visit.key, names, visit.lookups
     if not is_value(returned):

@@ -43,6 +43,8 @@ def reason_to_bypass(visit: PageVisit) -> str | None:
             "private=function.",
             about="header Authorization",
         )
+    if visit.holds_all_read():
+        return _refuse_declared_values(visit)
     return visit.refuse_undeclared(visit.filling()) or _refuse_declared_values(visit)
 
 
