@@ -1,8 +1,9 @@
 """The near cache: copies in the process, which are right or are not used."""
 
 import os
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -199,6 +200,32 @@ def test_a_changeable_value_is_the_callers_own(app: Flask, cache: Any) -> None:
         value = call(app, function, 1)
         assert value == [1, 1]
         value.append("changed")
+
+
+@pytest.mark.parametrize(
+    ("value", "change"),
+    [
+        ({"a": 1}, lambda value: value.update(a=2)),
+        ([1, "a"], lambda value: value.clear()),
+        ({1, 2}, lambda value: value.add(3)),
+        ({"a": [1]}, lambda value: value["a"].append(2)),
+        ([{"a": 1}], lambda value: value[0].update(a=2)),
+        (([1],), lambda value: value[0].append(2)),
+        (OrderedDict(a=1), lambda value: value.update(a=2)),
+    ],
+)
+def test_what_a_caller_changes_nobody_else_gets(
+    app: Flask, cache: Any, value: Any, change: Callable[[Any], object]
+) -> None:
+    @cache.memoize(60)
+    def function() -> Any:
+        return deepcopy(value)
+
+    for _ in range(4):
+        answer = call(app, function)
+        assert answer == value
+        assert type(answer) is type(value)
+        change(answer)
 
 
 def test_an_unchangeable_value_is_decoded_once(app: Flask, cache: Any) -> None:

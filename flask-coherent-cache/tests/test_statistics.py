@@ -90,10 +90,30 @@ def test_hits_in_this_process_are_hits_too(app: Flask, cache: Any) -> None:
 
 
 def test_no_lookup_is_lost_between_threads() -> None:
-    lookups = statistics.Lookups("page", "index")
+    lookups, ends = statistics.Lookups("page", "index"), threading.Event()
+
+    def look_up(_: int) -> None:
+        for _ in range(5000):
+            lookups.count("hit")
+            lookups.count_near()
+            lookups.count_served("200 OK", 0.001)
+
+    def read() -> list[int]:
+        reads = []
+        while not ends.is_set():
+            reads.append(lookups.results["hit"])
+        return reads
+
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda _: [lookups.count("hit") for _ in range(5000)], range(8)))
-    assert lookups.results["hit"] == 40_000
+        readers = [pool.submit(read) for _ in range(2)]
+        list(pool.map(look_up, range(8)))
+        ends.set()
+    assert lookups.results["hit"] == 120_000
+    assert lookups.near_hits == 80_000
+    counts, seconds = lookups.served["200 OK"].read()
+    assert (sum(counts), round(seconds)) == (40_000, 40)
+    for reader in readers:
+        assert reader.result() == sorted(reader.result())
 
 
 def test_who_waits_for_another_fill_is_counted_so(app: Flask, cache: Any) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import flask_caching
-from flask import Flask, current_app, has_app_context
+from flask import Flask
+from flask.globals import _cv_app
 
 from ._dependencies.declarations import Declarations
 from ._engine.engine import CacheEngine
@@ -74,9 +75,10 @@ class BaseCache(flask_caching.Cache):
 
         :raises RuntimeError: where the cache serves none, or several.
         """
-        if has_app_context():
-            current: Flask = current_app._get_current_object()  # type: ignore[attr-defined]
-            return current
+        # Asked on every hit, so not by ``current_app``.
+        context = _cv_app.get(None)
+        if context is not None:
+            return context.app
         if len(self._settings) > 1:
             gc.collect()  # Those that were dropped, as by the tests before this one.
         apps = self.apps

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask import has_app_context, has_request_context
-from flask.globals import app_ctx, request_ctx
+from flask.globals import _cv_app, _cv_request, app_ctx, request_ctx
 
 from .._clock import monotonic
 from .._forks import new_lock
@@ -258,17 +258,19 @@ def current_dependencies() -> Dependencies:
     A request has its own even where a test keeps an application context open around it. Outside of
     both, it is the one of :func:`own_dependencies`.
     """
-    if has_request_context():
-        # Asked on every hit: the way by the ``request`` proxy costs more than the rest of it.
-        request: Any = request_ctx._get_current_object().request  # type: ignore[attr-defined]
+    # Asked on every hit: the way by Flask's proxies costs more than the rest of it.
+    request_context = _cv_request.get(None)
+    if request_context is not None:
+        request = request_context.request
         dependencies: Dependencies | None = request.__dict__.get(READS)
         if dependencies is None:
             dependencies = Dependencies()
             begin_dependencies(request, request.__dict__["environ"], dependencies)
         return dependencies
-    if has_app_context():
+    app_context = _cv_app.get(None)
+    if app_context is not None:
         # Not on ``g``, whose every look is noticed.
-        kept: dict[str, Any] = app_ctx._get_current_object().__dict__  # type: ignore[attr-defined]
+        kept = app_context.__dict__
         collected: Dependencies | None = kept.get(READS)
         if collected is None:
             collected = kept[READS] = Dependencies()
@@ -278,7 +280,7 @@ def current_dependencies() -> Dependencies:
 
 def is_collecting() -> bool:
     """Tell whether :func:`current_dependencies` returns the same when it is asked again."""
-    return has_app_context() or _outside.get() is not None
+    return _cv_app.get(None) is not None or _outside.get() is not None
 
 
 @contextmanager

@@ -63,13 +63,13 @@ class CacheEngine(EngineBase):
         if copy is not None:
             if self.peers:  # The entry may be of a process, or of a time, without them.
                 dependencies.tags.add(self.own_tag)
-            lookups.count("hit", near=True)
+            lookups.count_near()
             self.statistics.tally(dependencies.tally, lookups, key, "hit", copy.entry, began)
         return copy
 
     def _copy(self, key: str, dependencies: Dependencies, state: ContextState) -> "Copy | None":
         copy = self.near.find(key, state) if self.near is not None else None
-        if copy is None or not copy.entry.is_fresh():
+        if copy is None or time.time() >= copy.entry.fresh_until:
             return None
         dependencies.tags.update(copy.entry.tags)
         return copy
@@ -108,8 +108,10 @@ class CacheEngine(EngineBase):
             if self.peers:
                 dependencies.tags.add(self.own_tag)
             result = self._result(fetch, outcome)
-            if not (is_refill or dependencies.verifying):
-                lookups.count(result, near=outcome.near)
+            if outcome.near:
+                lookups.count_near()
+            elif not (is_refill or dependencies.verifying):
+                lookups.count(result)
             self.statistics.tally(dependencies.tally, lookups, key, result, outcome.entry, began)
         return outcome
 

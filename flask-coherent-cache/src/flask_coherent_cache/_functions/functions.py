@@ -22,38 +22,29 @@ from .._dependencies.noticed import Noticed
 from .._engine.engine import CacheEngine, Filled, Outcome, Policy
 from .._options import Options
 from .._statistics.statistics import Lookups
-from .values import decode, encode, shared_bytes
+from .values import decode, encode, source_of
 
 #: How many undeclared inputs a refusal names.
 _MOST_NAMED = 3
 _HELD = Declared(parts=FUNCTION_PARTS)
-#: A copy's ``decoded`` if each caller must get a value of its own.
-_NOT_SHARED: tuple[Any, ...] = ()
 
 
 def copied_value(
     engine: CacheEngine, key: str, lookups: Lookups, dependencies: Dependencies
 ) -> tuple[Any, ...]:
-    """Return the value of a fresh copy in this process, in a tuple that is empty without one.
-
-    A value that cannot be changed is decoded once, and shared.
-    """
+    """Return the value of a fresh copy in this process, in a tuple that is empty without one."""
     copy = engine.fetch_copy(key, lookups, dependencies)
     if copy is None:
         return ()
-    if copy.decoded:
-        found: tuple[Any, ...] = copy.decoded
-        return found
     try:
-        value = decode(copy.entry.value)
+        if copy.decoded is None:
+            data = copy.entry.value
+            copy.decoded, size = source_of(decode(data), data)
+            if engine.near is not None:
+                engine.near.grow(copy, size)
+        return (copy.decoded(),)
     except Exception:
         return ()  # The fetch from the store heals it.
-    if copy.decoded is None:
-        size = shared_bytes(value)
-        copy.decoded = _NOT_SHARED if size is None else (value,)
-        if size is not None and engine.near is not None:
-            engine.near.grow(copy, size)
-    return (value,)
 
 
 @dataclass(slots=True)

@@ -94,6 +94,10 @@ class CallKey:
         if self.is_bound and make_name is not None and not self._has_known_instance():
             # Its owner's name for the function tells what it is a method of.
             self._ignored |= {self._first}
+        #: A call with so many arguments, all by position, is written as it stands.
+        self._whole = self._parameters.count_as_given()
+        if self.is_bound or self.is_literal or self._ignored:
+            self._whole = -1
 
     def _look_into(
         self, function: Any, others: OtherTypes | None, *, by_name: bool, by_code: bool
@@ -204,6 +208,8 @@ class CallKey:
         if self._bound:
             args = (*self._bound, *args)
         try:
+            if len(args) == self._whole and not kwargs and PLAIN_TYPES.issuperset(map(type, args)):
+                return ",".join(map(repr, args))
             texts = [
                 repr(value) if type(value) in PLAIN_TYPES else self._text(name, value)
                 for name, value in self._parameters.bind(args, kwargs)

@@ -71,6 +71,8 @@ class _TooMuch(UnstableArgument):
 
 def bounded(key: str) -> str:
     """Shorten a key to 200 characters or fewer, without two keys becoming one."""
+    if len(key) <= _KEPT_PART:
+        return key
     looks_shortened = len(key) == _KEPT_PART + 41 and key[_KEPT_PART] == "~"
     if len(key) <= _LONGEST_KEY and not looks_shortened:
         return key

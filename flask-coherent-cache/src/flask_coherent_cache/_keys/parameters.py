@@ -27,6 +27,10 @@ class Parameters:
         self.defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
         self._is_plain = all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters)
 
+    def count_as_given(self) -> int:
+        """Return how many arguments by position are all of them, in order; -1 if some are not."""
+        return len(self.names) if self._is_plain else -1
+
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterable[tuple[str, Any]]:
         """Name every argument, as ``inspect`` does, which costs more than the rest of a hit.
 

@@ -51,7 +51,7 @@ class Copy:
     :param epoch: the tracker's epoch when it was last checked against its tags.
     :param aliases: the requests that it answers.
     :param lookups: where these requests are counted.
-    :param decoded: what its readers made of the value, if they can share it.
+    :param decoded: what its readers made of the value.
     """
 
     key: str
@@ -124,7 +124,9 @@ class NearCache:
             if not tracker.is_current():
                 return None
             copy = self._copies.get(key)
-            if copy is None or not self._is_valid(copy) or not tracker.observe(state):
+            if copy is None or not (copy.epoch == tracker.epoch or self._is_valid(copy)):
+                return None
+            if not tracker.observe(state):
                 return None
             self._copies.move_to_end(key)
             return copy
@@ -136,11 +138,12 @@ class NearCache:
         """
         if self._kill_switch.is_off or alias not in self._aliases:
             return None
-        with self._tracker.lock:
-            if not self._tracker.is_current():
+        tracker = self._tracker
+        with tracker.lock:
+            if not tracker.is_current():
                 return None
             copy = self._aliases.get(alias)
-            if copy is None or not self._is_valid(copy):
+            if copy is None or not (copy.epoch == tracker.epoch or self._is_valid(copy)):
                 return None
             self._copies.move_to_end(copy.key)
             return copy

@@ -109,7 +109,9 @@ class Tracker:
             self._start()
             return False
         try:
-            self.drain()
+            # The one system call of a hit: what the connection was not asked for is not known.
+            if self._poll.poll(0):
+                self._receive()
         except OSError as error:
             self._lose(error)
             return False
@@ -130,12 +132,15 @@ class Tracker:
     def drain(self) -> None:
         """Read and apply the messages that have arrived, without waiting."""
         if self._poll.poll(0):
-            size, messages, is_whole = self._connection.receive()  # type: ignore[union-attr]
-            self._received += size
-            for message in messages:
-                self._apply(message)
-            if self._received > _BACKLOG_BYTES or not is_whole:
-                self._distrust()
+            self._receive()
+
+    def _receive(self) -> None:
+        size, messages, is_whole = self._connection.receive()  # type: ignore[union-attr]
+        self._received += size
+        for message in messages:
+            self._apply(message)
+        if self._received > _BACKLOG_BYTES or not is_whole:
+            self._distrust()
 
     def _distrust(self) -> None:
         """Trust nothing until the server has answered once more."""

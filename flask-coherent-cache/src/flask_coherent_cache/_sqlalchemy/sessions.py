@@ -8,8 +8,7 @@ import functools
 from typing import Any
 from weakref import WeakSet, ref
 
-from flask import has_app_context
-from flask.globals import app_ctx
+from flask.globals import _cv_app
 from sqlalchemy import Dialect, event
 from sqlalchemy import inspect as inspect_state
 from sqlalchemy.orm import Mapper, Session
@@ -40,10 +39,10 @@ def known_sessions() -> list[Session]:
 
 
 def _kept_sessions() -> list[Any]:
-    if not has_app_context():
+    context = _cv_app.get(None)
+    if context is None:
         return current_dependencies().sessions
-    state: dict[str, Any] = app_ctx._get_current_object().__dict__  # type: ignore[attr-defined]
-    kept: list[Any] = state.setdefault(_SESSIONS, [])
+    kept: list[Any] = context.__dict__.setdefault(_SESSIONS, [])
     return kept
 
 

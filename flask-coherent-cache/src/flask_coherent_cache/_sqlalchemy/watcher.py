@@ -65,7 +65,8 @@ class Watcher:
         A session can be older than the context, where an application context is kept open.
         """
         for session in self._sessions():
-            if session.new or session.deleted or session.dirty:
+            # Not `new`, `deleted` and `dirty`, which make a set of all that is loaded.
+            if not session._is_clean():
                 dependencies.uncommitted = True
             follow(session, dependencies)
 

@@ -54,10 +54,11 @@ class Lookups:
     def __init__(self, level: Level, name: str) -> None:
         self.level = level
         self.name = name
-        self.results: dict[Result, int] = dict.fromkeys(get_args(Result), 0)
-        #: The hits among them that needed no store.
-        self.near_hits = 0
-        #: And of these, those that were served before Flask, by their status line.
+        self._results: dict[Result, int] = dict.fromkeys(get_args(Result), 0)
+        #: Hits that needed no store, counted in one step, which needs no lock.
+        self._near_hits = count()
+        self._near_reads = 0
+        #: And those that were served before Flask, by their status line.
         self.served: dict[str, Timings] = {}
         self.fills = 0
         self.fill_seconds = 0.0
@@ -69,20 +70,36 @@ class Lookups:
         self.timeout: float | None = None
         self._lock = new_lock()
 
-    def count(self, result: Result, *, near: bool = False) -> None:
-        """Count one lookup."""
+    @property
+    def results(self) -> dict[Result, int]:
+        """The number of lookups by their result."""
+        near_hits = self.near_hits
         with self._lock:
-            self.results[result] += 1
-            self.near_hits += near
+            return {**self._results, "hit": self._results["hit"] + near_hits}
+
+    @property
+    def near_hits(self) -> int:
+        """The hits among them that needed no store."""
+        with self._lock:
+            counted = next(self._near_hits) - self._near_reads
+            self._near_reads += 1  # It was counted, too.
+        return counted + sum(sum(timings.read()[0]) for timings in self.served.copy().values())
+
+    def count(self, result: Result) -> None:
+        """Count one lookup that needed the store, or a computation."""
+        with self._lock:
+            self._results[result] += 1
+
+    def count_near(self) -> None:
+        """Count one hit that needed no store."""
+        next(self._near_hits)
 
     def count_served(self, status: str, seconds: float) -> None:
         """Count one hit that was served before Flask, and how long it took."""
-        with self._lock:
-            self.results["hit"] += 1
-            self.near_hits += 1
-            if status not in self.served:
-                self.served[status] = Timings()
-            self.served[status].add(seconds)
+        timings = self.served.get(status)
+        if timings is None:
+            timings = self.served.setdefault(status, Timings())
+        timings.observe(seconds)
 
     def count_fill(self, fill: Fill, timeout: float) -> None:
         """Count one computation."""

@@ -13,29 +13,37 @@ BOUNDS = (
 Read = tuple[list[int], float]
 
 
+#: So many wait to be counted together: to append one takes less time than to take a lock.
+_MOST_WAITING = 128
+
+
 class Timings:
     """Counts in buckets, of one process."""
 
-    __slots__ = ("_counts", "_lock", "_seconds")
+    __slots__ = ("_counts", "_lock", "_seconds", "_waiting")
 
     def __init__(self) -> None:
         self._counts = [0] * (len(BOUNDS) + 1)
         self._seconds = 0.0
+        self._waiting: list[float] = []
         self._lock = new_lock()
 
     def observe(self, seconds: float) -> None:
         """Count one that took so long."""
-        with self._lock:
-            self.add(seconds)
-
-    def add(self, seconds: float) -> None:
-        """Count it for somebody who has a lock."""
-        self._counts[bisect_left(BOUNDS, seconds)] += 1
-        self._seconds += seconds
+        self._waiting.append(seconds)
+        if len(self._waiting) >= _MOST_WAITING:
+            self.read()
 
     def read(self) -> Read:
         """Return what was counted so far."""
-        return self._counts.copy(), self._seconds
+        with self._lock:
+            # What others append meanwhile comes after these.
+            waiting = self._waiting[: len(self._waiting)]
+            del self._waiting[: len(waiting)]
+            for seconds in waiting:
+                self._counts[bisect_left(BOUNDS, seconds)] += 1
+            self._seconds += sum(waiting)
+            return self._counts.copy(), self._seconds
 
 
 def added(reads: list[Read]) -> Read:

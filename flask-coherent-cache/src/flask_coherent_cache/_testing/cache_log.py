@@ -116,7 +116,8 @@ class CacheLog:
         """Record what all caches of this process do, while the context lasts."""
         heard: dict[tuple[type, str], Callable[..., None]] = {
             (Lookups, "count"): self._looked_up,
-            (Lookups, "count_served"): self._served,
+            (Lookups, "count_near"): self._hit,
+            (Lookups, "count_served"): self._hit,
             (Statistics, "filled"): self._filled,
             (Statistics, "refuse"): self._refused,
             (Statistics, "bumped"): self._bumped,
@@ -139,7 +140,7 @@ class CacheLog:
         kind = _KINDS[result]
         self._note(kind, lookups, why=self._reason(lookups) if kind in _NOT_STORED else "")
 
-    def _served(self, lookups: Lookups, *_: object) -> None:
+    def _hit(self, lookups: Lookups, *_: object) -> None:
         self._note("hit", lookups)
 
     def _filled(self, _: Statistics, lookups: Lookups, fill: Any, __: float, entry: Any) -> None:
