@@ -43,6 +43,7 @@ EXTRAS = {
     "uwsgidecorators": {"_forks.py"},
     "pymemcache": {"_stores/memcached.py"},
     "sqlalchemy": {f"_sqlalchemy/{path.name}" for path in (PACKAGE / "_sqlalchemy").glob("*.py")},
+    "gunicorn": {"_gunicorn/relied_on.py", "_gunicorn/worker.py"},
     "flask_wtf": {"_tools/inspector/access.py"},
     "prometheus_client": {"_tools/instruments.py", "gunicorn.py"},
     "pytest": {"testing.py"},
@@ -56,7 +57,7 @@ PUBLIC = {
         "make_template_fragment_key",
     },
     "negotiation": {"accepts_gzip", "gzipped_smaller", "prefers_json"},
-    "gunicorn": {"child_exit", "on_starting"},
+    "gunicorn": {"Worker", "child_exit", "on_starting"},
 }  # fmt: skip
 #: Modules whose names their own tests list.
 OTHER_PUBLIC = {"settings", "testing", "tools"}
@@ -71,7 +72,7 @@ OF_CACHE = {
     # keys
     "digest", "digests", "key_for", "tenant",
     # what pages depend on
-    "influences_only_through", "serve_before_flask", "skip_on_hit",
+    "add_middleware", "influences_only_through", "serve_before_flask", "skip_on_hit",
     # what it does
     "apps", "check", "engine", "request_summary", "settings",
 }  # fmt: skip

@@ -21,6 +21,7 @@ from ._dependencies.dependencies import SERVED, tally_of
 from ._dependencies.watching import encode_queries, watch
 from ._engine.peers import connect_peers
 from ._invalidation import Invalidation
+from ._pages import at_once
 from ._pages.app_hooks import AppHooks
 from ._pages.fragments import FragmentExtension
 from ._pages.responses import after_hooks, before_hooks
@@ -28,7 +29,7 @@ from ._pages.templates import watch_lookups
 from ._statistics.statistics import Result, Tally
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import WSGIEnvironment
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
     from ._sqlalchemy import Databases
 
@@ -247,10 +248,28 @@ class Cache(Decorators, Invalidation):
         middleware = PageMiddleware(
             app, engine.near, app_hooks, engine.verifier, config=engine.config
         )
-        app.wsgi_app = middleware  # type: ignore[method-assign]
+        at_once.begin(app, middleware, middleware.answer_at_once)
         app.extensions[PAGE_MIDDLEWARE] = middleware
         engine.app_hooks = app_hooks
         return True
+
+    @staticmethod
+    def add_middleware(app: Flask, wrap: "Callable[[WSGIApplication], WSGIApplication]") -> None:
+        """Wrap ``app.wsgi_app`` in WSGI middleware, also around pages that a server's loop answers.
+
+        :class:`flask_coherent_cache.gunicorn.Worker` answers pages of the near cache in its loop
+        if all middleware was added this way. Such middleware must not wait for anything. It must
+        not fail where the callable inside returns ``None``, and then return ``None`` itself: the
+        request comes again, with a new environment, to a thread.
+
+        :param app: an application; call :meth:`serve_before_flask` first.
+        :param wrap: gets a WSGI callable and returns another one; it is called once or twice.
+
+        Example::
+
+            cache.add_middleware(app, ProxyFix)
+        """
+        at_once.add_middleware(app, wrap, wrap)  # type: ignore[arg-type]
 
     def check(self) -> Literal["ok", "degraded", "off"]:
         """Store a value, read it back, and say how the cache is, for a health check.

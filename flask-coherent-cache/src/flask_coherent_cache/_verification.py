@@ -11,6 +11,7 @@ import logging
 import pickle
 import random
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -75,10 +76,18 @@ class Verifier:
     def __init__(self, engine: "CacheEngine", share: float) -> None:
         self._engine = engine
         self._share = share
+        self._put_off: deque[bool] = deque()
 
     def chooses(self) -> bool:
         """Draw whether a hit is to be computed again."""
-        return random.random() < self._share  # noqa: S311 - a sample
+        try:
+            return self._put_off.pop()
+        except IndexError:
+            return random.random() < self._share  # noqa: S311 - a sample
+
+    def put_off(self) -> None:
+        """Choose the next hit in place of one that was chosen and goes another way."""
+        self._put_off.append(True)
 
     def check_value(
         self,

@@ -1,6 +1,10 @@
-"""Hooks for gunicorn that keep the metrics of all workers; import them in `gunicorn.conf.py`:
+"""A worker for gunicorn that answers cached pages at once, and hooks that keep all metrics.
 
-from flask_coherent_cache.gunicorn import child_exit, on_starting
+In `gunicorn.conf.py`:
+
+    from flask_coherent_cache.gunicorn import child_exit, on_starting
+
+    worker_class = "flask_coherent_cache.gunicorn.Worker"
 """
 
 import atexit
@@ -11,16 +15,28 @@ import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ._clock import monotonic
 
-__all__ = ["child_exit", "on_starting"]
+if TYPE_CHECKING:
+    from ._gunicorn.worker import Worker
+
+__all__ = ["Worker", "child_exit", "on_starting"]
 
 #: How long a worker that hangs may keep this process from its work.
 LOCK_SECONDS = 2
 #: An application with a hundred names of each level has fewer series in a file.
 MOST_SERIES = 10_000
+
+
+def __getattr__(name: str) -> Any:
+    """Import the worker where it is used: the hooks need no gunicorn."""
+    if name != "Worker":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ._gunicorn.worker import Worker  # noqa: PLC0415
+
+    return Worker
 
 
 def on_starting(server: Any) -> None:

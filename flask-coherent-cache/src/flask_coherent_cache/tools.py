@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app
 
+from ._pages.at_once import add_middleware
 from ._tools import toolbar
 from ._tools.commands import group
 from ._tools.current import engine_of, set_cache
@@ -181,8 +182,12 @@ class Metrics:
         :raises KeyError: if :meth:`init_app` was not called for the application.
         """
         if port:
-            outer = OwnPort(app.wsgi_app, port, app.extensions[_EXPORTER])
-            app.wsgi_app = outer  # type: ignore[method-assign]
+            exporter = app.extensions[_EXPORTER]
+            add_middleware(
+                app,
+                lambda wsgi_app: OwnPort(wsgi_app, port, exporter),
+                lambda at_once: OwnPort(at_once, port, exporter).answer_at_once,
+            )
 
 
 class Commands:

@@ -105,18 +105,28 @@ class PageMiddleware:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer a request."""
-        if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-            body = self._serve(environ, start_response, time.perf_counter())
-            if body is not None:
-                return body
+        if (body := self._serve(environ, start_response)) is not None:
+            return body
         body = self.wsgi_app(environ, start_response)
         if answered := environ.get(ANSWERED):
             self._remember(environ, *answered)
         return body
 
-    def _serve(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse", began: float
+    def answer_at_once(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes] | None:
+        """Answer from the near cache, or return ``None``: the request then comes once more."""
+        body = self._serve(environ, start_response)
+        if CHOSEN in environ and self._verifier is not None:
+            self._verifier.put_off()
+        return body
+
+    def _serve(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes] | None:
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return None
+        began = time.perf_counter()
         copy = self._near.find_alias(_alias(environ, self._names))
         if copy is None or self._is_for_flask(environ) or self._hooks.have_listeners():
             return None

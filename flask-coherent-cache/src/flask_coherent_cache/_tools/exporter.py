@@ -5,7 +5,7 @@ so a hit pays for no file. A process that is killed takes the counts of its last
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .._engine.engine import CacheEngine
 from .._forks import new_lock
@@ -14,7 +14,7 @@ from .._statistics.timings import Timings
 from .requests import Requests
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
     from .instruments import Instruments
 
@@ -67,7 +67,7 @@ class OwnPort:
     It stands outside all other, so no header of a request says by which port that came.
     """
 
-    def __init__(self, wsgi_app: "WSGIApplication", port: int, exporter: Exporter) -> None:
+    def __init__(self, wsgi_app: Any, port: int, exporter: Exporter) -> None:
         self.wsgi_app = wsgi_app
         self.port = port
         self.exporter = exporter
@@ -76,8 +76,9 @@ class OwnPort:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Answer a request."""
-        if environ["SERVER_PORT"] != str(self.port) or not _came_by(environ, self.port):
-            return self.wsgi_app(environ, start_response)
+        if not self._is_own(environ):
+            answer: Iterable[bytes] = self.wsgi_app(environ, start_response)
+            return answer
         if environ["PATH_INFO"] != PATH:
             start_response("404 Not Found", [("Content-Length", "0")])
             return ()
@@ -85,6 +86,18 @@ class OwnPort:
         length = ("Content-Length", str(len(body)))
         start_response("200 OK", [("Content-Type", content_type), length, NO_STORE])
         return () if environ["REQUEST_METHOD"] == "HEAD" else (body,)
+
+    def answer_at_once(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes] | None:
+        """Answer what came by another port; the metrics take a while."""
+        body: Iterable[bytes] | None = None
+        if not self._is_own(environ):
+            body = self.wsgi_app(environ, start_response)
+        return body
+
+    def _is_own(self, environ: "WSGIEnvironment") -> bool:
+        return environ["SERVER_PORT"] == str(self.port) and _came_by(environ, self.port)
 
 
 def _came_by(environ: "WSGIEnvironment", port: int) -> bool:

@@ -1,0 +1,1 @@
+"""A worker for gunicorn whose loop answers pages of the near cache."""
