@@ -26,6 +26,7 @@ ALWAYS = {
     "click",
     "flask",
     "flask_caching",
+    "itsdangerous",
     "jinja2",
     "markupsafe",
     "werkzeug",

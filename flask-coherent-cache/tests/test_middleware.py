@@ -158,7 +158,6 @@ def test_what_is_not_known_for_certain_goes_on_to_flask(
 @pytest.mark.parametrize(
     "options",
     [
-        {"private": True},
         {"private": lambda: "somebody"},
         {"unless": lambda: False},
         {"forced_update": lambda: False},

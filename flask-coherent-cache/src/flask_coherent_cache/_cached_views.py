@@ -140,7 +140,9 @@ class CachedView(Decorated):
             app_hooks is not None
             and not engine.config["CACHE_ENABLE_SIGNALS"]
             and self.cache._name_tenant is str
-            and app_hooks.run_nothing_around(request_ctx.request, self.wrapper)
+            and app_hooks.run_nothing_around(
+                request_ctx.request, self.wrapper, private=self.view_options.private is True
+            )
         )
 
     def _page(self, engine: CacheEngine, page_options: PageOptions, args: Any, kwargs: Any) -> Any:

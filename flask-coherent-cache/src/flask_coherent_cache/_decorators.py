@@ -115,7 +115,7 @@ class Decorators(BaseCache):
             bool(response_hit_indication),
             cache_control_of(max_age, stale_while_revalidate, stale_if_error),
             warm,
-            stands_alone=not any((*asks, private, vary_cookies, vary_environ)),
+            stands_alone=not any((*asks, callable(private), vary_cookies, vary_environ)),
         )
         named = super().cached(
             key_prefix=key_prefix,

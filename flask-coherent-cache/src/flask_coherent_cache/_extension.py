@@ -242,11 +242,13 @@ class Cache(Decorators, Invalidation):
             )
             return False
         # Only where it is used.
+        from ._pages.known_sessions import KnownSessions  # noqa: PLC0415
         from ._pages.middleware import PAGE_MIDDLEWARE, PageMiddleware  # noqa: PLC0415
 
-        app_hooks = AppHooks(app, self._skipped_hooks)
+        app_hooks = AppHooks(app, self._skipped_hooks, self._watches)
+        sessions = KnownSessions(app, engine.sealer.digest)
         middleware = PageMiddleware(
-            app, engine.near, app_hooks, engine.verifier, config=engine.config
+            app, engine.near, app_hooks, sessions, engine.verifier, config=engine.config
         )
         at_once.begin(app, middleware, middleware.answer_at_once)
         app.extensions[PAGE_MIDDLEWARE] = middleware
@@ -307,6 +309,9 @@ class Cache(Decorators, Invalidation):
             return RequestSummary(endpoint, {"hit": 1}, "1 hit")
         tally = tally_of(environ) or Tally()
         return RequestSummary(None, tally.results, f"{tally}")
+
+    def _watches(self, database: object) -> bool:
+        return self._databases is not None and self._databases.watches(database)
 
     def _watch(self, app: Flask) -> None:
         """Notice what is read of each request, and look at each response last."""

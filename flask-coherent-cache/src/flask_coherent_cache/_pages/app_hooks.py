@@ -5,9 +5,11 @@ from typing import Any
 
 from flask import Flask, Request, signals
 from flask.sessions import SecureCookieSessionInterface
+from werkzeug.exceptions import Aborter
 from werkzeug.routing import converters
 
 from .._dependencies.hooks import HOOK
+from .guards import are_proven
 
 #: The receivers of the signals of each request: dictionaries, empty if nobody listens.
 _RECEIVERS = (
@@ -26,30 +28,56 @@ class AppHooks:
     """The hooks of an application, for the pages that are served before Flask.
 
     :param skipped: hooks that do nothing for a GET of a cached page.
+    :param is_watched: tells whether the cache watches a database.
     """
 
-    def __init__(self, app: Flask, skipped: Collection[Callable[..., Any]]) -> None:
+    def __init__(
+        self,
+        app: Flask,
+        skipped: Collection[Callable[..., Any]],
+        is_watched: Callable[[object], bool],
+    ) -> None:
         self._app = app
         self._skipped = skipped
+        self._is_watched = is_watched
+        #: Whether guards look at nothing that a hit misses, by what Flask calls in turn.
+        self._proven: dict[tuple[Any, ...], bool] = {}
 
     def have_listeners(self) -> bool:
         """Tell whether a signal of a request has receivers, which may connect at any time."""
         return any(_RECEIVERS)
 
-    def run_nothing_around(self, request: Request, view: Callable[..., Any]) -> bool:
-        """Tell whether only Flask's own dispatch runs around a view."""
+    def run_nothing_around(
+        self, request: Request, view: Callable[..., Any], *, private: bool
+    ) -> bool:
+        """Tell whether only Flask's own dispatch runs around a view.
+
+        :param private: whether its pages have the session in their key, so that what looks at no
+            more than that need not run.
+        """
         app = self._app
+        outer = app.view_functions.get(request.endpoint or "")
+        guards = [hook for hook in self._guards(request) if hook not in self._skipped]
         # A subclass of Flask, or an interface of the application's own, may do more.
         return (
             type(app) is Flask
             and not app.debug
             and app.request_class is Request
             and type(app.session_interface) is SecureCookieSessionInterface
-            and app.view_functions.get(request.endpoint or "") is view
             and not self.have_listeners()
             and self._has_known_converters(request)
-            and self._hooks(request) <= set(self._skipped)
+            and self._other_hooks(request) <= set(self._skipped)
+            and (
+                (outer is view and not guards) or (private and self._let_pass(guards, outer, view))
+            )
         )
+
+    def _let_pass(self, guards: list[Any], outer: Any, view: Any) -> bool:
+        """Tell whether guards let the same session pass again."""
+        guarded = (*guards, outer, view)
+        if guarded not in self._proven:
+            self._proven[guarded] = are_proven(guards, outer, view, self._is_watched)
+        return self._proven[guarded] and type(self._app.aborter) is Aborter
 
     @staticmethod
     def _has_known_converters(request: Request) -> bool:
@@ -57,11 +85,16 @@ class AppHooks:
         kinds = rule._converters.values() if rule is not None else ()
         return all(type(kind).__module__ == converters.__name__ for kind in kinds)
 
-    def _hooks(self, request: Request) -> set[Callable[..., Any]]:
+    def _guards(self, request: Request) -> list[Callable[..., Any]]:
+        """List the hooks that can turn a request away, in their order."""
+        scopes = (None, *reversed(request.blueprints))
+        hooks = self._app.before_request_funcs
+        return [hook for scope in scopes for hook in hooks.get(scope, ())]
+
+    def _other_hooks(self, request: Request) -> set[Callable[..., Any]]:
         app = self._app
         kinds: tuple[dict[Any, list[Callable[..., Any]]], ...] = (
             app.url_value_preprocessors,
-            app.before_request_funcs,
             app.after_request_funcs,
             app.teardown_request_funcs,
         )

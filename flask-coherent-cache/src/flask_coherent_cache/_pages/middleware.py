@@ -22,9 +22,10 @@ from .._statistics.statistics import Lookups
 from .._verification import Verifier
 from ..negotiation import accepts_gzip, is_json_preferred
 from .app_hooks import AppHooks
+from .known_sessions import KnownSessions
+from .page_visit import ANSWERED
 from .pages import Page
 from .response_headers import hit_headers
-from .views import ANSWERED
 from .visitors import has_body
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class PageMiddleware:
     """Serves pages from the near cache, as the innermost WSGI middleware of an application.
 
     :param hooks: tells whether any hook would run around a view.
+    :param sessions: names the users of private pages.
     :param verifier: chooses hits that Flask answers, to compute them again.
     :param config: the cache's settings.
     """
@@ -83,6 +85,7 @@ class PageMiddleware:
         app: Flask,
         near: "NearCache",
         hooks: AppHooks,
+        sessions: KnownSessions,
         verifier: Verifier | None,
         config: Mapping[str, Any],
     ) -> None:
@@ -90,6 +93,7 @@ class PageMiddleware:
         self._app = app
         self._near = near
         self._hooks = hooks
+        self._sessions = sessions
         self._verifier = verifier
         self._config = config
         #: The headers in the key of any page so far, as the environment spells them.
@@ -127,7 +131,7 @@ class PageMiddleware:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return None
         began = time.perf_counter()
-        copy = self._near.find_alias(_alias(environ, self._names))
+        copy = self._find(environ)
         if copy is None or self._is_for_flask(environ) or self._hooks.have_listeners():
             return None
         entry, now = copy.entry, time.time()
@@ -160,18 +164,27 @@ class PageMiddleware:
         body = entry.value[page.body_start :]
         return (gzip.decompress(body) if page.inflate else body,)
 
+    def _find(self, environ: "WSGIEnvironment") -> "Copy | None":
+        """Find the page for everybody, or the one of the session's user."""
+        alias = _alias(environ, self._names)
+        copy = self._near.find_alias(alias)
+        if copy is not None and not self._renews_session(environ):
+            return copy
+        user = self._sessions.user_of(environ)
+        return self._near.find_alias((alias, user)) if user and copy is None else None
+
     def _count(self, copy: "Copy", environ: "WSGIEnvironment", status: str, began: float) -> None:
         if (lookups := copy.lookups) is not None:
             lookups.count_served(status, time.perf_counter() - began)
             environ[SERVED] = lookups.name
 
-    def _is_for_flask(self, environ: "WSGIEnvironment") -> bool:
+    @staticmethod
+    def _is_for_flask(environ: "WSGIEnvironment") -> bool:
+        return not environ.keys().isdisjoint(_FOR_FLASK) or has_body(environ)
+
+    def _renews_session(self, environ: "WSGIEnvironment") -> bool:
         cookie = self._session_cookie
-        return (
-            not environ.keys().isdisjoint(_FOR_FLASK)
-            or has_body(environ)
-            or (cookie is not None and cookie in environ.get("HTTP_COOKIE", ""))
-        )
+        return cookie is not None and cookie in environ.get("HTTP_COOKIE", "")
 
     def _prepared(self, copy: "Copy", environ: "WSGIEnvironment") -> _Prepared:
         gzipped = accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
@@ -207,16 +220,32 @@ class PageMiddleware:
         return sum(sys.getsizeof(header) + sum(map(sys.getsizeof, header)) for header in own)
 
     def _remember(
-        self, environ: "WSGIEnvironment", key: str, names: frozenset[str], lookups: Lookups
+        self,
+        environ: "WSGIEnvironment",
+        key: str,
+        names: frozenset[str],
+        lookups: Lookups,
+        user: str,
     ) -> None:
+        """Remember the page that answered a request.
+
+        :param user: of a private page.
+        """
         with self._lock:
             if not names <= set(self._names):
                 self._names = tuple(sorted(names | set(self._names)))
             known = self._names
-        if environ.get("HTTP_HOST") and not self._is_for_flask(environ):
-            alias = _alias(environ, known)
-            if sum(len(part) for part in alias if isinstance(part, str)) <= _LONGEST_ALIAS:
-                self._near.add_alias(alias, key, lookups)
+        if not environ.get("HTTP_HOST") or self._is_for_flask(environ):
+            return
+        alias = _alias(environ, known)
+        if sum(len(part) for part in alias if isinstance(part, str)) > _LONGEST_ALIAS:
+            return
+        if user:
+            self._sessions.remember(environ, user)
+            alias = (alias, user)
+        elif self._renews_session(environ):
+            return
+        self._near.add_alias(alias, key, lookups)
 
 
 def _alias(environ: "WSGIEnvironment", names: tuple[str, ...]) -> tuple[object, ...]:

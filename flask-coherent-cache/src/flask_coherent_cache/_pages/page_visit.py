@@ -14,6 +14,11 @@ from .._statistics.statistics import Lookups
 from ..negotiation import accepts_gzip
 from .pages import Page
 
+#: Where the environment tells the page middleware which page answered the request: its key, the
+#: headers in the key, where its lookups are counted, and the user in the key of a private page.
+#: Only if the page stands alone.
+ANSWERED = "caching.answered_with"
+
 
 @dataclass(frozen=True, slots=True)
 class PageOptions:

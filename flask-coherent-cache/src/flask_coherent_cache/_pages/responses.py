@@ -8,11 +8,11 @@ from flask.globals import request_ctx
 
 from .._dependencies.dependencies import current_dependencies
 from .._dependencies.environment import raw_environ
-from .._dependencies.inputs import Declared
+from .._dependencies.inputs import AUTHORIZATION, SESSION, Declared
 from .._dependencies.noticed import Noticed
 from .._engine.engine import Outcome
 from .http import add_vary, cache_directives, conditional, contradicts_public, withdraw_public
-from .page_visit import PageOptions, PageVisit
+from .page_visit import ANSWERED, PageOptions, PageVisit
 from .pages import add_page_headers
 from .response_headers import age, cache_status, surrogate_keys
 from .storable import STORABLE_STATUSES, is_whole
@@ -143,20 +143,27 @@ def _judge(response: Response, answer: Answer, noticed: Noticed) -> None:
     for follow in noticed.on_page:
         follow()
     # No Vary can name a value of the environment: it is in our keys only, on hits, too.
-    unheld = bool(answer.declared.environ) or not all(map(answer.declared.holds, noticed.seen))
+    missing = {what for what in noticed.seen if not answer.declared.holds(what)}
+    unheld = bool(missing or answer.declared.environ)
+    page, environ = answer.page, raw_environ(request_ctx.request)
+    sets_cookie = "Set-Cookie" in response.headers
+    # Naming the user has looked for Authorization, and a request with it is always Flask's.
+    if SESSION in answer.declared.parts and (
+        sets_cookie or response is not page or not missing <= {AUTHORIZATION}
+    ):
+        environ.pop(ANSWERED, None)
     if (
-        "Set-Cookie" in response.headers
+        sets_cookie
         or (unheld and not answer.asked_public)
         or contradicts_public(response.headers)  # A hook forbade what the page allows.
     ):
         withdraw_public(response.headers)
     if answer.adds_etag and response.status_code == 200 and not response.is_streamed:
         response.add_etag()
-    page = answer.page
     if page is not None and response.status_code == page.status_code:
         if "ETag" in response.headers and response.get_data() != answer.body:
             response.headers.remove("ETag")
             response.add_etag()
-        conditional(raw_environ(request_ctx.request), response)
+        conditional(environ, response)
         # It is Werkzeug's, and the server adds its own.
         response.headers.remove("Date")

@@ -18,15 +18,12 @@ from .._keys.encoding import bounded
 from .._options import Options
 from .page_fills import compute_again, fill_page
 from .page_keys import environ_name, page_key, refill_environ
-from .page_visit import PageOptions, PageVisit
+from .page_visit import ANSWERED, PageOptions, PageVisit
 from .pages import Page
 from .responses import Answer, complete, complete_other
 from .view_values import is_encoded_value, is_value
 from .visitors import reason_to_bypass
 
-#: Where the environment tells the page middleware which page answered the request: its key, the
-#: headers in the key, and where its lookups are counted. Only if the page stands alone.
-ANSWERED = "caching.answered_with"
 _REFILL = "caching.refill"
 
 
@@ -167,15 +164,25 @@ def _answer(visit: PageVisit, outcome: Outcome, returned: Any) -> Any:
     if answer.hit:
         _verify(visit, outcome, returned)
     # Before its first hit no page is in the near cache.
-    if answer.hit and visit.page_options.stands_alone():
+    if (
+        answer.hit
+        and visit.page_options.stands_alone()
+        and (not visit.user or _carries_all(outcome))
+    ):
         names = frozenset(map(environ_name, visit.page_options.declared.headers))
-        visit.environ[ANSWERED] = visit.key, names, visit.lookups
+        visit.environ[ANSWERED] = visit.key, names, visit.lookups, visit.user
     if not is_value(returned):
         return complete(returned, visit, outcome)
     answer.complete = partial(complete_other, visit=visit, outcome=outcome)
     if isinstance(returned, HTTPException):
         raise returned
     return returned
+
+
+def _carries_all(outcome: Outcome) -> bool:
+    """Tell whether a page's tags name all that was read for a request, by its guards, too."""
+    entry = outcome.entry
+    return entry is not None and current_dependencies().collected() <= {*entry.tags}
 
 
 def _verify(visit: PageVisit, outcome: Outcome, returned: Any) -> None:

@@ -69,16 +69,28 @@ def _name_user(visit: PageVisit) -> str | None:
     if name is None:
         module, qualname = (getattr(private, f"__{part}__", "") for part in ("module", "qualname"))
         return visit.refuse("anonymous", place=f"{module}.{qualname}")
-    data = f"{type(name).__name__} {name}".encode("utf-8", "surrogatepass")
-    visit.user = visit.engine.sealer.digest(data)
+    visit.user = visit.engine.sealer.digest(_encoded(name))
     return None
+
+
+def _encoded(name: object) -> bytes:
+    return f"{type(name).__name__} {name}".encode("utf-8", "surrogatepass")
+
+
+def visitor_name(values: dict[str, Any]) -> bytes:
+    """Return the name, as it is digested, of a visitor of whom only a session is known."""
+    return _encoded(_session_text(values) + "\n")
+
+
+def _session_text(values: Any) -> str:
+    # A session on the server may hold what JSON cannot express.
+    return f"{stable_text(dict(values))}"
 
 
 def _visitor() -> str:
     """Name a visitor by session, ``Authorization``, and Flask-Login's user if there is one."""
     environ = raw_environ(request_ctx.request)
-    # A session on the server may hold what JSON cannot express.
-    name: str = stable_text(dict(request_ctx.session))
+    name: str = _session_text(request_ctx.session)
     name += "\n" + environ.get("HTTP_AUTHORIZATION", "")
     current_dependencies().noticed.note(AUTHORIZATION)
     login = sys.modules.get("flask_login")

@@ -39,6 +39,10 @@ class Databases:
         for app in self._cache.apps:
             self.connect(app)
 
+    def watches(self, source: object) -> bool:
+        """Tell whether it was added."""
+        return any(added is source for added, _ in self._sources)
+
     def connect(self, app: Flask) -> None:
         """Watch all that an application has by now, if the cache knows it."""
         for source, metadata in self._sources if app in self._cache.apps else ():
