@@ -44,7 +44,7 @@ def shop() -> Iterator[tuple[Flask, Show]]:
             row = db.session.get(Shop, number)
             change(row)
             # It depends on the row by itself, not because something read it here.
-            current_dependencies().rows.clear()
+            current_dependencies().readings.clear()
             return render_template(name, shop=row, shops=[row])
 
     yield app, show_row

@@ -23,7 +23,7 @@ FOUND_AT = {
     "on_clause_skipped": 11,
     "text_trusted": 7,
     "view_trusted": 11,
-    "row_that_is_not_there": 9,
+    "row_that_is_not_there": 29,
 }
 
 

@@ -9,6 +9,7 @@ from flask import Flask, has_request_context, request
 from ._cached_views import CachedView
 from ._decorated import Memoized, decorated_of
 from ._dependencies.dependencies import current_dependencies
+from ._dependencies.tags import whole
 from ._options import check_tags
 from ._pages.view_functions import view_functions
 from ._pages.view_tags import unknown_view_tag, view_tag, view_tags
@@ -40,12 +41,13 @@ class Invalidation(PlainValues):
         Call it after the commit. When it returns, no request that starts later is served an
         entry that was built before it. The cost does not depend on the number of entries.
 
-        :param tags: names, as given to :meth:`tag` or ``tags=…``; or of rows, ``product:42``.
+        :param tags: names, as given to :meth:`tag` or ``tags=…``; of tables, ``product``, with all
+            that was built from any part of them; or of rows, ``product:42``.
         :raises ValueError: for a tag that is empty or no string.
         """
         check_tags(tags, "cache.invalidate")
         if self.engine is not None:
-            self.engine.invalidate(tags, lag=self.engine.replica_lag)
+            self.engine.invalidate(whole(tags), lag=self.engine.replica_lag)
 
     def invalidate_view(self, endpoint: str, **values: object) -> None:
         """Make the pages of a view invalid: one page, or all pages of the view.

@@ -96,6 +96,12 @@ SETTINGS: Mapping[str, Setting] = {
         seconds(0, 3600), 5, "Seconds that the others wait for it before they compute themselves."
     ),
     "CACHE_VERIFY": Setting(SHARE, 0, "The share of hits that are computed again and compared."),
+    "CACHE_NARROW": Setting(
+        FLAG,
+        True,
+        "Whether reads depend on the rows and columns that they use, and not on whole tables; false"
+        " while processes before 0.6 share the store.",
+    ),
     "CACHE_REPLICA_LAG_SECONDS": Setting(
         seconds(0, 3600),
         0,

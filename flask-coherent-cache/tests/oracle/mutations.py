@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from flask_coherent_cache._sqlalchemy import catalog, compiling, reads, statements, writes
+from flask_coherent_cache._sqlalchemy import catalog, compiling, plans, statements, writes
 
 
 def cascade_forgotten() -> Any:
@@ -85,15 +85,12 @@ def view_trusted() -> Any:
 
 def row_that_is_not_there() -> Any:
     """A lookup depends on its row alone, found or not."""
-    inner = reads._expect_row
+    inner = plans.RolePlan.add_to
 
-    def found(dependencies: Any, lookup: Any, names: Any, context: Any) -> bool:
-        before = dict(dependencies.expected)
-        did = inner(dependencies, lookup, names, context)
-        dependencies.expected = before
-        return did
+    def add_found(self: Any, *args: Any, found: bool = False, **kwargs: Any) -> None:
+        inner(self, *args, found=True, **kwargs)
 
-    return mock.patch.object(reads, "_expect_row", found)
+    return mock.patch.object(plans.RolePlan, "add_to", add_found)
 
 
 def everything_dropped() -> Any:

@@ -14,9 +14,10 @@ from .._clock import monotonic
 from .._forks import new_lock
 from .._statistics.statistics import Tally
 from .noticed import Noticed
+from .rows import Reading, Rows, add_rows, row_tags
 
-#: Beyond so many rows of one table, an entry depends on the table.
-MANY_ROWS = 64
+#: Beyond so many readings, those whose rows are known become tags.
+_MANY_READINGS = 256
 
 _scopes_lock = new_lock()
 
@@ -27,8 +28,8 @@ class Scope:
 
     thread: int
     tags: set[str]
-    rows: dict[str, set[str]]
-    expected: dict[object, tuple[str, ...]]
+    rows: dict[str, Rows]
+    readings: dict[Reading, None]
     fresh_until: float | None
     entities: set[Any]
 
@@ -77,8 +78,8 @@ class Dependencies(ContextState):
     :param tags: the names of all that was read.
     :param fresh_until: the earliest soft expiry of the stale entries that were served, in
         seconds since the epoch: what is built on them expires no later.
-    :param rows: the identities of the rows that were read by their key, by table.
-    :param expected: lookups by a key whose row has not turned up, with the names of their table.
+    :param rows: the rows that were read, by table.
+    :param readings: executions whose rows may still turn up, or are not named yet.
     :param uncommitted: whether it may see what is not committed yet.
     :param writing: the transactions of the database whose changes it may see.
     :param bypass: whether it looks nothing up and stores nothing any more: it saw data that is
@@ -100,8 +101,8 @@ class Dependencies(ContextState):
 
     tags: set[str] = field(default_factory=set)
     fresh_until: float | None = None
-    rows: dict[str, set[str]] = field(default_factory=dict)
-    expected: dict[object, tuple[str, ...]] = field(default_factory=dict)
+    rows: dict[str, Rows] = field(default_factory=dict)
+    readings: dict[Reading, None] = field(default_factory=dict)
     uncommitted: bool = False
     writing: set[Any] = field(default_factory=set)
     bypass: bool = False
@@ -128,24 +129,35 @@ class Dependencies(ContextState):
 
     def read_row(self, table: str, identity: str) -> None:
         """Note a row that was found by its key."""
-        self.rows.setdefault(table, set()).add(identity)
+        add_rows(self.rows, table, {identity}, {table})
+
+    def read(self, reading: Reading) -> None:
+        """Note an execution whose rows will turn up."""
+        self.readings[reading] = None
+        if len(self.readings) > _MANY_READINGS:
+            with _scopes_lock:
+                for each in [one for one in self.readings if one.is_over]:
+                    # The other way round, a thread beside this one could miss it.
+                    each.add_to(self.tags, self.rows)
+                    del self.readings[each]
 
     def collected(self) -> set[str]:
-        """Return all tags: the table's for many rows of it, and for a row that was not found."""
-        tags = set(self.tags)
-        for table, identities in list(self.rows.items()):
-            if len(identities) > MANY_ROWS:
-                tags.add(table)
-            else:
-                # What names no rows, such as a bulk UPDATE, bumps "table:*".
-                tags.add(f"{table}:*")
-                tags.update(f"{table}:{identity}" for identity in list(identities))
-        tags.update(*self.expected.values())
+        """Return all tags: with many rows of a table those that take their place."""
+        tags: set[str] = set()
+        rows: dict[str, Rows] = {}
+        for reading in list(self.readings):
+            reading.add_to(tags, rows)
+        tags |= self.tags
+        for table, found in list(self.rows.items()):
+            add_rows(rows, table, found.names, found.instead)
+        for table, found in rows.items():
+            tags |= row_tags(table, found)
         return tags
 
     def follow(self, earlier: "Dependencies") -> None:
         """Take over what an earlier context read, and its beginning."""
         self.tags |= earlier.collected()
+        self.readings.update({each: None for each in list(earlier.readings) if not each.is_over})
         self.bypass = self.bypass or earlier.bypass
         self.began = min(self.began, earlier.began)
         self.uncommitted = self.uncommitted or earlier.uncommitted
@@ -166,7 +178,7 @@ class Dependencies(ContextState):
             before = self._scope()
             self.scopes.append(before)
             if apart and not self.shared:
-                self.tags, self.rows, self.expected, self.entities = set(), {}, {}, set()
+                self.tags, self.rows, self.readings, self.entities = set(), {}, {}, set()
                 self.fresh_until = None
         return before
 
@@ -193,7 +205,7 @@ class Dependencies(ContextState):
             is_apart = before.tags is not self.tags
             if is_apart and not (self.shared or self._is_beside_others(before)):
                 own = self._scope()
-                self.tags, self.rows, self.expected = before.tags, before.rows, before.expected
+                self.tags, self.rows, self.readings = before.tags, before.rows, before.readings
                 self.fresh_until, self.entities = before.fresh_until, before.entities
                 before = own
             self.inherit(before)
@@ -203,17 +215,17 @@ class Dependencies(ContextState):
         """Depend on what was read before, too."""
         if before.tags is self.tags:
             return
+        self.readings.update(before.readings)
         self.tags |= before.tags
-        for table, identities in list(before.rows.items()):
-            self.rows.setdefault(table, set()).update(identities)
-        self.expected.update(before.expected)
+        for table, found in list(before.rows.items()):
+            add_rows(self.rows, table, found.names, found.instead)
         self.entities |= before.entities
         if before.fresh_until is not None:
             self.fresh_until = min(before.fresh_until, self.fresh_until or before.fresh_until)
 
     def _scope(self) -> Scope:
         thread = threading.get_ident()
-        read = (self.tags, self.rows, self.expected, self.fresh_until, self.entities)
+        read = (self.tags, self.rows, self.readings, self.fresh_until, self.entities)
         return Scope(thread, *read)
 
     def _is_beside_others(self, scope: Scope) -> bool:

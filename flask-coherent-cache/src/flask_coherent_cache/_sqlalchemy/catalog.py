@@ -16,11 +16,12 @@ from sqlalchemy.orm import mapperlib
 from sqlalchemy.sql.selectable import TableClause
 
 from .._dependencies.inputs import report_once
+from .rows import kind_of, narrowing_columns
 
-#: The tag of reads of unknown extent: every write bumps it.
-DATABASE = "database:*"
 #: Default schemas, which are seldom written out.
 _UNNAMED = frozenset({None, "public", "main"})
+#: Databases in which letter case tells no names apart, of tables on some systems only.
+_FOLDING = ("sqlite", "mysql", "mariadb")
 _ATTEMPTS = 3
 _OBJECTS = {
     "sqlite": """
@@ -29,7 +30,9 @@ _OBJECTS = {
         WHERE type IN ('view', 'trigger') OR sql LIKE 'CREATE VIRTUAL%'
         UNION ALL SELECT 'collated', tbl_name, NULL FROM found WHERE sql LIKE '%COLLATE%'
         UNION ALL SELECT 'replacing', tbl_name, NULL FROM found
-        WHERE sql LIKE '%CONFLICT%REPLACE%'""",
+        WHERE sql LIKE '%CONFLICT%REPLACE%'
+        UNION ALL SELECT 'generated', tbl_name, x.name FROM found
+        JOIN pragma_table_xinfo(tbl_name) x ON x.hidden IN (2, 3) WHERE found.type = 'table'""",
     "postgresql": """
         SELECT 'view', relname, NULL FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
         WHERE relkind IN ('v', 'm') AND nspname NOT IN ('pg_catalog', 'information_schema')
@@ -44,6 +47,9 @@ _OBJECTS = {
         LEFT JOIN pg_collation l ON l.oid = attcollation
         WHERE relkind IN ('r', 'p') AND attnum > 0
         AND (typname IN ('citext', 'bpchar') OR to_jsonb(l) ->> 'collisdeterministic' = 'false')
+        UNION ALL SELECT 'generated', relname, attname FROM pg_class c
+        JOIN pg_attribute a ON attrelid = c.oid
+        WHERE relkind IN ('r', 'p') AND attnum > 0 AND to_jsonb(a) ->> 'attgenerated' <> ''
         UNION ALL SELECT CASE provolatile WHEN 'v' THEN 'volatile' ELSE 'function' END,
         proname, NULL
         FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
@@ -54,6 +60,9 @@ _OBJECTS = {
         WHERE table_schema NOT IN ('sys', 'mysql')
         UNION ALL SELECT 'trigger', event_object_table, NULL FROM information_schema.triggers
         WHERE trigger_schema <> 'sys'
+        UNION ALL SELECT 'generated', table_name, column_name FROM information_schema.columns
+        WHERE table_schema NOT IN ('sys', 'mysql', 'information_schema', 'performance_schema')
+        AND (extra LIKE '%GENERATED%' OR extra LIKE '%on update%')
         UNION ALL SELECT CASE sql_data_access WHEN 'READS SQL DATA' THEN 'function'
         ELSE 'volatile' END, routine_name, NULL FROM information_schema.routines
         WHERE routine_type = 'FUNCTION' AND sql_data_access <> 'NO SQL'
@@ -75,10 +84,8 @@ def _sqlite_masters(cursor: Any, dialect: str) -> str:
 class Resolved:
     """What a statement came to, worked out once; ``None`` until then."""
 
-    #: The names of a lookup's table; empty where no single row can be depended on.
-    row_tables: tuple[str, ...] | None = None
-    reads: set[str] | None = None  # The tags that it depends on.
-    writes: set[str] | None = None  # Those that it bumps, whatever its parameters.
+    reads: Any = None  # The plan of what it depends on.
+    writes: set[str] | None = None  # The tags that it bumps, whatever its parameters.
 
 
 class Tables:
@@ -93,6 +100,12 @@ class Tables:
         #: Names of views, of tables with triggers, and of functions; ``None`` until they are known.
         self._objects: dict[str, set[str]] | None = None
         self._parts: dict[str, set[str]] = {}
+        #: Columns that the database computes, of tables and by names in lower case.
+        self._generated: dict[str, set[str]] = {}
+        #: Names of tables and columns whose values narrow what something depends on.
+        self._narrowed: set[tuple[str, str]] = set()
+        #: Whether reads are to depend on parts of tables.
+        self.narrow = True
         self._attempts = 0
         self._resolved: WeakKeyDictionary[Any, Resolved] = WeakKeyDictionary()
         self._counted: object = None
@@ -147,7 +160,7 @@ class Tables:
 
     def _folded(self, name: str | None) -> str | None:
         """Fold letter case where the database does; MySQL does on some systems."""
-        folds = self._dialect.name in ("sqlite", "mysql", "mariadb")
+        folds = self._dialect.name in _FOLDING
         if name is not None and (folds or getattr(name, "quote", None) is False):
             return name.lower()
         return None if name is None else str(name)
@@ -201,6 +214,65 @@ class Tables:
                 if not names.isdisjoint(self._names(target, name, written=False)):
                     yield key
 
+    # -- parts of a table
+
+    def can_name_rows(self, table: Table) -> bool:
+        """Tell whether the rows of a table are its own, and no other table's."""
+        return not (
+            self.parts(table)
+            or self.is_a("view", table.name)
+            or self.declared(table, "reads") is not None
+        )
+
+    def narrow_if(self, narrow: bool) -> None:
+        """Have reads depend on parts of tables, or on whole ones."""
+        if narrow is not self.narrow:
+            self.narrow = narrow
+            self._resolved.clear()
+
+    @property
+    def knows_objects(self) -> bool:
+        """Whether the database has told of its triggers and computed columns."""
+        return bool(self._objects)
+
+    def folded_column(self, name: str) -> str:
+        """Return the name of a column as all spellings of it have it."""
+        return name.lower() if self._dialect.name in _FOLDING else str(name)
+
+    def generated(self, table: Table, names: set[str]) -> set[str]:
+        """Return the columns that the database computes when others of the row are set."""
+        found = set(self._generated.get(table.name.lower(), ()))
+        for each in {table, *self._named(names)}:
+            found |= {c.name for c in each.c if c.computed is not None or c.server_onupdate}
+        return set(map(self.folded_column, found))
+
+    def narrowing(self, table: Table, names: Iterable[str]) -> dict[str, str | None]:
+        """Return the columns whose values narrow which rows come, and how values are named.
+
+        It is what all mappings of a table say; where they differ, no value has a certain name.
+        """
+        known = {table, *self._named(set(names))}
+        found = {column for name, column in self._narrowed if name in names}
+        found |= {self.folded_column(name) for each in known for name in narrowing_columns(each)}
+        kinds: dict[str, set[str | None]] = {name: set() for name in found}
+        for each in known:
+            for column in each.c:
+                name = self.folded_column(column.name)
+                if name in kinds:
+                    kinds[name].add(kind_of(column.type, self.dialect_name))
+        return {name: next(iter(kind)) if len(kind) == 1 else None for name, kind in kinds.items()}
+
+    def may_narrow(self, table: Table, names: Iterable[str], column: str, kind: str) -> bool:
+        """Tell whether equality narrows what is read, which every write has to name from now on."""
+        if kind == "text" and self.is_a("collated", table.name):
+            return False
+        new = {(name, column) for name in names} - self._narrowed
+        if new:
+            self._narrowed |= new
+            for known in list(self._resolved.values()):
+                known.writes = None
+        return True
+
     def _named(self, names: set[str]) -> Iterator[Table]:
         return (t for t in self._tables() if not names.isdisjoint(self.names(t, None)))
 
@@ -227,6 +299,7 @@ class Tables:
             return
         objects: dict[str, set[str]] = {}
         parts: dict[str, set[str]] = {}
+        generated: dict[str, set[str]] = {}
         cursor = connection.connection.cursor()
         try:
             cursor.execute(_OBJECTS[name].format(found=_sqlite_masters(cursor, name)))
@@ -234,9 +307,12 @@ class Tables:
                 if kind == "part":
                     parts.setdefault(bare.lower(), set()).add(part)
                     parts.setdefault(part.lower(), set()).add(bare)
+                elif kind == "generated":
+                    generated.setdefault(bare.lower(), set()).add(part)
                 else:
                     objects.setdefault(kind, set()).add(bare.lower())
-            self._objects, self._parts = objects, parts
+            objects["known"] = set()
+            self._objects, self._parts, self._generated = objects, parts, generated
         except self._dialect.loaded_dbapi.Error as error:
             # In a transaction that has failed nothing can be asked; the next one may answer.
             self._attempts += 1

@@ -12,7 +12,7 @@ from .._dependencies.inputs import report_once
 from .catalog import Tables
 from .compiling import note_what_is_rendered
 from .raw_sql import commits, moves_schemas, raw
-from .reads import read
+from .reads import parameters_of, read
 from .sessions import watched_dialects
 from .sqlite import hold_rollbacks, is_autocommit
 from .statements import analyse
@@ -116,7 +116,7 @@ class EngineWatch:
             connection.info[_MOVED] = True
             report_once(_MOVES.format(sql=sql[:200]))
         moved = _MOVED in connection.info
-        values = getattr(context, "compiled_parameters", ())
+        values = parameters_of(context) if context.compiled is not None else ()
         changed = touched(statement, self.tables, values, options, schemas_moved=moved)
         if statement.alters:
             self.tables.forget()

@@ -1,16 +1,18 @@
-"""The tags of what one execution of a statement reads: its row where a key finds one, or tables."""
+"""What one execution of a statement reads: parts of its tables where they are known, or tables."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import Table
 from sqlalchemy.engine.cursor import CursorFetchStrategy
 from sqlalchemy.sql.selectable import TableClause
 
 from .._dependencies.dependencies import Dependencies
 from .._dependencies.inputs import report_once
-from .catalog import DATABASE, Tables
-from .lookups import Lookup
-from .rows import row_name
+from .._dependencies.tags import DATABASE
+from .catalog import Tables
+from .plans import Plan, RowReading, plan_roles
+from .shapes import Shape
 from .statements import Statement
 
 _UNKNOWN = (
@@ -40,52 +42,124 @@ def read(
     """
     options = context.execution_options
     translate, declared = options.get("schema_translate_map"), options.get("cache_reads")
-    lookup = statement.lookup
-    known = tables.resolved(statement)
-    if lookup is not None and not schemas_moved and not context.executemany:
-        names = known.row_tables if translate is None else None
-        if names is None:
-            names = _row_tables(lookup, tables, translate)
-            if translate is None:
-                known.row_tables = names
-        if names and _expect_row(dependencies, lookup, names, context):
-            return
-    if translate is not None or declared is not None:
-        dependencies.tags |= _tags(statement, tables, translate, declared)
+    if translate is not None or declared is not None or schemas_moved:
+        plan = _plan(statement, tables, translate, declared, schemas_moved=schemas_moved)
     else:
+        known = tables.resolved(statement)
         if known.reads is None:
-            known.reads = _tags(statement, tables, None, None)
-        dependencies.tags |= known.reads
-    if schemas_moved and statement.tables:
-        dependencies.tags.add(DATABASE)
+            known.reads = _plan(statement, tables, None, None)
+        plan = known.reads
+    dependencies.tags |= plan.tags
+    if not plan.roles:
+        return
+    parameters = parameters_of(context)[0]
+    if plan.observes and not (context.executemany or _is_streamed(context)):
+        reading = RowReading(plan, parameters)
+        dependencies.read(reading)
+        context.cursor_fetch_strategy = _Observed(context.cursor_fetch_strategy, reading)
+        return
+    for role in plan.roles:
+        role.add_to(dependencies.tags, dependencies.rows, parameters, None)
 
 
-def _row_tables(lookup: Lookup, tables: Tables, translate: Any) -> tuple[str, ...]:
-    """Return the names of a lookup's table; nothing if its rows are also rows of another one."""
-    table = lookup.table
-    if "reads" in table.info or tables.is_a("view", table.name) or tables.parts(table):
-        return ()
-    if lookup.key is not None and tables.has_many_spellings(table):
-        return ()
-    return tuple(tables.names(table, translate))
+def parameters_of(context: Any) -> list[Mapping[str, Any]]:
+    """Return the parameters of each execution, with the lists that an IN was given."""
+    given: list[Mapping[str, Any]] = context.compiled_parameters
+    expanded = context._expanded_parameters
+    if not expanded:
+        return given
+    # An IN is never executed many times at once.
+    lists = {
+        name: [given[0][part] for part in parts if part in given[0]]
+        for name, parts in expanded.items()
+    }
+    return [{**given[0], **lists}]
 
 
-def _tags(statement: Statement, tables: Tables, translate: Any, declared: Any) -> set[str]:
-    """Return the tags of what a statement reads: its tables, and what they are declared to read.
+def _is_streamed(context: Any) -> bool:
+    """Tell whether the rows come from a cursor on the server, whose buffer is not to be lost."""
+    return bool(context._is_server_side or context.execution_options.get("stream_results"))
+
+
+def _plan(
+    statement: Statement,
+    tables: Tables,
+    translate: Any,
+    declared: Any,
+    *,
+    schemas_moved: bool = False,
+) -> Plan:
+    """Plan what a statement reads: its tables or their parts, and what they are declared to read.
 
     :param declared: what this execution is declared to read; ``None`` where nothing is.
     """
+    tags, unseen = _declared_tags(statement, tables, translate, declared)
+    moved = schemas_moved and statement.tables
+    if unseen or moved:
+        tags.add(DATABASE)
+    names: dict[str, tuple[str, ...]] = {}
+    shape = None if moved else statement.shape
+    narrow = shape is not None and tables.narrow and tables.knows_objects
+    if not narrow and not _is_lookup(shape, statement):
+        shape = None
+    for table in statement.tables:
+        of_table = tables.names(table, translate)
+        if shape is not None and isinstance(table, Table) and tables.can_name_rows(table):
+            names[table.fullname] = tuple(sorted(of_table))
+        else:
+            tags |= of_table | tables.parts(table)
+    if shape is None or not names:
+        return Plan(frozenset(tags))
+    return _narrow_plan(shape, names, tags, tables, narrow=narrow)
+
+
+def _is_lookup(shape: Shape | None, statement: Statement) -> bool:
+    """Tell whether a statement may find one row of one table, and nothing else."""
+    return shape is not None and len(shape.roles) == 1 and not shape.nested
+
+
+def _narrow_plan(
+    shape: Shape,
+    names: Mapping[str, tuple[str, ...]],
+    tags: set[str],
+    tables: Tables,
+    *,
+    narrow: bool,
+) -> Plan:
+    """Plan which parts of tables a statement reads."""
+    for table in shape.nested if narrow else ():
+        for name in names.get(table.fullname, ()):
+            tags |= {f"{name}!", f"{name}+", f"{name}-"}
+    for of_table, column in shape.columns if narrow else ():
+        for name in names.get(of_table.fullname, ()):
+            tags.add(f"{name}.{tables.folded_column(column)}")
+    roles = plan_roles(shape, lambda table: names.get(table.fullname, ()), tables, narrow=narrow)
+    depending = [role for role in roles if role.key_in or role.keys or role.conditions]
+    rows: dict[str, Any] = {}
+    for role in roles:
+        if role not in depending:
+            role.add_to(tags, rows, {}, None)
+    observes = shape.row_wise and any(role.key_in or role.keys for role in depending)
+    return Plan(frozenset(tags), tuple(depending), observes, shape.offset)
+
+
+def _declared_tags(
+    statement: Statement, tables: Tables, translate: Any, declared: Any
+) -> tuple[set[str], bool]:
+    """Return the tags of what a statement is declared to read; and whether it may read more."""
     found: set[str] = set()
-    waiting, met = list(statement.tables), set[TableClause]()
-    waiting += [table for name in declared or () for table in tables.find(name)]
+    waiting = [table for name in declared or () for table in tables.find(name)]
+    own, met = list(statement.tables), set[TableClause]()
     is_declared = declared is not None
     views = []
-    while waiting:
-        table = waiting.pop()
-        if table in met:
-            continue
-        met.add(table)
-        found |= tables.names(table, translate) | tables.parts(table)
+    while own or waiting:
+        is_own = bool(own)
+        table = own.pop() if is_own else waiting.pop()
+        if not is_own:
+            if table in met:
+                continue
+            met.add(table)
+            found |= tables.names(table, translate) | tables.parts(table)
         reads = tables.declared(table, "reads")
         if reads is not None:
             is_declared = True
@@ -103,48 +177,23 @@ def _tags(statement: Statement, tables: Tables, translate: Any, declared: Any) -
         unseen += [_UNKNOWN.format(name=name[:200]) if name else "" for name in unknown]
     for warning in filter(None, unseen):
         report_once(warning)
-    return found | {DATABASE} if unseen else found
-
-
-def _expect_row(
-    dependencies: Dependencies, lookup: Lookup, names: tuple[str, ...], context: Any
-) -> bool:
-    """Depend on the row alone once it turns out to be there, and on its table until then."""
-    table, dialect, parameters = lookup.table, context.dialect.name, context.compiled_parameters[0]
-    expected, rows = dependencies.expected, dependencies.rows
-    row = None
-    if lookup.key is not None:
-        row = row_name(table, [parameters.get(name) for name in lookup.key], dialect)
-        if row is None:
-            return False
-    # Of this execution alone: another one may find a row that was inserted in between.
-    token = object()
-    expected[token] = names
-
-    def found(values: Any) -> None:
-        name = row
-        if name is None:
-            name = row_name(table, [values[position] for position in lookup.at], dialect)
-        if name is not None:
-            expected.pop(token, None)
-            for each in names:
-                rows.setdefault(each, set()).add(name)
-
-    context.cursor_fetch_strategy = _Observed(context.cursor_fetch_strategy, found)
-    return True
+    return found, bool(unseen)
 
 
 class _Observed(CursorFetchStrategy):
-    """Fetches like another strategy, and calls a function with each row."""
+    """Fetches like another strategy, and shows a reading each row."""
 
-    __slots__ = ("_inner", "_observe", "alternate_cursor_description")
+    __slots__ = ("_inner", "_reading", "alternate_cursor_description")
 
-    def __init__(self, inner: CursorFetchStrategy, observe: Callable[[Any], None]) -> None:
-        self._inner, self._observe = inner, observe
+    def __init__(self, inner: CursorFetchStrategy, reading: RowReading) -> None:
+        self._inner, self._reading = inner, reading
         self.alternate_cursor_description = inner.alternate_cursor_description
 
     def yield_per(self, result: Any, dbapi_cursor: Any, num: int) -> None:
         self._inner.yield_per(result, dbapi_cursor, num)
+        if result.cursor_strategy is not self:
+            # It put another strategy in its place.
+            self._inner, result.cursor_strategy = result.cursor_strategy, self
 
     def soft_close(self, result: Any, dbapi_cursor: Any) -> None:
         self._inner.soft_close(result, dbapi_cursor)
@@ -154,18 +203,17 @@ class _Observed(CursorFetchStrategy):
 
     def fetchone(self, result: Any, dbapi_cursor: Any, hard_close: bool = False) -> Any:
         row = self._inner.fetchone(result, dbapi_cursor, hard_close)
-        if row is not None:
-            self._observe(row)
+        self._reading.note(() if row is None else (row,))
         return row
 
     def fetchmany(self, result: Any, dbapi_cursor: Any, size: int | None = None) -> Any:
         rows = self._inner.fetchmany(result, dbapi_cursor, size)
-        for row in rows:
-            self._observe(row)
+        self._reading.note(rows)
         return rows
 
     def fetchall(self, result: Any, dbapi_cursor: Any) -> Any:
         rows = self._inner.fetchall(result, dbapi_cursor)
-        for row in rows:
-            self._observe(row)
+        if rows:
+            self._reading.note(rows)
+        self._reading.is_over = True
         return rows

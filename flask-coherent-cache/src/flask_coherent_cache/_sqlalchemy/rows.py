@@ -1,14 +1,23 @@
-"""The name of a row: the values of its primary key."""
+"""The names of rows and of values: what a database considers equal has one name."""
 
+import unicodedata
 import uuid
 from collections.abc import Iterable
 from typing import Any
+from zlib import crc32
 
-from sqlalchemy import Integer, String, Table, Text, Unicode, UnicodeText, Uuid
+from sqlalchemy import Enum, Integer, String, Table, Text, Unicode, UnicodeText, Uuid
+from sqlalchemy.schema import UniqueConstraint
 from sqlalchemy.types import NVARCHAR, TEXT, VARCHAR
+
+from .._dependencies.tags import NULL
 
 #: Types of text whose equal values are spelled alike; CHAR pads, CITEXT folds.
 _TEXTS = (String, Text, Unicode, UnicodeText, VARCHAR, TEXT, NVARCHAR)
+#: Databases that compare texts as they are spelled, unless a collation says otherwise.
+_EXACT = ("sqlite", "postgresql")
+#: A text, which may be personal, is one of so many: that tells nothing of it.
+_BUCKETS = 4096
 
 
 def row_name(table: Table, values: Iterable[Any], dialect: str) -> str | None:
@@ -21,6 +30,27 @@ def row_name(table: Table, values: Iterable[Any], dialect: str) -> str | None:
         for column, value in zip(table.primary_key, values, strict=True)
     ]
     return ",".join(part for part in parts if part) if parts and None not in parts else None
+
+
+def row_names(table: Table, keys: Iterable[Any], dialect: str) -> set[str] | None:
+    """Name rows by what a database returned of their keys; NULL is a row that is not there.
+
+    :param keys: a value each, or a tuple where the key has several columns.
+    """
+    columns = list(table.primary_key)
+    if len(columns) != 1:
+        found = {row_name(table, key, dialect) for key in keys if None not in key}
+        return None if None in found else {name for name in found if name is not None}
+    names = set()
+    type_ = columns[0].type
+    is_integer = isinstance(type_, Integer) and type(type_).__module__.startswith("sqlalchemy.")
+    for key in keys:
+        if key is not None:
+            name = str(key) if is_integer and type(key) is int else row_name(table, [key], dialect)
+            if name is None:
+                return None
+            names.add(name)
+    return names
 
 
 def _value_name(type_: Any, value: Any, dialect: str) -> str | None:
@@ -38,11 +68,68 @@ def _value_name(type_: Any, value: Any, dialect: str) -> str | None:
             return str(uuid.UUID(text))
         except ValueError:
             return None
-    exact = type(type_) in _TEXTS and type_.collation is None
-    if exact and dialect in ("sqlite", "postgresql") and isinstance(value, str):
+    if _is_exact(type_, dialect) and isinstance(value, str):
         # A member of an enumeration that is a str reaches the database as its text.
         return str.__str__(value)
     return None
+
+
+def _is_exact(type_: Any, dialect: str) -> bool:
+    return type(type_) in _TEXTS and type_.collation is None and dialect in _EXACT
+
+
+# -- values of other columns
+
+
+def kind_of(type_: Any, dialect: str) -> str | None:
+    """Return how values of a type are named in tags; ``None`` where they have no certain name."""
+    type_ = type_._variant_mapping.get(dialect, type_)
+    if isinstance(type_, Enum) or not type(type_).__module__.startswith("sqlalchemy."):
+        return None
+    if isinstance(type_, Integer):
+        return "integer"
+    if isinstance(type_, Uuid):
+        return "uuid"
+    return "text" if _is_exact(type_, dialect) else None
+
+
+def value_tag(kind: str | None, value: Any) -> str:
+    """Name the value of a column in a tag; ``*`` where its name is not certain.
+
+    Spellings that a collation may consider equal have one name. One name for two values costs
+    precision only.
+    """
+    if value is None:
+        return NULL
+    if kind == "text" and isinstance(value, str):
+        folded = _folded(str.__str__(value)).encode(errors="surrogatepass")
+        return f"#{crc32(folded) % _BUCKETS:03x}"
+    type_ = {"integer": _INTEGER, "uuid": _UUID}.get(kind or "")
+    return "*" if type_ is None else _value_name(type_, value, "") or "*"
+
+
+_INTEGER, _UUID = Integer(), Uuid()
+
+
+def _folded(text: str) -> str:
+    if text.isascii():
+        return text.strip().lower()
+    marked = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(c for c in marked if not unicodedata.combining(c)).strip().casefold()
+
+
+def narrowing_columns(table: Table) -> list[str]:
+    """Name the columns whose equality narrows which rows come: unique, foreign keys, indexed.
+
+    What the database counts up is equal to nothing that a reader can have asked for.
+    """
+    own = {table.autoincrement_column} if len(table.primary_key) == 1 else set()
+    found = {c for c in table.c if c.foreign_keys or c.index or c.unique or c.primary_key}
+    found |= {c for index in table.indexes for c in index.columns}
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint):
+            found |= {*constraint.columns}
+    return [c.name for c in found - own]
 
 
 def rows_of(state: Any) -> list[tuple[str, str]]:

@@ -14,7 +14,8 @@ from sqlalchemy.sql.selectable import Select, TableClause
 
 from .._dependencies.inputs import report_once
 from .compiling import Notes
-from .lookups import Lookup, find_lookup, named_rows
+from .expressions import equalities
+from .shapes import Shape, find_shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Write:
     #: The parameters that the primary key is compared with, and whether each is a list; None: the
     #: rows are not named.
     key: tuple[tuple[str, bool], ...] | None = None
+    #: The columns that are set to parameters, with the names of these; None: it is not known.
+    values: tuple[tuple[str, str], ...] | None = None
 
     def keys(self, parameters: Mapping[str, Any]) -> list[list[Any]]:
         """Return the primary keys of the rows that are written with some parameters."""
@@ -43,7 +46,7 @@ class Statement:
     tables: frozenset[TableClause] = frozenset()
     unknown: tuple[str, ...] = ()  # The parts that may read tables that cannot be named.
     functions: frozenset[str] = frozenset()
-    lookup: Lookup | None = None  # Set if it finds one row by a key.
+    shape: Shape | None = None  # What it reads of its tables; None: all of them.
     writes: tuple[Write, ...] = ()
     everything: bool = False  # Whether it may write any table.
     raw: bool = False  # Whether it is nothing but text, which is analysed when it is executed.
@@ -100,12 +103,23 @@ def _analysed(compiled: Any) -> Statement:
         tables=tables if len(tables) > 1 or not writes else frozenset(),
         unknown=tuple(notes.unknown),
         functions=frozenset(notes.functions),
-        lookup=None if writes else find_lookup(statement, compiled, notes),
+        shape=_shape(statement, compiled, notes),
         writes=tuple(writes),
         everything=notes.custom,
         raw=notes.raw,
         entities=frozenset(mapper for mapper in mappers if mapper is not None),
     )
+
+
+def _shape(statement: Any, compiled: Any, notes: Notes) -> Shape | None:
+    try:
+        return find_shape(statement, compiled, notes)
+    except Exception as error:
+        report_once(
+            f"The cache could not tell which columns a statement reads ({error!r}), and has it "
+            f"depend on whole tables. Please report this. {str(compiled)[:200]}"
+        )
+        return None
 
 
 def _ddl(statement: Any) -> Statement:
@@ -132,10 +146,27 @@ def _writes(statement: Any, outermost: bool, compiled: Any, notes: Notes) -> Ite
     if statement.is_insert:
         after = statement._post_values_clause
         updates = not isinstance(after, OnConflictDoNothing | SQLiteDoNothing | None)
-        return [Write(table, "any" if replaces or updates else "insert")]
+        if replaces or updates:
+            return [Write(table, "any")]
+        return [Write(table, "insert", values=_values(compiled, table))]
     kind = "any" if replaces else "update" if statement.is_update else "delete"
     columns = _set_columns(compiled, table) if statement.is_update else None
-    return [Write(table, kind, columns, named_rows(statement, compiled, table))]
+    values = _values(compiled, table) if kind == "update" and columns is not None else None
+    return [Write(table, kind, columns, _named_rows(statement, compiled, table), values)]
+
+
+def _named_rows(statement: Any, compiled: Any, table: Table) -> tuple[tuple[str, bool], ...] | None:
+    """Return the parameters that name the rows of an UPDATE or DELETE; see :class:`Write`."""
+    compared: dict[str, tuple[str, bool]] = {}
+    for column, parameter, is_list in equalities(statement._where_criteria, compiled.bind_names):
+        own = isinstance(column.table, Table) and column.table.fullname == table.fullname
+        if own and parameter is not None and (not is_list or column.name not in compared):
+            compared[column.name] = parameter, is_list
+    key = [column.name for column in table.primary_key]
+    named = tuple(compared[name] for name in key if name in compared)
+    if not named or len(named) < len(key) or (len(key) > 1 and any(many for _, many in named)):
+        return None
+    return named
 
 
 def _may_replace(table: Table) -> bool:
@@ -145,6 +176,13 @@ def _may_replace(table: Table) -> bool:
         for thing in (*table.columns, *table.constraints)
         for name, value in thing.dialect_kwargs.items()
     )
+
+
+def _values(compiled: Any, table: Table) -> tuple[tuple[str, str], ...]:
+    """Return the columns that are set to a parameter of their key, as SQLAlchemy names it."""
+    # A parameter of the application can have the same name, where an expression sets the column.
+    found = ((column.name, compiled.binds.get(column.key)) for column in table.c)
+    return tuple((name, bind.key) for name, bind in found if bind is not None and bind._is_crud)
 
 
 def _set_columns(compiled: Any, table: Table) -> frozenset[str] | None:

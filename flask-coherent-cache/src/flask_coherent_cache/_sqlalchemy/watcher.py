@@ -46,6 +46,8 @@ class Watcher:
         for engine in database.engines:
             watch = watch_engine(engine)
             watch.watchers.add(self)
+            # What one cache reads, all of them may depend on.
+            watch.tables.narrow_if(all(each.narrow for each in watch.watchers))
             watch.metadatas.update(database.metadatas)
         self._outbox = OutboxTable(self._engines, self._cache_engine.prefix)
         if self._cache_engine.store.shared:
@@ -56,6 +58,11 @@ class Watcher:
                     f"cache.watch(engine, metadata=Base.metadata), so that the table {NAME} is "
                     "created with yours. It keeps what the cache's server cannot take."
                 )
+
+    @property
+    def narrow(self) -> bool:
+        """Whether reads are to depend on parts of tables."""
+        return bool(self._cache_engine.config.get("CACHE_NARROW", True))
 
     # -- what the cache asks
 

@@ -11,8 +11,9 @@ from sqlalchemy.sql.schema import ForeignKeyConstraint
 from sqlalchemy.sql.selectable import TableClause
 
 from .._dependencies.inputs import report_once
-from .catalog import DATABASE, Tables
-from .rows import row_name
+from .._dependencies.tags import DATABASE, whole
+from .catalog import Tables
+from .rows import row_name, value_tag
 from .statements import Statement, Write
 
 _TRIGGER = (
@@ -27,6 +28,9 @@ _FUNCTION = (
     'statement.execution_options(cache_reads=["table"], cache_writes=["table"]).'
 )
 
+#: Beyond so many values of a column, readers of any of its values are dropped.
+_MANY_VALUES = 256
+
 
 def touched(
     statement: Statement,
@@ -36,7 +40,7 @@ def touched(
     *,
     schemas_moved: bool = False,
 ) -> set[str]:
-    """Return the tags that the commit of one execution bumps; ``table:*`` is any row.
+    """Return the tags that the commit of one execution bumps.
 
     :param parameters: of each time that it is executed, before their types process them.
     :param schemas_moved: whether a table's name may mean another table on the connection.
@@ -58,6 +62,8 @@ def touched(
         for write in statement.writes:
             if write.key is not None:
                 tags |= _row_tags(write, tables, translate, parameters)
+            if write.values:
+                tags |= _value_tags(write, tables, translate, parameters)
         return tags
     except Exception as error:
         report_once(
@@ -73,7 +79,13 @@ def _written(
     """Return what a statement writes whatever its parameters."""
     writing = _Writing(tables, translate)
     for write in statement.writes:
-        writing.write(write.table, write.kind, write.columns, named=write.key is not None)
+        writing.write(
+            write.table,
+            write.kind,
+            write.columns,
+            named=write.key is not None,
+            valued=bool(write.values),
+        )
     if declared is not None:
         for name in declared:
             # A declaration names the table itself, whatever the execution translates.
@@ -90,8 +102,7 @@ def _written(
 
 def _everything(tables: Tables) -> set[str]:
     """Return the tags of all tables that are known."""
-    names = tables.every_name()
-    return names | {f"{name}:*" for name in names} | {DATABASE}
+    return whole(tables.every_name()) | {DATABASE}
 
 
 class _Writing:
@@ -106,18 +117,25 @@ class _Writing:
         self._done: set[tuple[str, str, frozenset[str] | None]] = set()
 
     def write(
-        self, table: TableClause, kind: str, columns: frozenset[str] | None, *, named: bool = False
+        self,
+        table: TableClause,
+        kind: str,
+        columns: frozenset[str] | None,
+        *,
+        named: bool = False,
+        valued: bool = False,
     ) -> None:
         """Add the tags of a table, and of what the database writes with it.
 
         :param columns: the names of the columns that are set; ``None``: any.
         :param named: whether its rows are named elsewhere.
+        :param valued: whether the values that it sets are named elsewhere.
         """
         names = self._tables.names(table, self._translate, written=True)
         names |= self._tables.parts(table)
-        self.tags |= names
         if self._tables.is_a("replacing", table.name):
             kind, columns, named = "any", None, False
+        self._add_parts(table, kind, columns, names, valued=valued)
         if kind != "insert" and not named:
             # An object that is passed to a fragment has its table's own name.
             self.tags |= {f"{name}:*" for name in {*names, table.fullname}}
@@ -129,6 +147,39 @@ class _Writing:
         if kind != "insert":
             for key in list(self._tables.referring(names, self._translate)):
                 self._follow(key, kind, columns)
+
+    def _add_parts(
+        self,
+        table: TableClause,
+        kind: str,
+        columns: frozenset[str] | None,
+        names: set[str],
+        *,
+        valued: bool,
+    ) -> None:
+        """Add the parts of a table that a write changes: all of them, where that is not known."""
+        tables = self._tables
+        self.tags |= names
+        known = tables.knows_objects and kind != "any" and not tables.parts(table)
+        set_ = None if columns is None else set(map(tables.folded_column, columns))
+        if not (isinstance(table, Table) and known) or (kind == "update" and set_ is None):
+            self.tags |= {f"{name}!" for name in names}
+            return
+        if tables.is_a("trigger", table.name) or tables.declared(table, "writes") is not None:
+            # It may change more of the rows that the statement changes.
+            self.tags |= {f"{name}!" for name in names}
+        if kind == "delete":
+            self.tags |= {f"{name}-" for name in names}
+            return
+        narrowing: set[str] = set(tables.narrowing(table, names))
+        if kind == "insert":
+            self.tags |= {f"{name}+" for name in names}
+        else:
+            set_ = (set_ or set()) | tables.generated(table, names)
+            self.tags |= {f"{name}.{column}" for name in names for column in set_}
+            narrowing &= set_
+        if not valued:
+            self.tags |= {f"{name}[{column}=*]" for name in names for column in narrowing}
 
     def _fire(self, table: TableClause) -> None:
         """Add what triggers write, and the tables of a view."""
@@ -155,7 +206,7 @@ class _Writing:
             if action.startswith("SET"):
                 self.write(table, "update", own)
             elif action not in ("RESTRICT", "NO ACTION"):
-                self.write(table, "delete", None)
+                self.write(table, "delete" if action else "any", None)
         if kind in ("update", "any") and (columns is None or _refers_to(key, columns)):
             self.write(table, "update", own)
 
@@ -178,3 +229,26 @@ def _row_tags(
         found: set[Any] = {row_name(table, key, tables.dialect_name) for key in keys}
         rows = rows if None in found else found
     return {f"{name}:{row}" for name in names for row in rows}
+
+
+def _value_tags(
+    write: Write, tables: Tables, translate: Any, parameters: Iterable[Mapping[str, Any]]
+) -> set[str]:
+    """Return the tags of the values that an INSERT or UPDATE sets columns to."""
+    table: Any = write.table
+    names = tables.names(table, translate, written=True)
+    narrowing = tables.narrowing(table, names)
+    if write.kind == "update":
+        set_ = set(map(tables.folded_column, write.columns or ()))
+        narrowing = {column: kind for column, kind in narrowing.items() if column in set_}
+    given = {tables.folded_column(column): key for column, key in write.values or ()}
+    tags = set()
+    for column, kind in narrowing.items():
+        key = given.get(column)
+        values = {"*"}
+        if key is not None:
+            values = {value_tag(kind, each[key]) if key in each else "*" for each in parameters}
+        if len(values) > _MANY_VALUES:
+            values = {"*"}
+        tags |= {f"{name}[{column}={value}]" for name in names for value in values}
+    return tags
