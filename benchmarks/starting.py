@@ -34,9 +34,10 @@ def resident_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def package() -> str:
-    """Name the generated project's package."""
-    (found,) = Path(os.environ["BENCHMARK_PROJECT"]).glob("src/*/__init__.py")
+def package(project: Path | None = None) -> str:
+    """Name a generated project's package."""
+    project = project or Path(os.environ["BENCHMARK_PROJECT"])
+    (found,) = project.glob("src/*/__init__.py")
     return found.parent.name
 
 
