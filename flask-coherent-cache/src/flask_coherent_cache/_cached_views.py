@@ -118,6 +118,10 @@ class CachedView(Decorated):
             custom = self._custom_key(args, kwargs)
         if is_own and QUERY in owner.inputs:
             held = replace(declared, query=None)
+
+        def stands_alone() -> bool:
+            return view_options.stands_alone and not is_own and self._nothing_runs_around(engine)
+
         return PageOptions(
             held,
             view_options.private,
@@ -127,10 +131,9 @@ class CachedView(Decorated):
             whole_key=is_own and declared.query == frozenset(),
             hit_indication=view_options.hit_indication,
             cache_control=view_options.cache_control,
-            gives_value=gives_value,
-            stands_alone=lambda: (
-                view_options.stands_alone and not is_own and self._nothing_runs_around(engine)
-            ),
+            # The guards above a private page that stands alone return what they get.
+            gives_value=gives_value and not (view_options.private and stands_alone()),
+            stands_alone=stands_alone,
         )
 
     def _nothing_runs_around(self, engine: CacheEngine) -> bool:

@@ -67,17 +67,18 @@ class AppHooks:
             and not self.have_listeners()
             and self._has_known_converters(request)
             and self._other_hooks(request) <= set(self._skipped)
-            and (
-                (outer is view and not guards) or (private and self._let_pass(guards, outer, view))
-            )
+            and (self._let_pass(guards, outer, view) if private else outer is view and not guards)
         )
 
     def _let_pass(self, guards: list[Any], outer: Any, view: Any) -> bool:
         """Tell whether guards let the same session pass again."""
+        app = self._app
         guarded = (*guards, outer, view)
         if guarded not in self._proven:
             self._proven[guarded] = are_proven(guards, outer, view, self._is_watched)
-        return self._proven[guarded] and type(self._app.aborter) is Aborter
+        # What is set on the interface itself may open other sessions.
+        is_flasks = type(app.aborter) is Aborter and not vars(app.session_interface)
+        return is_flasks and self._proven[guarded]
 
     @staticmethod
     def _has_known_converters(request: Request) -> bool:

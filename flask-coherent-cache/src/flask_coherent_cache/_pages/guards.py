@@ -213,5 +213,5 @@ class _Function:
                 return self._answers(first)
             case ast.Call(func=function):
                 found = self._source.find_or_none(function)
-                return any(found is each for each in _RESPONSES)
+                return any(found is each for each in (*_RESPONSES, *_ABORTS))
         return False
