@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
 from flask_coherent_cache._sqlalchemy import catalog, compiling, plans, statements, writes
+
+from .oracle import Run
 
 
 def cascade_forgotten() -> Any:
@@ -102,12 +105,42 @@ def everything_dropped() -> Any:
     return mock.patch("flask_coherent_cache._sqlalchemy.engines.touched", every)
 
 
-MUTATIONS: dict[str, Callable[[], Any]] = {
-    function.__name__: function
-    for function in (
-        *(cascade_forgotten, secondary_table_forgotten, second_mapping_forgotten),
-        *(flush_state_leaked, alias_unresolved, subquery_in_the_select_list_skipped),
-        *(on_clause_skipped, text_trusted, view_trusted, row_that_is_not_there),
-        everything_dropped,
+@dataclass(frozen=True)
+class Mutation:
+    """A way to break it, and where it shows.
+
+    :param reads: the kinds of reads that can show it.
+    :param changes: the kinds of changes that can.
+    :param seed: of a world that does.
+    """
+
+    apply: Callable[[], Any]
+    reads: str
+    changes: str
+    seed: int
+
+    def run(self) -> Run:
+        """What shows it."""
+        kinds = tuple(self.reads.split()), tuple(self.changes.split())
+        return Run("sqlite", "sqlite://", *kinds)
+
+
+_OBJECTS = "object_changed column_changed"
+MUTATIONS = {
+    mutation.apply.__name__: mutation
+    for mutation in (
+        Mutation(cascade_forgotten, "related many_to_many", "object_deleted core_delete", 4),
+        Mutation(secondary_table_forgotten, "many_to_many crossing", "many_to_many", 1),
+        Mutation(second_mapping_forgotten, "got unique_entity", _OBJECTS, 1),
+        Mutation(flush_state_leaked, "core by_key", "after_an_early_end", 8),
+        Mutation(alias_unresolved, "core grouped", "core_update", 1),
+        Mutation(
+            subquery_in_the_select_list_skipped, "column_subquery lonely_subquery", "core_update", 2
+        ),
+        Mutation(on_clause_skipped, "joined", "core_update core_insert", 5),
+        Mutation(text_trusted, "embedded", "core_update", 1),
+        Mutation(view_trusted, "view", "core_update", 17),
+        Mutation(row_that_is_not_there, "got by_key unique", "object_added core_insert", 2),
+        Mutation(everything_dropped, "core got by_key", "core_update", 1),
     )
 }

@@ -1,6 +1,6 @@
 """Random reads: functions from a session to a value that can be compared."""
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import (
@@ -9,79 +9,64 @@ from sqlalchemy import (
     case,
     cast,
     distinct,
-    exists,
     func,
     inspect,
     literal_column,
-    or_,
     select,
     text,
     union_all,
 )
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import aliased, joinedload, selectinload, with_loader_criteria
+from sqlalchemy.sql.expression import ColumnElement
 
-from .worlds import KEYS, UNIQUE, WORDS, World
-
-Read = Callable[[Any], Any]
-
-
-def shown(entity: Any) -> Any:
-    """The columns of an object."""
-    if entity is None:
-        return None
-    return tuple(getattr(entity, a.key) for a in inspect(type(entity)).column_attrs)
+from .core_reads import CoreReads
+from .drawing import Read, shown
+from .object_reads import ObjectReads
+from .worlds import KEYS, UNIQUE, World
 
 
-class Dependencies:
-    """Draws reads of a world."""
+class First(ColumnElement[Any]):
+    """The first of a table's numbers: a construct that nothing but its SQL tells about."""
 
-    def __init__(self, world: World) -> None:
-        self.world, self.draw = world, world.draw
+    inherit_cache = False
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+
+
+@compiles(First)
+def _first(element: First, *_: Any, **__: Any) -> str:
+    return f"(SELECT max(n) FROM {element.table})"  # noqa: S608
+
+
+class Reads(CoreReads, ObjectReads):
+    """Draws reads of a world.
+
+    :param kinds: the names of the only kinds that are drawn; all where there are none.
+    """
+
+    def __init__(self, world: World, kinds: Iterable[str] = ()) -> None:
+        super().__init__(world)
+        self.kinds = [*kinds] or self._biased()
+
+    def _biased(self) -> list[str]:
+        """Ask much of some kinds and nothing of others: rare pairs of kinds meet more often."""
         # What finds one row is half of what an application asks.
-        finding = ["got", "unique", "unique_entity", "by_key"] * 3 + ["many_to_many"] * 4
-        self.kinds = [*finding, *(n for n in vars(type(self)) if not n.startswith("_"))]
+        often = dict.fromkeys(("got", "unique", "unique_entity", "by_key", "many_to_many"), 4)
+        often |= dict.fromkeys(("selected", "loaded", "looked_up"), 3)
+        often |= dict.fromkeys(("narrowed", "paged", "aggregated"), 2)
+        every = [name for name in dir(type(self)) if not name.startswith("_")]
+        many = {name: self.draw.choice([0, 1, 1, 3]) * often.get(name, 1) for name in every}
+        return [name for name in every for _ in range(many[name])] or every
 
     def _any(self) -> tuple[str, Read]:
-        while True:
+        for _ in range(100):
             kind = self.draw.choice(self.kinds)
             read = getattr(self, kind)()
             if read is not None:
                 return kind, read
-
-    # ------------------------------------------------------------------------------- parts
-
-    def _table(self) -> Any:
-        table = self.draw.choice(self.world.tables)
-        return table.alias() if self.draw.random() < 0.4 else table
-
-    def _class(self) -> Any:
-        known = self.world.classes if self.draw.random() < 0.7 else self.world.second
-        return self.draw.choice([*(known or self.world.classes).values()])
-
-    def _key(self, table: Any) -> Any:
-        numbers = tuple(self.draw.randint(1, KEYS) for _ in table.primary_key)
-        return numbers if len(numbers) > 1 else numbers[0]
-
-    def _test(self, source: Any, depth: int = 0) -> Any:
-        draw = self.draw
-        other = draw.choice(self.world.tables).alias()
-        return draw.choice(
-            [
-                lambda: source.c.n == draw.randint(0, 3),
-                lambda: source.c.s.in_(draw.sample(WORDS, 2)),
-                lambda: source.c.u > 4,
-                lambda: or_(source.c.n > 1, source.c.s == draw.choice(WORDS)),
-                lambda: source.c.n.in_(select(other.c.n).where(other.c.s == "a")),
-                lambda: exists().where(other.c.n == source.c.n, other.c.u > 3),
-                lambda: select(func.count()).where(other.c.n == source.c.n).scalar_subquery() > 1,
-            ]
-        )()
-
-    def _rows(self, statement: Any) -> Read:
-        return lambda session: sorted(map(tuple, session.execute(statement)), key=repr)
-
-    def _entities(self, statement: Any) -> Read:
-        return lambda s: sorted(map(shown, s.scalars(statement).unique().all()), key=repr)
+        return "by_key", self.by_key()
 
     # ------------------------------------------------------------------------------- reads
 
@@ -245,6 +230,8 @@ class Dependencies:
                 lambda: select(table.c.n, table.c.n.op(f"IN ({numbers}) AND 1 =")(1)),
                 lambda: select(func.count()).select_from(text(other)),
                 lambda: select(table.c.n).suffix_with(f"UNION {numbers}"),
+                lambda: select(table.c.t, First(other)),
+                lambda: select(table.c.t).where(First(other) > 1),
             ]
         )
         return self._rows(statement())
