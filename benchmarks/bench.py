@@ -23,13 +23,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+import postgresql
 import report
-from client import load
+from client import held, load
 from picture import draw
+from servers import caddy
+from shop import Shop
 from stage import Stage, ask
+from storms import Storms
 
 PACKAGES = ("dogpile.cache", "Flask", "Flask-Caching", "gunicorn", "hiredis", "redis", "Werkzeug")
 PAGE_BYTES = 4096
+#: More than a server's threads.
+HELD_REQUESTS = 8
+MILLISECONDS_AWAY = 1.0
 #: The library has it.
 INVALIDATION = (
     Path(__file__).resolve().parents[1] / "flask-coherent-cache/benchmarks/invalidation.py"
@@ -42,43 +49,76 @@ class Sizes(NamedTuple):
     What takes long is measured in the first rounds only.
     """
 
-    rounds: int = 21
+    rounds: int = 15
     long_rounds: int = 3
     served: float = 0.5
     inside: float = 0.1
+    storm: float = 1.5
     expiry: float = 6.0
     rate: float = 200.0
     near_bytes: int = 32 * 2**20
     entries: int = 20_000
 
 
-QUICK = Sizes(2, 1, 0.1, 0.02, 1.5, 100.0, 2**20, 200)
+QUICK = Sizes(2, 1, 0.1, 0.02, 0.3, 1.5, 100.0, 2**20, 200)
 
 
 class Bench:
-    """All measures of all subjects, round by round."""
+    """All measures of all subjects, round by round.
 
-    def __init__(self, stage: Stage, sizes: Sizes) -> None:
-        """Start all that stays up from round to round."""
+    `skipped` says of each place that is not on this machine what it lacks.
+    """
+
+    def __init__(self, stage: Stage, sizes: Sizes, *gunicorn: str) -> None:
+        """Start all that stays up; `gunicorn` is more of its options for ours."""
         self.stage, self.sizes = stage, sizes
         self.figures: report.Figures = defaultdict(lambda: defaultdict(list))
         self.latencies: dict[str, list[float]] = defaultdict(list)
         self.client_microseconds: list[float] = []
+        self.skipped: dict[str, str] = {}
         told = stage.info("server")
         self.server = {name: told[name] for name in told if name.endswith("_version")}
-        for subject in report.SERVED[0].subjects:
-            stage.serve(subject)
-            if subject == "ours":
+        for name in dict.fromkeys((*report.SERVED[0].subjects, *report.HELD.subjects)):
+            stage.serve(name, "", *(gunicorn if name in ("ours", "quiet") else ()))
+            stage.prepare_requests(name)
+            if name == "ours":
                 stage.record()
         for subject in dict.fromkeys((*report.FLASK, *report.FUNCTIONS)):
-            stage.workers[subject] = stage.stack.enter_context(stage.worker(subject))
+            stage.start_worker(subject)
+        self.open_places(gunicorn)
+        self.storms = Storms(stage)
+
+    def open_places(self, gunicorn: tuple[str, ...]) -> None:
+        """Start what is measured elsewhere: behind the edge, with a far Redis, on PostgreSQL."""
+        stage = self.stage
+        if caddy() is None:
+            self.skipped["edge"] = "there is no Caddy on this machine"
+        else:
+            stage.serve_behind_edge("ours", *gunicorn)
+            stage.serve_behind_edge("gthread")
+        far = stage.relay(MILLISECONDS_AWAY)
+        for subject in report.BESIDE:
+            stage.start_worker(subject, "remote", CACHE_REDIS_URL=far, BENCHMARK_BATCH="10")
+        folder = postgresql.programs()
+        if folder is None:
+            self.skipped["PostgreSQL"] = "there is no PostgreSQL on this machine"
+            return
+        servers = stage.servers
+        server = postgresql.server(folder, servers.free_port, servers.wait_until)
+        url = stage.stack.enter_context(server)
+        Shop(stage, DATABASE_URL=url)
+        for subject in report.BESIDE:
+            settings = {"DATABASE_URL": url, "BENCHMARK_STATEMENTS": "1", "BENCHMARK_BATCH": "20"}
+            stage.start_worker(subject, "PostgreSQL", **settings)
 
     def warm_up(self) -> None:
         """Load each server and start each application once; the workers warm up by themselves."""
-        for subject, path in self.stage.requests:
-            load(self.stage.ports[subject], self.stage.requests[subject, path], self.sizes.served)
+        for name, path in self.stage.requests:
+            load(self.stage.ports[name], self.stage.requests[name, path], self.sizes.served)
         for subject in report.START.subjects:
             self.stage.run("starting.py", subject)
+        for subject in self.storms.ports:
+            self.storms.reads(subject, "page", 1, self.sizes.storm)
 
     def take(
         self, measure: report.Measure, number: int, figure: Callable[[report.Measure, str], float]
@@ -90,21 +130,27 @@ class Bench:
 
     def round(self, number: int) -> None:
         """Take every measure once."""
-        for measure in report.SERVED:
-            self.take(measure, number, self.rate)
-        for measure in [*report.INSIDE, report.STAMPEDE]:
-            self.take(measure, number, self.inside)
-        self.take(report.START, number, self.start)
-        if number < self.sizes.long_rounds:
-            self.take(report.EXPIRY[0], number, self.expire)
-            self.take(report.REACH, number, self.reach)
-            self.take(report.GROWTH, number, self.growth)
+        is_long = number < self.sizes.long_rounds
+        for measures, figure in (
+            (report.SERVED, self.rate),
+            ([report.HELD], self.rate_while_held),
+            ([*report.INSIDE, report.STAMPEDE, *report.STATEMENTS], self.inside),
+            ([report.START], self.start),
+            (report.REMOTE if is_long else [], self.inside),
+            (report.STORMS if is_long else [], self.storm),
+            ([report.EXPIRY[0]] if is_long else [], self.expire),
+            ([report.REACH] if is_long else [], self.reach),
+            ([report.GROWTH] if is_long else [], self.growth),
+        ):
+            for measure in measures:
+                if measure.place not in self.skipped:
+                    self.take(measure, number, figure)
 
     def rate(self, measure: report.Measure, subject: str) -> float:
         """Load a server, and return its requests a second."""
-        before = self.stage.commands()
-        request = self.stage.requests[subject, measure.order]
-        loaded = load(self.stage.ports[subject], request, self.sizes.served)
+        before, name = self.stage.commands(), subject + measure.place
+        request = self.stage.requests[name, measure.order]
+        loaded = load(self.stage.ports[name], request, self.sizes.served)
         count = len(loaded.latencies)
         if measure is report.SERVED[0]:
             self.client_microseconds.append(loaded.client_seconds / count * 1e6)
@@ -113,9 +159,26 @@ class Bench:
                 self.figures[report.COMMANDS.name][subject].append(each)
         return count / loaded.seconds
 
+    def rate_while_held(self, measure: report.Measure, subject: str) -> float:
+        """Load a server while slow requests hold each of its threads."""
+        with held(self.stage.ports[subject], "/held", HELD_REQUESTS):
+            return self.rate(measure, subject)
+
     def inside(self, measure: report.Measure, subject: str) -> float:
         """Let the subject's own process measure it."""
-        return ask(self.stage.workers[subject], measure.order, self.sizes.inside)
+        worker = self.stage.workers[subject + measure.place]
+        return ask(worker, measure.order, self.sizes.inside)
+
+    def storm(self, measure: report.Measure, subject: str) -> float:
+        """Read while so many writes a second go on; return the reads a second."""
+        return self.storms.reads(subject, "page", float(measure.order), self.sizes.storm)
+
+    def count(self) -> None:
+        """Count what needs no rounds: what writes drop, and the tags of entries."""
+        shop = Shop(self.stage, "counted", LOG_LEVEL="WARNING")
+        counted = json.loads(self.stage.run("counted.py", **shop.settings))
+        for measure in report.COUNTED:
+            self.figures[measure.name]["ours"].append(counted[measure.order])
 
     def start(self, _: report.Measure, subject: str) -> float:
         """Start the application in a process of its own; return milliseconds, and note its size."""
@@ -152,21 +215,23 @@ class Bench:
             "packages": {name: version(name) for name in PACKAGES},
             "server": self.server,
             "sizes": self.sizes._asdict(),
+            "skipped": self.skipped,
             "client_microseconds_a_request": self.client_microseconds,
             "latencies_in_an_expiry_ms": self.latencies,
             **self.figures,
         }
 
 
-def measure(project: Path, sizes: Sizes) -> Bench:
+def measure(project: Path, sizes: Sizes, *gunicorn: str) -> Bench:
     """Run all rounds; whoever is told to stop stops what was started."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("benchmark: stopped"))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        bench = Bench(Stage(project, Path(folder), stack), sizes)
+        bench = Bench(Stage(project, Path(folder), stack), sizes, *gunicorn)
         bench.warm_up()
         for number in range(sizes.rounds):
             print(f"round {number + 1} of {sizes.rounds}", flush=True)
             bench.round(number)
+        bench.count()
     return bench
 
 
@@ -177,9 +242,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="seconds, and figures of no worth")
     parser.add_argument("--figures", type=Path, default=Path("benchmarks/results.json"))
     parser.add_argument("--picture", type=Path, default=Path("docs/benchmark.svg"))
+    parser.add_argument("--worker-class", help="gunicorn's, in the place of the project's own")
     options = parser.parse_args()
-    bench = measure(options.project.resolve(), QUICK if options.quick else Sizes())
+    gunicorn = ("--worker-class", options.worker_class) if options.worker_class else ()
+    sizes = QUICK if options.quick else Sizes()
+    bench = measure(options.project.resolve(), sizes, *gunicorn)
     print(report.table(bench.figures))
+    for place, reason in bench.skipped.items():
+        print(f"Skipped ({place}): {reason}.")
     lines = (f"{json.dumps(name)}: {json.dumps(value)}" for name, value in bench.raw().items())
     options.figures.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     options.picture.write_text(draw(bench.figures, bench.latencies), encoding="utf-8")

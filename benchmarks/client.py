@@ -7,8 +7,11 @@ first one, and one that has not ends the program in words. Nothing is asked of a
 import http.client
 import selectors
 import socket
+import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 CONNECTIONS = 8
@@ -129,3 +132,26 @@ def load(port: int, request: bytes, seconds: float, rate: float | None = None) -
         for connection in idle:
             connection.close()
     return result
+
+
+@contextmanager
+def held(port: int, path: str, count: int) -> Iterator[None]:
+    """Keep so many requests for a slow page under way until the block ends."""
+    over = threading.Event()
+
+    def hold() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
+        while not over.is_set():
+            connection.request("GET", path)
+            connection.getresponse().read()
+        connection.close()
+
+    holders = [threading.Thread(target=hold) for _ in range(count)]
+    for holder in holders:
+        holder.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for holder in holders:
+            holder.join()

@@ -12,6 +12,7 @@ import functools
 import gc
 import itertools
 import json
+import os
 import statistics
 import sys
 import time
@@ -24,7 +25,7 @@ import subjects
 from starting import resident_bytes
 from werkzeug.test import EnvironBuilder
 
-BATCH = 100
+BATCH = int(os.environ.get("BENCHMARK_BATCH", "100"))
 THREADS = 32
 
 Measures = dict[str, Callable[[float], float]]
@@ -55,11 +56,13 @@ def hits(batch: Callable[[], float], seconds: float) -> float:
     return found if len(subjects.computed) == before else sys.exit("benchmark: these are no hits")
 
 
-def pages(app: Callable[..., Any], measure: Callable[..., float]) -> Measures:
+def pages(
+    app: Callable[..., Any], measure: Callable[..., float], new_page: str = "/page"
+) -> Measures:
     """Ask for pages as a server does: by a call of the whole application."""
     headers = {"Accept": "*/*", "User-Agent": "benchmark"}
     build = functools.partial(EnvironBuilder, base_url="http://127.0.0.1", headers=headers)
-    new_paths = (f"/page/{number}" for number in itertools.count())
+    new_paths = (f"{new_page}/{number}" for number in itertools.count())
 
     def start(status: str, _headers: list[tuple[str, str]], *_: Any) -> None:
         if status != "200 OK":
@@ -143,6 +146,21 @@ def functions(
     }
 
 
+def statement_misses(app: Any, function: Callable[[int], object]) -> Measures:
+    """Miss what is made of two statements: a page, and a memoized function's value."""
+    numbers = itertools.count()
+
+    def memoize_miss(seconds: float) -> float:
+        def call() -> None:
+            with app.app_context():
+                function(next(numbers))
+
+        return median(lambda: timed(call), seconds)
+
+    page_miss = pages(app, median, "/statements")["page miss"]
+    return {"statements page miss": page_miss, "statements memoize miss": memoize_miss}
+
+
 def measures_of(subject: str) -> Measures:
     """Return what can be measured of a subject."""
     if subject.startswith("dogpile"):
@@ -151,6 +169,9 @@ def measures_of(subject: str) -> Measures:
     app, cache = subjects.application(subject)
     if cache is None:
         return pages(app, median)
+    reads = {}
+    if "BENCHMARK_STATEMENTS" in os.environ:
+        reads = statement_misses(app, subjects.read_statements(subject, app, cache))
     render = app.jinja_env.from_string(subjects.FRAGMENT, {"hello": subjects.hello}).render
 
     def fragment(seconds: float) -> float:
@@ -158,7 +179,7 @@ def measures_of(subject: str) -> Measures:
             return hits(lambda: timed(render), seconds)
 
     called = functions(cache.memoize(subjects.LIFE_SECONDS), cache.delete_memoized, app.app_context)
-    return {**pages(app, hits), **called, "fragment": fragment}
+    return {**pages(app, hits), **called, "fragment": fragment, **reads}
 
 
 if __name__ == "__main__":

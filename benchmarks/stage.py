@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from client import Answer, request_of
+from servers import BEHIND_EDGE, SERVERS, caddy, caddyfile
 
 HERE = Path(__file__).resolve().parent
 KEPT = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -55,6 +56,9 @@ class Stage:
             "DATABASE_URL": f"sqlite:///{self.folder}/app.db",
             "CACHE_REDIS_URL": f"redis://127.0.0.1:{self.redis}/0",
             "CACHE_KEY_PREFIX": f"benchmark{next(self.prefixes)}",
+            # A bound on new keys would refuse most of the misses that are measured.
+            "CACHE_NEW_PAGES_PER_MINUTE": "0",
+            "CACHE_NEW_VALUES_PER_MINUTE": "0",
             "GUNICORN_MAX_REQUESTS": "0",
             "BENCHMARK_PROJECT": str(self.project),
             "BENCHMARK_ANSWERS": str(self.folder / "answers.json"),
@@ -101,24 +105,61 @@ class Stage:
                 sys.exit(f"benchmark: {subject} did not start")
             yield process
 
-    def serve(self, subject: str) -> None:
-        """Serve a subject: as the project is served, or by gunicorn's defaults."""
-        port = self.ports[subject] = self.servers.free_port()
-        name, options = subject, ["--config", str(self.project / "gunicorn.conf.py")]
-        if subject == "defaults":
-            name, options = "RedisCache", ["--no-control-socket", "--bind", f"127.0.0.1:{port}"]
-        command = ["-m", "gunicorn", *options, f"subjects:make({name!r})"]
-        running = self.running(*command, GUNICORN_BIND=f"127.0.0.1:{port}")
+    def serve(self, name: str, place: str = "", *options: str, **settings: str) -> int:
+        """Start one of the servers, and note its port by its name and its place; return it.
+
+        :param options: more of gunicorn's.
+        """
+        server, port = SERVERS[name], self.servers.free_port()
+        command = ["-m", "gunicorn", "--no-control-socket", *server.options, *options]
+        if server.is_ours:
+            command += ["--config", str(self.project / "gunicorn.conf.py")]
+        command += ["--bind", f"127.0.0.1:{port}", f"subjects:make({server.subject!r})"]
+        running = self.running(*command, **{**server.settings, **settings})
         process = self.stack.enter_context(running)
         self.servers.wait_until(lambda: process.poll() is not None or accepts(port), 30)
+        self.ports[name + place] = port
+        return int(port)
+
+    def serve_behind_edge(self, name: str, *options: str) -> None:
+        """Start one of the servers, and the project's edge proxy in front of it."""
+        upstream = self.serve(name, "edge", *options, **BEHIND_EDGE)
+        port = self.servers.free_port()
+        file = self.folder / f"Caddyfile.{name}"
+        file.write_text(caddyfile(self.project, port, upstream), encoding="utf-8")
+        command = [str(caddy()), "run", "--config", str(file), "--adapter", "caddyfile"]
+        environ = {**self.environ(), "HOME": str(self.folder)}
+        process = subprocess.Popen(command, env=environ, stdout=self.log, stderr=self.log)
+        self.stack.callback(process.wait, 30)
+        self.stack.callback(process.terminate)
+        self.servers.wait_until(lambda: process.poll() is not None or accepts(port), 30)
+        self.ports[f"{name}edge"] = port
+        self.requests[f"{name}edge", "/hello"] = request_of("/hello")
+
+    def prepare_requests(self, name: str) -> None:
+        """Write the requests of a server: with a session, and with the ETag of what it answers."""
+        port = self.ports[name]
         headers: dict[str, dict[str, str]] = {path: {} for path in PATHS}
-        if subject != "raw":
+        if name != "raw":
             cookie = Answer(port, request_of("/enter"))["set-cookie"].partition(";")[0]
             headers["/private"]["Cookie"] = cookie
             etag = Answer(port, request_of("/conditional"))["etag"]
             headers["/conditional"]["If-None-Match"] = etag
         for path, named in headers.items():
-            self.requests[subject, path] = request_of(path, named)
+            self.requests[name, path] = request_of(path, named)
+
+    def relay(self, milliseconds: float) -> str:
+        """Start a relay in front of the Redis that is late by so much each way; return its URL."""
+        port, program = self.servers.free_port(), str(HERE / "relay.py")
+        command = (program, str(port), str(self.redis), str(milliseconds))
+        self.stack.enter_context(self.running(*command))
+        self.servers.wait_until(lambda: accepts(port), 30)
+        return f"redis://127.0.0.1:{port}/0"
+
+    def start_worker(self, subject: str, place: str = "", **settings: str) -> None:
+        """Start a process that measures a subject, and keep it to the end."""
+        worker = self.worker(subject, **settings)
+        self.workers[subject + place] = self.stack.enter_context(worker)
 
     def record(self) -> None:
         """Write down what ours answers to hits, for the raw callable to say the same."""

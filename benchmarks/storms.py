@@ -14,11 +14,11 @@ from collections import defaultdict
 from pathlib import Path
 
 from client import load, request_of
+from report import WRITES
 from shop import PRODUCT, Shop, Writer, alone
 from stage import Stage
 
 WORKERS = 4
-WRITES = (1, 5, 20, 50)
 
 
 class Storms:

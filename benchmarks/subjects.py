@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import flask_caching
+import statements
 from dogpile.cache import make_region
-from flask import Flask, make_response, request, session
+from flask import Flask, jsonify, make_response, request, session
 from starting import package
 
 View = Callable[..., Any]
@@ -24,6 +25,8 @@ View = Callable[..., Any]
 LIFE_SECONDS = 3600
 #: Of the page that expires under load, and how long a computation of it takes.
 SHORT_LIFE_SECONDS, FILL_SECONDS = 1, 0.1
+#: For how long a request for a page that is not cached holds its thread.
+HOLD_SECONDS = 0.1
 #: Pages by number are turns of it: no compression makes them smaller.
 NOISE = random.Random(0).randbytes(4096)  # noqa: S311 - any would do
 FRAGMENT = "{% cache 3600, 'fragment' %}{{ hello() }}{% endcache %}"
@@ -103,7 +106,13 @@ def add_views(app: Flask, cached: View, private: View, expiring: View, by_hand: 
     app.add_url_rule("/private", "private", private(mine))
     app.add_url_rule("/page/<int:number>", "page", cached(page))
     app.add_url_rule("/expires", "expires", expiring(expires))
+
+    def held() -> str:
+        time.sleep(HOLD_SECONDS)
+        return ""
+
     app.add_url_rule("/enter", "enter", sign_in)
+    app.add_url_rule("/held", "held", held)
 
 
 def ours() -> tuple[Flask, Any]:
@@ -130,6 +139,14 @@ def stock(kind: str) -> tuple[Flask, Any]:
         app, cache.cached(LIFE_SECONDS), by_user, cache.cached(SHORT_LIFE_SECONDS), conditional
     )
     return app, cache
+
+
+def read_statements(subject: str, app: Flask, cache: Any) -> View:
+    """Add a page that is made of statements; return a memoized function that is, too."""
+    read = statements.of_project(app) if subject == "ours" else statements.of_its_own(app)
+    page = cache.cached(LIFE_SECONDS)(lambda number: jsonify(read(number)))
+    app.add_url_rule("/statements/<int:number>", "statements", page)
+    return cache.memoize(LIFE_SECONDS, make_name=lambda _: "statements")(read)  # type: ignore[no-any-return]
 
 
 def plain() -> Flask:
