@@ -88,12 +88,13 @@ def view_trusted() -> Any:
 
 def row_that_is_not_there() -> Any:
     """A lookup depends on its row alone, found or not."""
-    inner = plans.RolePlan.add_to
+    inner = plans.RolePlan.depend
 
-    def add_found(self: Any, *args: Any, found: bool = False, **kwargs: Any) -> None:
-        inner(self, *args, found=True, **kwargs)
+    def depend(self: Any, *args: Any) -> None:
+        *others, _, hides = args
+        inner(self, *others, True, hides)
 
-    return mock.patch.object(plans.RolePlan, "add_to", add_found)
+    return mock.patch.object(plans.RolePlan, "depend", depend)
 
 
 def everything_dropped() -> Any:

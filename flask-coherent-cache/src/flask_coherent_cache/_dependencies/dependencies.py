@@ -129,7 +129,7 @@ class Dependencies(ContextState):
 
     def read_row(self, table: str, identity: str) -> None:
         """Note a row that was found by its key."""
-        add_rows(self.rows, table, {identity}, {table})
+        add_rows(self.rows, table, {f"{table}:{identity}"}, {table})
 
     def read(self, reading: Reading) -> None:
         """Note an execution whose rows will turn up."""
@@ -138,7 +138,7 @@ class Dependencies(ContextState):
             with _scopes_lock:
                 for each in [one for one in self.readings if one.is_over]:
                     # The other way round, a thread beside this one could miss it.
-                    each.add_to(self.tags, self.rows)
+                    _add(each, self.tags, self.rows)
                     del self.readings[each]
 
     def collected(self) -> set[str]:
@@ -146,10 +146,10 @@ class Dependencies(ContextState):
         tags: set[str] = set()
         rows: dict[str, Rows] = {}
         for reading in list(self.readings):
-            reading.add_to(tags, rows)
+            _add(reading, tags, rows)
         tags |= self.tags
         for table, found in list(self.rows.items()):
-            add_rows(rows, table, found.names, found.instead)
+            add_rows(rows, table, found.tags, found.instead)
         for table, found in rows.items():
             tags |= row_tags(table, found)
         return tags
@@ -218,7 +218,7 @@ class Dependencies(ContextState):
         self.readings.update(before.readings)
         self.tags |= before.tags
         for table, found in list(before.rows.items()):
-            add_rows(self.rows, table, found.names, found.instead)
+            add_rows(self.rows, table, found.tags, found.instead)
         self.entities |= before.entities
         if before.fresh_until is not None:
             self.fresh_until = min(before.fresh_until, self.fresh_until or before.fresh_until)
@@ -236,6 +236,13 @@ class Dependencies(ContextState):
         self.shared = True
         for scope in self.scopes:
             self.inherit(scope)
+
+
+def _add(reading: Reading, tags: set[str], rows: dict[str, Rows]) -> None:
+    own, found = reading.depends_on()
+    tags |= own
+    for each in found:
+        add_rows(rows, *each)
 
 
 #: Where a request, its environment, and an application context keep the collector.

@@ -1,20 +1,30 @@
 """Rows that were read, and executions of statements whose rows are still to come."""
 
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 #: Beyond so many rows of one table, an entry depends on its columns, or on all of the table.
 MANY_ROWS = 64
 
 
-@dataclass(slots=True)
-class Rows:
-    """Rows of one table that were read, by their names.
+class Found(NamedTuple):
+    """Rows of one table that an execution returned.
 
+    :param tags: the tag of each.
     :param instead: the tags that take their place where they are too many.
     """
 
-    names: set[str] = field(default_factory=set)
+    table: str
+    tags: Set[str]
+    instead: Set[str]
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows of one table that were read; see :class:`Found`."""
+
+    tags: set[str] = field(default_factory=set)
     instead: set[str] = field(default_factory=set)
 
 
@@ -25,23 +35,23 @@ class Reading(Protocol):
     def is_over(self) -> bool:
         """Whether no other row can turn up."""
 
-    def add_to(self, tags: set[str], rows: dict[str, Rows]) -> None:
-        """Add what it depends on, by the rows that turned up so far."""
+    def depends_on(self) -> tuple[set[str], Iterable[Found]]:
+        """Return the tags that it depends on, by the rows that turned up so far, and these."""
 
 
-def add_rows(rows: dict[str, Rows], table: str, names: set[str], instead: set[str]) -> None:
+def add_rows(rows: dict[str, Rows], table: str, tags: Set[str], instead: Set[str]) -> None:
     """Add rows of a table; beyond the bound only what takes their place is of use."""
     found = rows.get(table)
     if found is None:
         found = rows[table] = Rows()
-    if len(found.names) <= MANY_ROWS:
-        found.names |= names
+    if len(found.tags) <= MANY_ROWS:
+        found.tags |= tags
     found.instead |= instead
 
 
 def row_tags(table: str, found: Rows) -> set[str]:
     """Return the tags of rows of a table."""
-    if len(found.names) > MANY_ROWS:
+    if len(found.tags) > MANY_ROWS:
         return found.instead
     # What names no rows, such as a bulk UPDATE, bumps "table:*".
-    return {f"{table}:*", *[f"{table}:{name}" for name in found.names]}
+    return {f"{table}:*"} | found.tags

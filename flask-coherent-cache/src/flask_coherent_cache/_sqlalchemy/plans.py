@@ -3,21 +3,37 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import String, Table
 
-from .._dependencies.rows import MANY_ROWS, Rows, add_rows
+from .._dependencies.rows import MANY_ROWS, Found
 from .catalog import Tables
 from .compiling import Role
 from .expressions import Equality
-from .rows import row_name, row_names, value_tag
+from .rows import Namer, row_name, row_namer, value_tag
 from .shapes import Shape, unique_keys
 
 #: A longer IN narrows nothing.
 _MANY_VALUES = 16
 
+#: What no column narrows.
+_NOTHING: tuple[str, set[str]] = "", set()
+
 Parameters = Mapping[str, Any]
+
+
+class Parts(NamedTuple):
+    """The parts of a table that a role depends on, as tags of each name of the table.
+
+    :param entering: of rows that come, and of the columns that decide which there are.
+    :param leaving: of any row that goes.
+    :param shown: of what is shown of rows that have no name.
+    """
+
+    entering: frozenset[str]
+    leaving: frozenset[str]
+    shown: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,35 +42,41 @@ class RolePlan:
 
     :param names: of its table, each of which has tags.
     :param key_in: takes the primary key out of a row of the result; ``None`` where it has none.
-    :param keys: the parameters that whole unique keys are compared with.
+    :param namer: names rows by that.
+    :param keys: the parameters that whole unique keys are compared with, and which are to be texts.
     :param primary: those that the primary key is compared with.
-    :param texts: those that are to be texts.
+    :param name_of: names a row by these.
     :param conditions: what narrows which rows come: column, kind, parameter, whether it is a list.
+    :param parts: what it depends on, by the column that narrows, ``""`` where none does.
+    :param one: the tags that take the place of the row that a key found.
     :param whole: the tags to depend on where nothing finds one row; empty: on parts of the table.
     """
 
-    table: Table
     names: tuple[str, ...]
-    dialect: str
-    deciding: frozenset[str]
-    shown: frozenset[str]
     nullable: bool
-    key_in: Callable[[Any], Any] | None = None
-    keys: tuple[tuple[str, ...], ...] = ()
-    primary: tuple[str, ...] = ()
-    texts: frozenset[str] = frozenset()
-    conditions: tuple[tuple[str, str, str | None, bool], ...] = ()
-    whole: frozenset[str] = frozenset()
+    key_in: Callable[[Any], Any] | None
+    namer: Namer
+    keys: tuple[tuple[tuple[str, bool], ...], ...]
+    primary: tuple[str, ...]
+    name_of: Callable[[list[Any]], str | None]
+    conditions: tuple[tuple[str, str, str | None, bool], ...]
+    parts: Mapping[str, Parts]
+    one: frozenset[str]
+    whole: frozenset[str]
 
-    def add_to(
+    @property
+    def varies(self) -> bool:
+        """Whether what it depends on is told by parameters or rows."""
+        return bool(self.key_in or self.keys or self.conditions)
+
+    def depend(
         self,
         tags: set[str],
-        rows: dict[str, Rows],
+        rows: list[Found],
         parameters: Parameters,
-        keys: set[Any] | None,
-        *,
-        found: bool = False,
-        hides: bool = True,
+        keys: list[Any] | None,
+        found: bool,
+        hides: bool,
     ) -> None:
         """Add what an execution depends on.
 
@@ -62,68 +84,57 @@ class RolePlan:
         :param found: whether it returned rows, each of which shows one of the role's.
         :param hides: whether a row that it did not return can change the result by leaving.
         """
-        named = None if keys is None else row_names(self.table, keys, self.dialect)
-        if found and self._finds_one(parameters):
+        named = None if keys is None else self.namer(keys)
+        if found and self.keys and self._finds_one(parameters):
             one = named or self._asked_for(parameters)
             if one is not None and len(one) == 1:
                 # Whatever else is written, only this row takes part as long as it is there.
-                self._add_rows(tags, rows, one, self.shown | self.deciding)
+                self._add_rows(rows, one, self.one)
                 return
         if self.whole:
             tags |= self.whole
             return
-        hides = hides or named is None or self.nullable
-        column, values = self._condition(parameters)
-        members = self.deciding - {column}
-        for name in self.names:
-            tags.add(f"{name}!")
-            if column:
-                tags.update([f"{name}[{column}={value}]" for value in (*values, "*")])
-            else:
-                tags.add(f"{name}+")
-            if hides:
-                tags.add(f"{name}-")
-                if column:
-                    tags.add(f"{name}.{column}")
-            tags.update([f"{name}.{member}" for member in members])
-        shown = self.shown | {column} if column else self.shown
-        self._add_rows(tags, rows, named, shown)
+        column, values = self._condition(parameters) if self.conditions else _NOTHING
+        entering, leaving, shown = self.parts[column]
+        tags |= entering
+        for value in values:
+            tags.update([f"{name}[{column}={value}]" for name in self.names])
+        if named is None:
+            tags |= shown
+        if hides or named is None or self.nullable:
+            tags |= leaving
+        if named:
+            self._add_rows(rows, named, shown)
 
-    def _add_rows(
-        self, tags: set[str], rows: dict[str, Rows], named: set[str] | None, shown: Iterable[str]
-    ) -> None:
-        """Add rows by their names, or else the columns that they show."""
-        if named is not None and not named:
-            return  # It returned none that could change or leave.
+    def _add_rows(self, rows: list[Found], named: list[Any], instead: frozenset[str]) -> None:
         for name in self.names:
-            columns = {f"{name}!", f"{name}-", *[f"{name}.{column}" for column in shown]}
-            if named is None:
-                tags |= columns
-            else:
-                add_rows(rows, name, named, set(self.whole) or columns)
+            rows.append(Found(name, {f"{name}:{row}" for row in named}, instead))
 
     def _finds_one(self, parameters: Parameters) -> bool:
         """Tell whether the parameters find at most one row."""
-        return any(all(self._is_usual(parameters, name) for name in key) for key in self.keys)
+        for key in self.keys:
+            for name, is_text in key:
+                value = parameters.get(name)
+                # Many texts may equal what is none.
+                if value is None or (is_text and not isinstance(value, str)):
+                    break
+            else:
+                return True
+        return False
 
-    def _is_usual(self, parameters: Parameters, name: str) -> bool:
-        """Tell whether a parameter is of its column's type: else many rows may equal it."""
-        value = parameters.get(name)
-        return value is not None and (isinstance(value, str) or name not in self.texts)
-
-    def _asked_for(self, parameters: Parameters) -> set[str] | None:
+    def _asked_for(self, parameters: Parameters) -> list[str] | None:
         """Name the row by the parameters, where the result does not have its key."""
         if not self.primary:
             return None
-        name = row_name(self.table, [parameters.get(each) for each in self.primary], self.dialect)
-        return None if name is None else {name}
+        name = self.name_of([parameters.get(each) for each in self.primary])
+        return None if name is None else [name]
 
     def _condition(self, parameters: Parameters) -> tuple[str, set[str]]:
         """Choose the column that narrows most which rows come, with the names of its values."""
         best, fewest = "", set[str]()
         for column, kind, parameter, is_list in self.conditions:
             given = None if parameter is None else parameters.get(parameter)
-            values = given if is_list else [given]
+            values: Any = given if is_list else [given]
             if not values or len(values) > _MANY_VALUES:
                 continue
             if parameter is not None and None in values:
@@ -141,6 +152,7 @@ class Plan:
     :param tags: whatever its parameters and rows.
     :param roles: those that depend on these.
     :param observes: whether its rows have to be seen.
+    :param offset: see :class:`~.shapes.Shape`.
     """
 
     tags: frozenset[str]
@@ -148,25 +160,19 @@ class Plan:
     observes: bool = False
     offset: str | None = None
 
-    def hides(self, parameters: Parameters) -> bool:
-        """Tell whether rows before those of the result are left out."""
-        if self.offset is None:
-            return False
-        return not self.offset or parameters.get(self.offset) != 0
-
 
 class RowReading:
     """One execution: notes the keys of its rows as they are fetched."""
 
-    __slots__ = ("_found", "_known", "_parameters", "_plan", "is_over", "keys")
+    __slots__ = ("_found", "_keys", "_known", "_parameters", "_plan", "is_over")
 
     def __init__(self, plan: Plan, parameters: Parameters) -> None:
         self._plan, self._parameters = plan, parameters
-        self.keys: list[set[Any] | None] = [
+        self._keys: list[set[Any] | None] = [
             None if role.key_in is None else set() for role in plan.roles
         ]
         self._found = self.is_over = False
-        self._known: tuple[set[str], dict[str, Rows]] | None = None
+        self._known: tuple[set[str], list[Found]] | None = None
 
     def note(self, fetched: Any) -> None:
         """Note rows of the result as the driver returned them; none: there are no more."""
@@ -175,30 +181,26 @@ class RowReading:
             return
         self._found = True
         for number, role in enumerate(self._plan.roles):
-            keys = self.keys[number]
+            keys = self._keys[number]
             if keys is not None and role.key_in is not None:
                 keys.update(map(role.key_in, fetched))
                 if len(keys) > MANY_ROWS:
-                    self.keys[number] = None
+                    self._keys[number] = None
 
-    def add_to(self, tags: set[str], rows: dict[str, Rows]) -> None:
-        """Add what it depends on, by the rows that were fetched so far."""
-        known = self._known
-        if known is None:
-            known = self._work_out()
-            if self.is_over:
-                self._known = known
-        tags |= known[0]
-        for name, found in known[1].items():
-            add_rows(rows, name, found.names, found.instead)
-
-    def _work_out(self) -> tuple[set[str], dict[str, Rows]]:
-        tags, rows = set[str](), dict[str, Rows]()
-        hides = self._plan.hides(self._parameters)
-        for role, keys in zip(self._plan.roles, self.keys, strict=True):
+    def depends_on(self) -> tuple[set[str], list[Found]]:
+        """Return what it depends on, by the rows that were fetched so far."""
+        if self._known is not None:
+            return self._known
+        plan, parameters = self._plan, self._parameters
+        offset = plan.offset
+        hides = offset is not None and (not offset or parameters.get(offset) != 0)
+        tags, rows = set[str](), list[Found]()
+        for role, keys in zip(plan.roles, self._keys, strict=True):
             # Another thread may be fetching.
-            own = None if keys is None else set(keys)
-            role.add_to(tags, rows, self._parameters, own, found=self._found, hides=hides)
+            own = None if keys is None else list(keys)
+            role.depend(tags, rows, parameters, own, self._found, hides)
+        if self.is_over:
+            self._known = tags, rows
         return tags, rows
 
 
@@ -230,39 +232,56 @@ def _plan_role(
     table, folded = role.table, tables.folded_column
     primary = [column.name for column in table.primary_key]
     single = {e.column.name: e.parameter for e in required if e.parameter and not e.is_list}
-    keys = [key for key in unique_keys(table) if all(name in single for name in key)]
-    by_key = primary and all(name in single for name in primary)
+    keys = [key for key in unique_keys(table) if shape.row_wise and set(key) <= single.keys()]
+    by_key = primary and set(primary) <= single.keys()
     if by_key and tables.has_many_spellings(table):
         by_key = False
     nullable = role.nullable and all(equality.parameter is None for equality in required)
     shows_key = shape.row_wise and primary and all(name in role.at for name in primary)
-    texts = {e.parameter for e in required if isinstance(e.column.type, String)}
+    texts = {e.column.name for e in required if isinstance(e.column.type, String)}
+    conditions = () if nullable or not narrow else _conditions(required, table, names, tables)
+    deciding, shown = set(map(folded, role.deciding)), set(map(folded, role.shown))
+    columns = ["", *(column for column, *_ in conditions)]
+    dialect = tables.dialect_name
     return RolePlan(
-        table,
         names,
-        tables.dialect_name,
-        frozenset(map(folded, role.deciding)),
-        frozenset(map(folded, role.shown)),
         nullable,
         itemgetter(*(role.at[name] for name in primary)) if shows_key else None,
-        tuple(_parameters(single, key) for key in keys) if shape.row_wise else (),
-        _parameters(single, primary) if by_key else (),
-        frozenset(name for name in texts if name),
-        () if nullable or not narrow else tuple(_conditions(required, table, names, tables)),
+        row_namer(table, dialect),
+        tuple(tuple((single[name], name in texts) for name in key) for key in keys),
+        tuple(single[name] for name in primary) if by_key else (),
+        lambda values: row_name(table, values, dialect),
+        conditions,
+        {column: _parts(names, column, deciding, shown) for column in columns},
+        frozenset(names) if not narrow else _shown(names, deciding | shown),
         frozenset() if narrow else frozenset(names),
     )
 
 
-def _parameters(single: Mapping[str, str | None], columns: Iterable[str]) -> tuple[str, ...]:
-    return tuple(name for column in columns if (name := single[column]) is not None)
+def _parts(names: Iterable[str], column: str, deciding: set[str], shown: set[str]) -> Parts:
+    """Return the parts of a table that matter where a column narrows which rows come."""
+    entering, leaving = set[str](), set[str]()
+    for name in names:
+        entering |= {f"{name}!", *[f"{name}.{each}" for each in deciding if each != column]}
+        entering.add(f"{name}[{column}=*]" if column else f"{name}+")
+        leaving |= {f"{name}-", f"{name}.{column}"} if column else {f"{name}-"}
+    own = _shown(names, shown | {column} if column else shown)
+    return Parts(frozenset(entering), frozenset(leaving), own)
+
+
+def _shown(names: Iterable[str], columns: Iterable[str]) -> frozenset[str]:
+    """Return what stands for rows that have no name."""
+    ends = ("!", "-", *[f".{column}" for column in columns])
+    return frozenset(f"{name}{end}" for name in names for end in ends)
 
 
 def _conditions(
     required: Iterable[Equality], table: Table, names: tuple[str, ...], tables: Tables
-) -> Iterable[tuple[str, str, str | None, bool]]:
-    narrowing = tables.narrowing(table, names)
+) -> tuple[tuple[str, str, str | None, bool], ...]:
+    narrowing, found = tables.narrowing(table, names), []
     for column, parameter, is_list in required:
         name = tables.folded_column(column.name)
         kind = narrowing.get(name)
         if kind and tables.may_narrow(table, names, name, kind):
-            yield name, kind, parameter, is_list
+            found.append((name, kind, parameter, is_list))
+    return tuple(found)

@@ -59,7 +59,8 @@ def read(
         context.cursor_fetch_strategy = _Observed(context.cursor_fetch_strategy, reading)
         return
     for role in plan.roles:
-        role.add_to(dependencies.tags, dependencies.rows, parameters, None)
+        # Without the keys of rows, it names none.
+        role.depend(dependencies.tags, [], parameters, None, False, True)
 
 
 def parameters_of(context: Any) -> list[Mapping[str, Any]]:
@@ -134,13 +135,12 @@ def _narrow_plan(
         for name in names.get(of_table.fullname, ()):
             tags.add(f"{name}.{tables.folded_column(column)}")
     roles = plan_roles(shape, lambda table: names.get(table.fullname, ()), tables, narrow=narrow)
-    depending = [role for role in roles if role.key_in or role.keys or role.conditions]
-    rows: dict[str, Any] = {}
     for role in roles:
-        if role not in depending:
-            role.add_to(tags, rows, {}, None)
-    observes = shape.row_wise and any(role.key_in or role.keys for role in depending)
-    return Plan(frozenset(tags), tuple(depending), observes, shape.offset)
+        if not role.varies:
+            role.depend(tags, [], {}, None, False, True)
+    varying = tuple(role for role in roles if role.varies)
+    observes = any(role.key_in or role.keys for role in varying)
+    return Plan(frozenset(tags), varying, observes, shape.offset)
 
 
 def _declared_tags(

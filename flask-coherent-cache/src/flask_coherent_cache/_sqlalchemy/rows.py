@@ -2,7 +2,7 @@
 
 import unicodedata
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from zlib import crc32
 
@@ -16,6 +16,7 @@ from .._dependencies.tags import NULL
 _TEXTS = (String, Text, Unicode, UnicodeText, VARCHAR, TEXT, NVARCHAR)
 #: Databases that compare texts as they are spelled, unless a collation says otherwise.
 _EXACT = ("sqlite", "postgresql")
+_INTEGERS, _INTEGERS_OR_NULL = {int}, {int, type(None)}
 #: A text, which may be personal, is one of so many: that tells nothing of it.
 _BUCKETS = 4096
 
@@ -32,30 +33,41 @@ def row_name(table: Table, values: Iterable[Any], dialect: str) -> str | None:
     return ",".join(part for part in parts if part) if parts and None not in parts else None
 
 
-def row_names(table: Table, keys: Iterable[Any], dialect: str) -> set[str] | None:
-    """Name rows by what a database returned of their keys; NULL is a row that is not there.
+Namer = Callable[[list[Any]], list[Any] | None]
 
-    :param keys: a value each, or a tuple where the key has several columns.
+
+def row_namer(table: Table, dialect: str) -> Namer:
+    """Return what names rows by what a database returned of their keys; ``None``: it cannot.
+
+    A key is a value, or a tuple where the key has several columns. NULL is a row that is not there.
     """
     columns = list(table.primary_key)
-    if len(columns) != 1:
-        found = {row_name(table, key, dialect) for key in keys if None not in key}
-        return None if None in found else {name for name in found if name is not None}
-    names = set()
-    type_ = columns[0].type
-    is_integer = isinstance(type_, Integer) and type(type_).__module__.startswith("sqlalchemy.")
-    for key in keys:
-        if key is not None:
-            name = str(key) if is_integer and type(key) is int else row_name(table, [key], dialect)
-            if name is None:
-                return None
-            names.add(name)
-    return names
+    is_single = len(columns) == 1
+    counts = is_single and isinstance(columns[0].type, Integer) and _is_plain(columns[0].type)
+
+    def named(keys: list[Any]) -> list[Any] | None:
+        if counts:
+            # The usual case, without a call for each row.
+            kinds = set(map(type, keys))
+            if kinds == _INTEGERS:
+                return keys
+            if kinds <= _INTEGERS_OR_NULL:
+                return [key for key in keys if key is not None]
+        rows = [(key,) for key in keys] if is_single else keys
+        names = {row_name(table, row, dialect) for row in rows if None not in row}
+        return None if None in names else [*names]
+
+    return named
+
+
+def _is_plain(type_: Any) -> bool:
+    """Tell whether a type is SQLAlchemy's own, which sends what it is given."""
+    return type(type_).__module__.startswith("sqlalchemy.")
 
 
 def _value_name(type_: Any, value: Any, dialect: str) -> str | None:
     type_ = type_._variant_mapping.get(dialect, type_)
-    if not type(type_).__module__.startswith("sqlalchemy."):
+    if not _is_plain(type_):
         return None
     text = str(value)
     if isinstance(type_, Integer) and type(value) in (int, str):
@@ -84,7 +96,7 @@ def _is_exact(type_: Any, dialect: str) -> bool:
 def kind_of(type_: Any, dialect: str) -> str | None:
     """Return how values of a type are named in tags; ``None`` where they have no certain name."""
     type_ = type_._variant_mapping.get(dialect, type_)
-    if isinstance(type_, Enum) or not type(type_).__module__.startswith("sqlalchemy."):
+    if isinstance(type_, Enum) or not _is_plain(type_):
         return None
     if isinstance(type_, Integer):
         return "integer"
