@@ -12,8 +12,8 @@ LOCK = ROOT / "flask-coherent-cache" / "requirements" / "extensions.txt"
 
 #: What the owner changes: file, old text and new text.
 CHANGES = (
-    ("extensions.py", "from flask_migrate",
-     "from flask_login import LoginManager\nfrom flask_migrate"),
+    ("extensions.py", "from flask_sqlalchemy",
+     "from flask_login import LoginManager\nfrom flask_sqlalchemy"),
     ("extensions.py", "\ncache = Cache()\n", "\ncache = Cache()\nlogin_manager = LoginManager()\n"),
     ("extensions.py", "    csrf.init_app(app)\n",
      "    csrf.init_app(app)\n    login_manager.init_app(app)\n"),

@@ -31,6 +31,13 @@ import json
 from flask_coherent_cache.settings import SETTINGS
 print(json.dumps({name: setting.default for name, setting in SETTINGS.items()}, default=str))
 """
+#: What only `flask db` needs, if the application has it imported.
+START = """
+import sys
+from {package} import create_app
+create_app(APP_ENV="testing")
+print([name for name in ("alembic", "flask_migrate", "mako", "pygments") if name in sys.modules])
+"""
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -74,3 +81,11 @@ def test_each_setting_of_the_cache_is_documented_with_its_default(
     for name, default in defaults.items():
         if isinstance(default, int | float) and name in shown.keys() - OWN_DEFAULT:
             assert shown[name] == str(default).lower()
+
+
+def test_a_server_starts_without_what_only_migrations_need(
+    project: Project, environment: Path
+) -> None:
+    source = START.format(package=project.package.name)
+    told = project.run(environment / "python", "-c", source, PYTHONPATH=str(project.path / "src"))
+    assert told.stdout.split("\n")[-2] == "[]"

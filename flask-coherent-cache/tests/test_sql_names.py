@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from enum import Enum
+from importlib import import_module
 from threading import Thread
 from typing import Any
 
@@ -35,7 +36,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import registry, sessionmaker
 from sqlalchemy.sql import ColumnElement
 
+from flask_coherent_cache._sqlalchemy.compiling import note_what_is_rendered
 from flask_coherent_cache._sqlalchemy.rows import row_name
+from flask_coherent_cache._sqlalchemy.statements import analyse
 from oracle.oracle import application
 from oracle.servers import database
 
@@ -839,3 +842,22 @@ def test_a_session_in_a_transaction_of_a_test(shop: Shop, mode: Any, own: bool) 
         assert (cached(), cached()) == (7, 7)
         transaction.rollback()
         assert cached() == 1
+
+
+@pytest.mark.parametrize("name", ["postgresql", "sqlite"])
+def test_an_insert_that_may_update_is_known_from_one_that_does_nothing(name: str) -> None:
+    dialect: Any = import_module(f"sqlalchemy.dialects.{name}")
+    table = Table(
+        "thing", MetaData(), Column("id", Integer, primary_key=True), Column("n", Integer)
+    )
+    adding = dialect.insert(table).values(id=1, n=1)
+    made = dialect.dialect()
+    note_what_is_rendered(made)
+    kinds = {
+        "insert": (adding, adding.on_conflict_do_nothing()),
+        "any": (adding.on_conflict_do_update(index_elements=["id"], set_={"n": 2}),),
+    }
+    for kind, statements in kinds.items():
+        for statement in statements:
+            (write,) = analyse(statement.compile(dialect=made)).writes
+            assert write.kind == kind

@@ -11,6 +11,7 @@ import sys
 from alembic import command
 from alembic.script.revision import MultipleHeads, ResolutionError
 from alembic.util import CommandError
+from click import Context
 from flask import Flask
 from flask.cli import ScriptInfo, load_dotenv
 from sqlalchemy import URL
@@ -57,6 +58,7 @@ def main() -> None:
         sys.exit(str(error))
     # The server starts after this: none runs beside it that would not hear of what is written.
     logging.getLogger("flask_coherent_cache").setLevel(logging.ERROR)
+    app.cli.get_command(Context(app.cli), "db")  # Makes app.extensions["migrate"].
     with app.app_context():
         connect(app)
         migrate(app)

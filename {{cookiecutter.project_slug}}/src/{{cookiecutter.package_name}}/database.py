@@ -4,16 +4,13 @@ PostgreSQL's driver waits without a bound for a server that hangs. Every thread 
 would wait with it, and serve no cached page either. SQLite has no server that could hang.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from flask_coherent_cache import CircuitBreaker
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError, TimeoutError
 from sqlalchemy.pool import QueuePool
-
-if TYPE_CHECKING:
-    import psycopg
 
 #: Between two attempts to reach a database that was lost; clients are told to retry after it.
 RETRY_SECONDS = 1
@@ -65,8 +62,7 @@ def guard(engine: Engine, timeout_seconds: float) -> None:
         with bounded_connection.connect(*arguments, **{**options, **CONNECT_ARGS}) as connection:
             connection.execute("SELECT 1")
 
-    breaker = CircuitBreaker(probe, RETRY_SECONDS, "The database", refusal=DatabaseAway)
-    pool.breaker = breaker
+    breaker = pool.breaker = CircuitBreaker(probe, RETRY_SECONDS, "The database", DatabaseAway)
 
     @event.listens_for(engine, "do_connect")
     def connect(_dialect: object, _record: object, args: Any, more: Any) -> Any:
@@ -79,7 +75,7 @@ def guard(engine: Engine, timeout_seconds: float) -> None:
             breaker.open()
 
 
-def _bounded(timeout_seconds: float) -> "type[psycopg.Connection[Any]]":
+def _bounded(timeout_seconds: float) -> Any:
     import psycopg  # noqa: PLC0415 - only where it is used
 
     class BoundedConnection(psycopg.Connection[Any]):
@@ -109,9 +105,8 @@ def _bounded(timeout_seconds: float) -> "type[psycopg.Connection[Any]]":
 
 def is_unavailable(error: BaseException | None) -> bool:
     """Tell whether the database cannot answer now, from an error that may be the program's."""
-    if isinstance(error, DatabaseAway | TimeoutError):
-        return True
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
+    is_lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    if is_lost or isinstance(error, DatabaseAway | TimeoutError):
         return True
     original: Any = getattr(error, "orig", None)
     if name := getattr(original, "sqlite_errorname", None):

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from flask import Flask
 from flask_coherent_cache import Cache
 from flask_coherent_cache.tools import Metrics
-from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf.csrf import CSRFProtect
 from sqlalchemy import MetaData, event
@@ -31,7 +31,6 @@ class Base(DeclarativeBase):
 
 
 db = SQLAlchemy(model_class=Base)
-migrate = Migrate(directory=str(Path(__file__).parent / "migrations"), render_as_batch=True)
 csrf = CSRFProtect()
 cache = Cache()
 # Queries become the tags of what is cached, and a commit invalidates what it changed.
@@ -52,7 +51,17 @@ def init_app(app: Flask) -> None:
         if db.engine.dialect.name == "sqlite":
             event.listen(db.engine, "connect", _prepare_sqlite)
         guard(db.engine, app.config["DATABASE_TIMEOUT_SECONDS"])
-    migrate.init_app(app, db)
+
+    def get_command(context: click.Context, name: str) -> click.Command | None:
+        """Import what is behind `flask db` when it is called: no server needs Alembic."""
+        if name == "db" and "migrate" not in app.extensions:
+            from flask_migrate import Migrate  # noqa: PLC0415
+
+            Migrate(app, db, directory=Path(__file__).parent / "migrations")
+        return app.cli.commands.get(name)
+
+    app.cli.add_command(click.Group("db", help="Perform database migrations."))
+    app.cli.get_command = get_command  # type: ignore[assignment, method-assign]
     csrf.init_app(app)
     for hook in app.before_request_funcs.get(None, []):
         # It checks only requests that write, and a cached page answers none of them.

@@ -6,8 +6,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Table
-from sqlalchemy.dialects.postgresql.dml import OnConflictDoNothing
-from sqlalchemy.dialects.sqlite.dml import OnConflictDoNothing as SQLiteDoNothing
 from sqlalchemy.schema import ExecutableDDLElement
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.selectable import Select, TableClause
@@ -145,7 +143,8 @@ def _writes(statement: Any, outermost: bool, compiled: Any, notes: Notes) -> Ite
     replaces = _may_replace(table)
     if statement.is_insert:
         after = statement._post_values_clause
-        updates = not isinstance(after, OnConflictDoNothing | SQLiteDoNothing | None)
+        # By its name: PostgreSQL's and SQLite's classes are in large modules, of their dialects.
+        updates = after is not None and after.__visit_name__ != "on_conflict_do_nothing"
         if replaces or updates:
             return [Write(table, "any")]
         return [Write(table, "insert", values=_values(compiled, table))]

@@ -1,6 +1,7 @@
 """How `flask db` runs the migrations: on the application's own database and models."""
 
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,15 @@ def run() -> None:
     migrate = current_app.extensions["migrate"]
     options = {"target_metadata": migrate.db.metadata, **migrate.configure_args}
     options.setdefault("process_revision_directives", refuse_read_only)
-    if context.is_offline_mode():
-        dialect = migrate.db.engine.dialect.name
-        context.configure(dialect_name=dialect, literal_binds=True, **options)
-        with context.begin_transaction():
-            context.run_migrations()
-        return
     applied: list[object] = []
     options["on_version_apply"] = lambda **version: applied.append(version)
-    with migrate.db.engine.connect() as connection:
-        context.configure(connection=connection, **options)
+    prints, engine = context.is_offline_mode(), migrate.db.engine
+    with nullcontext() if prints else engine.connect() as connection:
+        context.configure(connection, None, engine.dialect.name, literal_binds=prints, **options)
         with context.begin_transaction():
             context.run_migrations()
     # The cache cannot see what a migration changes: raw SQL, and columns of another meaning.
-    for cache in current_app.extensions["cache"] if applied else ():
+    for cache in current_app.extensions["cache"] if applied and not prints else ():
         cache.clear()
 
 
