@@ -12,8 +12,8 @@ from baking import Project
 #: What the application, its tests and its tools may import of the library.
 PUBLIC = {
     "flask_coherent_cache",
-    *(f"flask_coherent_cache.{name}" for name in ("gunicorn", "negotiation", "settings")),
-    *(f"flask_coherent_cache.{name}" for name in ("testing", "tools")),
+    *(f"flask_coherent_cache.{name}" for name in ("gunicorn", "logs", "negotiation")),
+    *(f"flask_coherent_cache.{name}" for name in ("settings", "testing", "tools")),
 }
 #: Settings that `.env.example` leaves out: they hold Python objects, or belong to the code.
 OF_THE_CODE = {

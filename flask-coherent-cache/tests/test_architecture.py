@@ -58,6 +58,7 @@ PUBLIC = {
         "make_template_fragment_key",
     },
     "negotiation": {"accepts_gzip", "gzipped_smaller", "prefers_json"},
+    "logs": {"BatchHandler"},
     "gunicorn": {"Worker", "child_exit", "on_starting"},
 }  # fmt: skip
 #: Modules whose names their own tests list.

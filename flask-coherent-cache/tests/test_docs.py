@@ -15,7 +15,7 @@ from flask_coherent_cache import Cache, CachedResponse, settings
 from flask_coherent_cache.testing import CacheLog
 
 DOCS = Path(__file__).parents[1] / "docs"
-MODULES = ("settings", "tools", "testing", "negotiation", "gunicorn")
+MODULES = ("settings", "tools", "testing", "negotiation", "logs", "gunicorn")
 OURS = flask_coherent_cache.__name__
 
 

@@ -40,10 +40,10 @@ def create_app(config: Mapping[str, Any] | object | None = None, **overrides: An
     metrics.init_app(app)
     Inspector(cache, authorize=operators(blueprints.signed_in_name)).init_app(app)
     Commands(cache, checks=[check_ops_token]).init_app(app)
-    # WSGI middleware, from the inside out. Pages served before Flask pass through all of it.
     security.init_app(app)
+    # WSGI middleware, from the inside out. Pages served before Flask pass through all of it.
+    security.mount(app)
     logs.init_app(app)
     security.trust_proxies(app)
-    security.mount(app)
     metrics.listen(app, app.config["METRICS_PORT"])
     return app

@@ -1,7 +1,4 @@
-"""Error pages: HTML for people, problem details (RFC 9457) for programs.
-
-They read no session, and say nothing about the program.
-"""
+"""Error pages, which read no session: HTML for people, problem details (RFC 9457) for programs."""
 
 import json
 import logging

@@ -4,8 +4,7 @@ A response class adds the headers, so they cost nothing on a page that the cache
 Flask: its headers are written once. It reads no session, which would make each page a private one.
 """
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Flask, Response, request
 from werkzeug.datastructures import Authorization, Headers
@@ -13,8 +12,7 @@ from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+from .extensions import cache
 
 HEADERS = {
     # No inline script or style, nothing of another host, no frames (Content Security Policy 3).
@@ -37,7 +35,7 @@ class SecureResponse(Response):
     #: In seconds; 0 sends no Strict-Transport-Security.
     hsts_seconds = 0
 
-    def get_wsgi_headers(self, environ: "WSGIEnvironment") -> Headers:
+    def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
         """Return the headers as they are sent."""
         headers = super().get_wsgi_headers(environ)
         wanted = [*HEADERS.items()]
@@ -66,36 +64,31 @@ def sent_token() -> str:
 
 
 def init_app(app: Flask) -> None:
-    """Add the headers to all that `app` answers, and answer health checks for any host."""
+    """Add the headers to all that `app` answers."""
     members: dict[str, Any] = {"hsts_seconds": app.config["HSTS_SECONDS"]}
     app.response_class = type("SecureResponse", (SecureResponse,), members)
-    wsgi_app = app.wsgi_app
-
-    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        if environ["PATH_INFO"] in HEALTH_PATHS:
-            environ["HTTP_HOST"] = "localhost"
-        return wsgi_app(environ, start_response)
-
-    app.wsgi_app = answer  # type: ignore[method-assign]
 
 
 def trust_proxies(app: Flask) -> None:
     """Trust the X-Forwarded-… headers of as many proxies as PROXY_COUNT says, and no more."""
     if count := app.config["PROXY_COUNT"]:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=count, x_proto=count, x_host=count, x_port=count, x_prefix=0
-        )
+        trusted = dict.fromkeys(("x_for", "x_proto", "x_host", "x_port"), count)
+        cache.add_middleware(app, lambda wsgi_app: ProxyFix(wsgi_app, **trusted, x_prefix=0))
 
 
 def mount(app: Flask) -> None:
-    """Serve the application under APPLICATION_ROOT, unless that is the root."""
-    root, wsgi_app = app.config["APPLICATION_ROOT"], app.wsgi_app
-    dispatcher = DispatcherMiddleware(NotFound(), {root: wsgi_app})
+    """Serve the application under APPLICATION_ROOT, and its health for any host and prefix."""
+    root = app.config["APPLICATION_ROOT"]
 
-    def answer(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        # Machines ask for health without the prefix, and mod_wsgi has taken it off already.
-        is_served = environ["PATH_INFO"] in HEALTH_PATHS or environ.get("SCRIPT_NAME") == root
-        return (wsgi_app if is_served else dispatcher)(environ, start_response)
+    def wrap(wsgi_app: Any) -> Any:
+        dispatcher = DispatcherMiddleware(NotFound(), {root: wsgi_app})
 
-    if root != "/":
-        app.wsgi_app = answer  # type: ignore[method-assign]
+        def answer(environ: dict[str, Any], start_response: Any) -> Any:
+            if is_health := environ["PATH_INFO"] in HEALTH_PATHS:
+                environ["HTTP_HOST"] = "localhost"
+            is_served = is_health or root in ("/", environ.get("SCRIPT_NAME"))  # by mod_wsgi
+            return (wsgi_app if is_served else dispatcher)(environ, start_response)
+
+        return answer
+
+    cache.add_middleware(app, wrap)

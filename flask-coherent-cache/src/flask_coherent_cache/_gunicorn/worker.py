@@ -11,7 +11,7 @@ import socket
 import time
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from gunicorn.http import wsgi
 from gunicorn.http.parser import RequestParser
@@ -24,6 +24,7 @@ from .relied_on import reason_for_threads
 _MOST_BYTES = 8192
 _METHODS = (b"GET ", b"HEAD ")
 _END = b"\r\n\r\n"
+_MOST_PLAIN = 1000
 #: How long, and how much, a client may go on to send after the server has ended the connection.
 _LINGER_SECONDS, _LINGER_BYTES = 2.0, 65536
 
@@ -51,12 +52,38 @@ class _Parser(RequestParser):  # type: ignore[misc]
             return None
 
 
+class _Settings:
+    """Gunicorn's settings, each of which is looked up once: a request needs some thirty."""
+
+    def __init__(self, cfg: Any) -> None:
+        self._cfg = cfg
+
+    def __getattr__(self, name: str) -> Any:
+        value = self.__dict__[name] = getattr(self._cfg, name)
+        return value
+
+
 class _Response(wsgi.Response):  # type: ignore[misc]
     """A response that is gathered, to leave at once."""
 
+    headers: list[Any]
     headers_sent: bool
     chunked: bool
     data = b""
+    #: Headers that have been checked, and are sent as they are.
+    _plain: ClassVar[set[Any]] = set()
+
+    def process_headers(self, headers: list[Any]) -> None:
+        for header in headers:
+            if header in self._plain:
+                self.headers.append(header)
+                continue
+            count = len(self.headers)
+            super().process_headers([header])
+            if self.headers[count:] == [header] and header[0].lower() != "content-length":
+                if len(self._plain) >= _MOST_PLAIN:
+                    self._plain.clear()
+                self._plain.add(header)
 
     def send_headers(self) -> None:
         if not self.headers_sent:
@@ -94,7 +121,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         """Find out whether the loop may answer anything, and run."""
         reason = reason_for_threads(self)
-        self._is_able = reason is None
+        self._is_able, self._settings = reason is None, _Settings(self.cfg)
         if reason is not None:
             self.log.warning("Threads answer all requests, as with gthread: %s.", reason)
         super().init_process()
@@ -105,7 +132,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Answer a request on a connection that the poller does not watch."""
         at_once = self._answerer()
         if at_once is not None and not conn.initialized:
-            conn.initialized, conn.parser = True, _Parser(conn.cfg, conn.sock, conn.client)
+            conn.initialized, conn.parser = True, _Parser(self._settings, conn.sock, conn.client)
         data = self._receive(conn) if at_once is not None else None
         response = self._answer(conn, data, at_once)
         if response is not None:
@@ -193,10 +220,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _respond(self, conn: Any, request: Any, at_once: AtOnce) -> _Response | None:
         began = datetime.now()
         response, environ = wsgi.create(
-            request, conn.sock, conn.client, conn.server, self.cfg, response_class=_Response
+            request, conn.sock, conn.client, conn.server, self._settings, response_class=_Response
         )
         environ["wsgi.multithread"] = True
-        if not self.cfg.keepalive:
+        if not self._settings.keepalive:
             response.force_close()
         body = at_once(environ, response.start_response)
         if body is None:
