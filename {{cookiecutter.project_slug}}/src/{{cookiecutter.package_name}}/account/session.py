@@ -35,8 +35,8 @@ def sign_in(user: User) -> None:
 def login_required(view: Callable[P, R]) -> Callable[P, R]:
     """Send whoever is not signed in to the sign-in page.
 
-    It stands above `@cache.cached`, so that it runs on a hit too; and it asks the cookie only,
-    which is signed, so that a hit costs no query.
+    It stands above `@cache.cached`, so that it decides on a hit too; and it asks the session only,
+    so that a hit costs no query, and for a session that Flask has read before, not even Flask.
     """
 
     @functools.wraps(view)

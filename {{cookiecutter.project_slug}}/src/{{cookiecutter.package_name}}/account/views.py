@@ -24,8 +24,9 @@ bp = Blueprint("account", __name__, url_prefix="/account", cli_group=None)
 # Pages that nobody may cache: their forms hold a token of this visitor's session, and after signing
 # out the browser's back button must not show what was there.
 @bp.after_request
+@cache.skip_on_hit
 def forbid_storing(response: Response) -> Response:
-    """Forbid storing (RFC 9111, 5.2.2.5) wherever a view did not allow it."""
+    """Forbid storing (RFC 9111, 5.2.2.5) wherever a view did not allow it, as a cached one does."""
     if "Cache-Control" not in response.headers:
         response.cache_control.no_store = True
     return response
@@ -36,9 +37,8 @@ def _without_token(page: bytes) -> bytes:
     return re.sub(rb'(name="csrf_token" value=)"[^"]*"', rb"\1", page)
 
 
-# A private page: one that is expensive to build, and that one person requests again and again. Its
-# key holds a digest of the session, so nobody gets another person's page. It helps only if people
-# come back within the timeout, and each of them has an entry, which takes space.
+# A private page: expensive to build, and requested again by the same person within the timeout. Its
+# key holds a digest of the session, so nobody gets another person's page: each has an entry.
 @bp.get("")
 @login_required
 @cache.cached(timeout=60, private=True, may_differ=_without_token)
