@@ -40,7 +40,7 @@ EXTRAS = {
         "_stores/connections.py",
         "_stores/follower.py",
     },
-    "hiredis": {"_stores/follower.py", "_near/tracking.py"},
+    "hiredis": {"_stores/connections.py", "_stores/follower.py", "_near/tracking.py"},
     "uwsgidecorators": {"_forks.py"},
     "pymemcache": {"_stores/memcached.py"},
     "sqlalchemy": {f"_sqlalchemy/{path.name}" for path in (PACKAGE / "_sqlalchemy").glob("*.py")},

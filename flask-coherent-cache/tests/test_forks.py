@@ -76,8 +76,8 @@ def hold(held, done):
         if hasattr(entries.store, "_free"):
             for client in entries.store._clients.values():
                 locks.append(client.client_pool._lock)
-        if hasattr(entries.store, "_client"):
-            locks += [entries.store._client.connection_pool._lock]
+        if hasattr(entries.store, "_pool"):
+            locks.append(entries.store._pool._free._cond)
     for lock in locks:
         lock.acquire()
     held.set()
@@ -200,8 +200,8 @@ def load():
 def connections():
     with app.app_context():
         store = cache.engine.store
-        if hasattr(store, "_client"):
-            return {one["id"] for one in store._client.client_list()}
+        if hasattr(store, "_pool"):
+            return {connection._sock.getsockname() for connection in store._pool._idle}
         clients = getattr(store, "_clients", {}).values()
         return {
             one.sock.getsockname()
@@ -214,9 +214,7 @@ def work():
     use(100)
     with app.app_context():
         store = cache.engine.store
-        if hasattr(store, "_client"):
-            assert str(store._client.client_id()) not in known
-        elif shared:
+        if shared:
             assert not connections() & known
         cache.engine.close()
 

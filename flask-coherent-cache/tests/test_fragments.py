@@ -266,7 +266,7 @@ def test_the_key_tells_the_names_of_variables_and_no_values() -> None:
     app, cache, show = make({"page": "{% cache 60, 'f', 1 %}{{ user.name }}{% endcache %}"})
     show("page", "ann@example.org")
     with app.app_context():
-        (key,) = cache.engine.tags_of
+        (key,) = cache.engine.seen
     assert key.startswith("fragment:'f'(1)#")
     assert "{user}" in key
     assert "ann" not in key

@@ -222,21 +222,19 @@ def test_an_open_connection_to_the_former_server_is_not_used(
     one, other = start(), start()
     switches.append(Switch(one))
     shop = make_shop(switches[0])
-    pool = shop.store._client.connection_pool
-    both = [pool.get_connection() for _ in range(2)]
-    for connection in both:
-        pool.release(connection)
+    idle = shop.store._pool._idle
+    idle.extend(shop.store._pool.make() for _ in range(2))
+    for connection in idle:
+        connection.prepare()
     assert shop.read() == 1
     generation = client(one).get("app:generation")
     # The next one that is made leads to the other server, and learns of a change.
     switches[0].server = other
-    old = pool.get_connection()
-    new = pool.get_connection()
-    new.disconnect()
-    pool.release(new)
+    old = idle.popleft()
+    for connection in idle:
+        connection.disconnect()
     shop.change(2)
-    pool.release(old)
-    assert pool.pool.queue[-1] is old, "the one that is used next"
+    idle.append(old)  # The one that is used next.
     assert [shop.read() for _ in range(3)] == [2] * 3
     shop.change(3)
     assert [shop.read() for _ in range(3)] == [3] * 3
@@ -550,7 +548,7 @@ def test_nothing_stale_comes_of_failovers_and_failbacks_amid_writes(
 
 def move(shop: Shop, server: Server) -> None:
     """Have an address lead to another server, as DNS does: for each connection made from now on."""
-    pool = shop.store._client.connection_pool
-    pool.connection_kwargs["port"] = server.port
-    for connection in pool._connections:
+    pool = shop.store._pool
+    pool._source.connection_kwargs["port"] = server.port
+    for connection in pool._idle:
         connection.port = server.port

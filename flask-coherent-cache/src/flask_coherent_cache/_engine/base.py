@@ -5,14 +5,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._dependencies.dependencies import ContextState, Dependencies, current_dependencies
 from .._dependencies.inputs import printable
 from .._forks import new_lock
 from .._keys.encoding import bounded, encodable
 from .._statistics.statistics import Lookups, Statistics
-from .._stores import Store, StoreError
+from .._stores import Known, Store, StoreError
 from .bounds import KeyQuota, Pauses, Recent
 from .entry import Entry, Sealer
 from .fallback import Fallback
@@ -30,6 +30,19 @@ logger = logging.getLogger(__name__)
 
 #: The log has a failure of one kind once in so many seconds.
 _QUIET_SECONDS = 60
+#: So many bytes of an encrypted entry hold its nonce.
+_BEGINNING_BYTES = 16
+
+
+class Seen(NamedTuple):
+    """An entry that was in the store when this process last looked, or put it there.
+
+    :param beginning: of its bytes, which no other entry begins with.
+    """
+
+    tags: tuple[str, ...]
+    started: int | None
+    beginning: bytes
 
 
 @dataclass(eq=False, repr=False)
@@ -69,8 +82,8 @@ class EngineBase:
         self.own_tag = f"cache:{self.prefix}"
         #: What went wrong and was healed, by name, since the process began.
         self.counts: Counter[str] = Counter()
-        #: The tags that a key's entry had last, so that a hit costs one round trip, not two.
-        self.tags_of: Recent[tuple[str, ...]] = Recent()
+        #: What is known of a key's last entry, so that a hit costs one round trip, not two.
+        self.seen: Recent[Seen] = Recent()
         self.new_keys = KeyQuota()
         self._reported = Pauses()
         self._lock = new_lock()
@@ -113,6 +126,21 @@ class EngineBase:
         entry = self.sealer.open(key, sealed)
         return None if entry is None else entry.moved(-self.store.shift())
 
+    def see(self, key: str, entry: Entry, sealed: bytes) -> None:
+        """Remember an entry that is in the store."""
+        seen = self.seen.get(key)
+        beginning = sealed[:_BEGINNING_BYTES]
+        if seen is None or seen.beginning != beginning or seen.tags != entry.tags:
+            self.seen.keep(key, Seen(entry.tags, entry.started, beginning))
+
+    def known(self, key: str) -> Known:
+        """Return by what a key's last entry is told from others, and when its fill began.
+
+        Nothing of a plain value, which no tag makes invalid.
+        """
+        seen = self.seen.get(key)
+        return (b"", 0) if seen is None or seen.started is None else (seen.beginning, seen.started)
+
     def renew_copies(self, key: str) -> None:
         """Have every process read a key from the store again: its entry was replaced early."""
         if self.near is not None:
@@ -142,7 +170,7 @@ class EngineBase:
         :param kind: what it is a key of, such as a route.
         :param most: the new keys of that kind in a minute; 0 is no bound.
         """
-        if key in self.tags_of or self.new_keys.admit(kind, most):
+        if key in self.seen or self.new_keys.admit(kind, most):
             return True
         self.count("limit: new keys")
         return False

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from .._dependencies.dependencies import ContextState, Dependencies, current_dependencies
 from .._statistics.reports import Reports
 from .._statistics.statistics import Lookups, Result
-from .._stores import StoreError
 from .base import EngineBase, key_tag
 from .filling import Fetch, Filled, Outcome, Policy
 from .flights import Flights
@@ -124,10 +123,9 @@ class CacheEngine(EngineBase):
         if not fetch.renew:
             if copy := self._copy(key, dependencies, state):
                 return Outcome("hit", entry=copy.entry, near=True)
-            try:
-                fetch.found = self.lookup.find(key, state)
-            except StoreError as error:
-                self.lose(state, error)
+            if outcome := self.flights.look(fetch):
+                return outcome
+            if fetch.state.lost:
                 return self.flights.fill_without_store(fetch)
             if state.off:
                 return fetch.bypass()

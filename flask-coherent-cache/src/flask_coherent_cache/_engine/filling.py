@@ -249,7 +249,7 @@ class Filler:
         if lease is not None:
             lease.held = False
         self.refused.forget(key)
-        engine.tags_of.keep(key, entry.tags)
+        engine.see(key, entry, sealed)
         return len(sealed)
 
     def _note(

@@ -28,14 +28,16 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
 class Flight:
     """A fill of a key that is under way in this process.
 
-    :param made: without the store, what it made.
+    :param without_store: whether it is done without the store.
+    :param made: what it made then.
     :param began: and when the first that went into that was read, by the monotonic clock.
     """
 
-    __slots__ = ("began", "done", "made")
+    __slots__ = ("began", "done", "made", "without_store")
 
     def __init__(self) -> None:
         self.done = threading.Event()
+        self.without_store = False
         self.made: Entry | None = None
         self.began = 0.0
 
@@ -64,6 +66,28 @@ class Flights:
             self._pool.shutdown()
 
     # -- with the store ------------------------------------------------------------------
+
+    def look(self, fetch: Fetch) -> Outcome | None:
+        """Look at the store for the first time; fill at once if that took the lease.
+
+        One thread at a time may take it. The others look beside it, and wait in :meth:`fill`.
+        """
+        engine, key = self._engine, fetch.key
+        # Without a near cache most looks at a known key are hits, and a script costs them more.
+        is_probable = engine.near is not None or key not in engine.seen
+        may_fill = is_probable and fetch.policy.timeout > 0 and not self._is_refused(key)
+        with self._flight(key, 0) as (_, leading):
+            lease = engine.lease(key) if leading and may_fill else None
+            try:
+                fetch.found = self._lookup.find(key, fetch.state, lease)
+                if lease is not None and lease.held and not fetch.state.off:
+                    engine.statistics.lease("taken")
+                    return self._filler.fill(fetch, lease)
+            except StoreError as error:
+                engine.lose(fetch.state, error)
+            finally:
+                self._release(lease)
+        return None
 
     def fill(self, fetch: Fetch) -> Outcome:
         """Fill under a lease, or wait for its holder; with a stale entry nobody waits."""
@@ -111,7 +135,7 @@ class Flights:
         """
         lease = self._engine.lease(fetch.key) if leading else None
         try:
-            found = fetch.found = self._lookup.find(fetch.key, fetch.state, lease)
+            found = fetch.found = self._lookup.find(fetch.key, fetch.state, lease, again=True)
             if fetch.state.off:
                 return None
             is_held = lease is not None and lease.held
@@ -170,13 +194,15 @@ class Flights:
             with self._flight(key, deadline - monotonic()) as (flight, leading):
                 entry = fallback.find(key, fetch.dependencies)
                 if leading and entry is None:
+                    flight.without_store = True
                     outcome = self._filler.fill(fetch)
                     flight.made, flight.began = fetch.made, fetch.dependencies.began
                     return outcome
             if entry is None and flight.made is not None and flight.began > moment:
                 # Invalid by now, but it began after all that this one has to see.
                 entry = fallback.take(flight.made, flight.began, fetch.dependencies)
-            if entry is None and (flight.made is None or monotonic() >= deadline):
+            is_in_vain = flight.without_store and flight.made is None
+            if entry is None and (is_in_vain or monotonic() >= deadline):
                 break
         if entry is None:
             return self._filler.fill(fetch)

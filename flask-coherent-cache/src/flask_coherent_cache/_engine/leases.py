@@ -4,7 +4,7 @@ import re
 import secrets
 from collections.abc import Sequence
 
-from .._stores import Store
+from .._stores import Known, Store
 
 _TOKEN = re.compile(rb"[0-9a-f]{16}")
 
@@ -34,6 +34,13 @@ class Lease:
         )
         if not self.held:
             self._release_foreign(holder)
+        return values
+
+    def look(self, keys: Sequence[str], place: int, known: Known) -> list[bytes | None]:
+        """Read keys, and take it as :meth:`Store.look` does, in the same round trip."""
+        self.held = True  # As above.
+        holder, *values = self._store.look(self.name, self.token, self._seconds, keys, place, known)
+        self.held = holder == self.token
         return values
 
     def release(self) -> None:

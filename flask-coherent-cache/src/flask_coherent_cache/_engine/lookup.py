@@ -19,34 +19,42 @@ class Lookup:
     def __init__(self, engine: EngineBase) -> None:
         self._engine = engine
 
-    def find(self, key: str, state: ContextState, lease: Lease | None = None) -> Inspection:
+    def find(
+        self, key: str, state: ContextState, lease: Lease | None = None, *, again: bool = False
+    ) -> Inspection:
         """Read an entry and all that validates it, in one round trip if its tags are known.
 
-        :param lease: is taken before the look, in the same round trip.
+        :param lease: is taken in the same round trip, if there is certainly nothing valid.
+        :param again: this is the second look, before which the lease is taken in any case.
         """
         engine, store = self._engine, self._engine.store
         engine.invalidator.outbox.join()
-        known = engine.tags_of.get(key, ())
+        seen = engine.seen.get(key)
+        known = seen.tags if seen is not None else ()
         names = [*engine.generations.keys, engine.entry_key(key), *engine.tag_keys(known)]
         epoch = engine.near.epoch if engine.near is not None else 0
         asked_at = monotonic()
-        answer = store.get_many(names) if lease is None else lease.take_then_read(names)
+        if lease is None:
+            answer = store.get_many(names)
+        elif again:
+            answer = lease.take_then_read(names)
+        else:
+            answer = lease.look(names, len(engine.generations.keys), engine.known(key))
         clock, generation, off, sealed, *values = answer
         moment = engine.generations.take_timestamp(state, asked_at, clock, generation, off)
         current = moment[0]
         if sealed is None:
             return Inspection(key, cause=self._why_dropped(key, known, values), moment=moment)
         entry = engine.open(key, sealed)
-        # The second look, which comes with the lease, does not count it again.
-        if entry is None and lease is None:
+        if entry is None and not again:
             engine.count("unauthentic entry")
         now = store.now()
         if entry is not None and entry.generation == current:
             if entry.tags != known:
                 values = engine.tag_values(entry.tags)
-                engine.tags_of.keep(key, entry.tags)
             else:
                 entry = replace(entry, tags=known)  # One tuple in this process, not two.
+            engine.see(key, entry, sealed)
             pairs = zip(entry.tags, values, strict=True)
             # Nobody settles these doubts any more.
             if overdue := [tag for tag, value in pairs if is_overdue(value, now)]:

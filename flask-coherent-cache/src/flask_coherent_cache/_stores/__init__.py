@@ -10,14 +10,14 @@ from typing import Any
 
 from flask import Flask, current_app
 
-from .base import Facts, Store
+from .base import Facts, Known, Store
 from .errors import ServerRefusedError, StoreError
 from .names import kind_of
 from .tagstate import is_overdue, is_timestamp
 
 __all__ = [
-    "Facts", "ServerRefusedError", "Store", "StoreError", "connect", "is_overdue", "is_timestamp",
-    "kind_of", "missing_extra",
+    "Facts", "Known", "ServerRefusedError", "Store", "StoreError", "connect", "is_overdue",
+    "is_timestamp", "kind_of", "missing_extra",
 ]  # fmt: skip
 
 #: Module, class and extra. A store's client library is imported only where the store is used.

@@ -13,6 +13,8 @@ from .errors import Failure, StoreError
 
 #: The key of a lease and the token that it holds; ``None`` without a lease.
 Lease = tuple[str, bytes] | None
+#: The bytes that an entry begins with, by which it is told from others, and when its fill began.
+Known = tuple[bytes, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,20 @@ class Store(ABC):
     ) -> tuple[bool, list[bytes | None]]:
         """Do :meth:`add` and then :meth:`get_many`, in one round trip where that can be."""
         return self.add(key, value, seconds), self.get_many(keys)
+
+    def look(
+        self, key: str, token: bytes, seconds: float, keys: Sequence[str], place: int, known: Known
+    ) -> list[bytes | None]:
+        """Read keys, and take a lease if there is certainly no valid entry, in one round trip.
+
+        That is where the entry is missing; or where it is the known one, and one of its tags is
+        missing, in doubt or above its timestamp. A store that cannot do it in one step only reads.
+
+        :param key: of the lease, which is to hold ``token`` for so many seconds.
+        :param place: of the entry among ``keys``; its tags come after it.
+        :return: what the lease's key holds, and what the others do.
+        """
+        return self.get_many([key, *keys])
 
     @abstractmethod
     def delete(self, keys: Sequence[str]) -> None:

@@ -1,28 +1,35 @@
 """Connections to Redis and Valkey that know which server answers, and what time it has."""
 
 import re
+import select
 import threading
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+import hiredis
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, NoScriptError
 from redis.retry import Retry
 
 from .._clock import monotonic
 from .clock import ServerClock
+from .scripts import Script
 
 #: How long an open connection counts as one to the same server, if that reports when it takes over
 #: another's data.
 _KNOWN_SECONDS = 0.1
 _CLOCK_SECONDS = 1.0
-#: The identity of a server whose user may not ask; see :meth:`_Introduced.introduce`.
+#: The identity of a server whose user may not ask; see :meth:`Connection.introduce`.
 UNNAMED = "unnamed"
 
-_WHO = b"*2\r\n$4\r\nINFO\r\n$11\r\nreplication\r\n"
-_TIME = b"*1\r\n$4\r\nTIME\r\n"
+#: A command and its arguments: text, bytes and numbers.
+Command = tuple[Any, ...]
+
+_WHO: Command = ("INFO", "replication")
+_TIME: Command = ("TIME",)
 _ROLE = re.compile(rb"^role:(\w+)", re.MULTILINE)
 _REPLICATION_ID = re.compile(rb"^master_replid:(\w+)", re.MULTILINE)
 
@@ -70,20 +77,23 @@ def identity_in(replication: bytes) -> str:
     return name[1].decode() if name else UNNAMED
 
 
-class _Introduced:
-    """Mixed into redis-py's connections: asks who answers, first and again with later commands.
+class Connection:
+    """Mixed into redis-py's connections, which open them; commands go past redis-py.
 
-    That costs no round trip of its own, and nothing for most commands in a process with a near
-    cache.
+    Its way through a client takes longer than the server does. A connection asks who answers, first
+    and again with later commands. That costs no round trip of its own, and nothing for most
+    commands in a process with a near cache.
     """
 
     _sock: Any
+    _parser: Any
+    connect: Callable[[], None]
+    disconnect: Callable[[], None]
+    can_read: Callable[[], bool]
 
     def __init__(self, *, reached: Reached, **options: Any) -> None:
         self._reached = reached
-        self._is_introduced = self._was_introduced = False
-        self._asked_at: float | None = None
-        self._asks_time = False
+        self._was_introduced = False
         self._known_at = 0.0
         self.identity = ""
         super().__init__(**options)
@@ -95,69 +105,160 @@ class _Introduced:
         """
         connection: Any = self
         connection.on_connect()
-        connection._sock.sendall(self._question(monotonic()))
-        self._read_introduction()
+        self._reader = hiredis.Reader(replyError=self._parser.parse_error)
+        self._poll = None
+        if hasattr(select, "poll"):  # Not on Windows, and eventlet takes it away.
+            self._poll = select.poll()
+            self._poll.register(self._sock.fileno(), select.POLLIN)
+        self._exchange([], asks_who=True)
         if self.identity == UNNAMED and (self._was_introduced or not self._reached.identity):
             self._reached.doubted = True
         self._reached.learn(self.identity)
-        self._is_introduced = self._was_introduced = True
+        self._was_introduced = True
 
-    def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        if self._is_introduced:
-            if self.identity != self._reached.identity:
-                self.disconnect()
-            elif not self._is_known(now := monotonic()):
-                first, *rest = [command] if isinstance(command, bytes) else command
-                command = [self._question(now) + first, *rest]
-        super().send_packed_command(command, check_health)  # type: ignore[misc]
-
-    def read_response(self, *args: Any, **options: Any) -> Any:
-        if self._is_introduced and self._asked_at is not None:
-            self._read_introduction()
-            self._reached.learn(self.identity)
-        response = super().read_response(*args, **options)  # type: ignore[misc]
-        self._reached.answered(self.identity)
-        return response
-
-    def disconnect(self, *args: Any, **options: Any) -> None:
-        self._is_introduced, self._asked_at = False, None
-        super().disconnect(*args, **options)  # type: ignore[misc]
-
-    def _is_known(self, now: float) -> bool:
-        reached, known_at = self._reached, self._known_at
-        return reached.is_followed and reached.emptied_at < known_at > now - _KNOWN_SECONDS
-
-    def _question(self, now: float) -> bytes:
-        self._asked_at = now
-        self._asks_time = now >= self._reached.clock.learned_at + _CLOCK_SECONDS
-        return _WHO + _TIME if self._asks_time else _WHO
-
-    def _read_introduction(self) -> None:
-        asked_at, self._asked_at = self._asked_at or 0.0, None
-        try:
-            replication = self._read_permitted()
-            told = self._read_permitted() if self._asks_time else None
-            if told is not None:
-                seconds, microseconds = map(int, told)
-                self._reached.clock.learn(seconds + microseconds / 1_000_000, asked_at)
-            self.identity = UNNAMED if replication is None else identity_in(replication)
-        except BaseException:
+    def prepare(self) -> None:
+        """Connect, unless the connection stands and leads to the server that is reached now."""
+        if self._sock is not None and (
+            self.identity != self._reached.identity or self._has_input()
+        ):
             self.disconnect()
-            raise
-        self._known_at = asked_at
+        if self._sock is None:
+            self.connect()
 
-    def _read_permitted(self) -> Any:
-        """Read a reply; ``None`` where the user may not ask, or there is no such command."""
+    def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands at once, and return the reply to each; it may be an error.
+
+        :raises redis.RedisError: if the server does not answer, or must not be asked; like
+            :class:`OSError`, it leaves a connection of no use.
+        """
+        replies = self._exchange(commands, asks_who=not self._is_known())
+        self._reached.answered(self.identity)
+        return replies
+
+    def _exchange(self, commands: Sequence[Command], *, asks_who: bool) -> list[Any]:
+        asked_at = monotonic()
+        questions: Sequence[Command] = ()
+        if asks_who:
+            asks_time = asked_at >= self._reached.clock.learned_at + _CLOCK_SECONDS
+            questions = (_WHO, _TIME) if asks_time else (_WHO,)
         try:
-            return super().read_response(disable_decoding=True)  # type: ignore[misc]
-        except redis.ResponseError as error:
-            if isinstance(error, NoPermissionError) or "unknown command" in str(error):
-                return None
-            raise
+            self._sock.sendall(b"".join(map(hiredis.pack_command, (*questions, *commands))))
+            if questions:
+                self._introduced(asked_at, *[self._read() for _ in questions])
+            return [self._read() for _ in commands]
+        except TimeoutError as error:
+            raise redis.TimeoutError("Timeout reading from socket") from error
+
+    def _introduced(self, asked_at: float, who: Any, told: Any = None) -> None:
+        who, told = _permitted(who), _permitted(told)
+        if told is not None:
+            seconds, microseconds = map(int, told)
+            self._reached.clock.learn(seconds + microseconds / 1_000_000, asked_at)
+        self.identity = UNNAMED if who is None else identity_in(text(who))
+        self._known_at = asked_at
+        if self._was_introduced:
+            self._reached.learn(self.identity)
+
+    def _read(self) -> Any:
+        while True:
+            reply = self._reader.gets()
+            if reply is False:
+                data = self._sock.recv(65_536)
+                if not data:
+                    raise redis.ConnectionError("Connection closed by server.")
+                self._reader.feed(data)
+            elif not isinstance(reply, hiredis.PushNotification):
+                return reply
+
+    def _has_input(self) -> bool:
+        """Tell whether there is what nobody asked for: the connection's end, or a late reply."""
+        if self._poll is not None:
+            return bool(self._poll.poll(0))
+        try:
+            return self.can_read()
+        except (redis.RedisError, OSError):
+            return True
+
+    def _is_known(self) -> bool:
+        reached, known_at = self._reached, self._known_at
+        return reached.is_followed and reached.emptied_at < known_at > monotonic() - _KNOWN_SECONDS
+
+
+def text(reply: Any) -> bytes:
+    """Return the bytes of a reply; in RESP3 some builds send INFO in a form that is text here."""
+    return reply.encode() if isinstance(reply, str) else bytes(reply)
+
+
+def _permitted(reply: Any) -> Any:
+    """Return a reply; ``None`` where the user may not ask, or there is no such command."""
+    if not isinstance(reply, Exception):
+        return reply
+    if isinstance(reply, NoPermissionError) or "unknown command" in str(reply):
+        return None
+    raise reply
+
+
+class Pool:
+    """The connections of a process: as many as ask at once, up to a number; others wait.
+
+    redis-py's own pool only says how they are made.
+    """
+
+    def __init__(self, config: Mapping[str, Any], reached: Reached) -> None:
+        self._source = _source(config, reached)
+        self._free = threading.Semaphore(self._source.max_connections)
+        # The last one comes first. One that was lost stays here: see Connection.introduce.
+        self._idle: deque[Connection] = deque()
+
+    def ask(self, *commands: Command) -> list[Any]:
+        """Send commands at once, and return the reply to each.
+
+        :raises redis.RedisError: for what the server refuses, or does not answer in time.
+        :raises OSError: if it is lost.
+        """
+        if not self._free.acquire(timeout=self._source.timeout):
+            raise redis.ConnectionError("No connection available.")
+        try:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = self.make()
+            try:
+                connection.prepare()
+                replies = connection.ask(commands)
+            except BaseException:
+                connection.disconnect()
+                raise
+            finally:
+                self._idle.append(connection)
+        finally:
+            self._free.release()
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    def run(self, script: Script, keys: Sequence[str], *arguments: Any) -> Any:
+        """Run a script; a server that does not know it is told it."""
+        command = ("EVALSHA", script.name, len(keys), *keys, *arguments)
+        try:
+            return self.ask(command)[0]
+        except NoScriptError:
+            return self.ask(("SCRIPT", "LOAD", script.text), command)[1]
+
+    def make(self, **options: Any) -> Any:
+        """Make a connection that is not open yet, and not one of the pool's."""
+        source = self._source
+        return source.connection_class(**{**source.connection_kwargs, **options})
+
+    def close(self) -> None:
+        """Close those that are not in use."""
+        while self._idle:
+            self._idle.pop().disconnect()
 
 
 _CLASSES = {
-    scheme: type(f"Introduced{base.__name__}", (_Introduced, base), {})
+    scheme: type(f"Introduced{base.__name__}", (Connection, base), {})
     for scheme, base in (
         ("redis", redis.Connection),
         ("rediss", redis.SSLConnection),
@@ -166,8 +267,8 @@ _CLASSES = {
 }
 
 
-def pool(config: Mapping[str, Any], reached: Reached) -> redis.BlockingConnectionPool:
-    """Make the connections that a store's settings name; they speak RESP2 unless the URL differs.
+def _source(config: Mapping[str, Any], reached: Reached) -> redis.BlockingConnectionPool:
+    """Make the pool of redis-py that a store's settings name; RESP2 unless the URL differs.
 
     Only tracking needs RESP3, and some servers and proxies know no ``HELLO``.
     """
@@ -183,7 +284,7 @@ def pool(config: Mapping[str, Any], reached: Reached) -> redis.BlockingConnectio
         "max_connections": config["CACHE_POOL_SIZE"],
         "db": config["CACHE_REDIS_DB"],
         "retry": Retry(NoBackoff(), 0),
-        "redis_connect_func": _Introduced.introduce,
+        "redis_connect_func": Connection.introduce,
     }
     if scheme == "rediss":
         options |= {

@@ -7,7 +7,7 @@ from typing import Any, cast
 import hiredis
 import redis
 
-from .connections import UNNAMED, identity_in
+from .connections import UNNAMED, identity_in, text
 from .errors import ServerRefusedError
 
 
@@ -46,7 +46,7 @@ class Follower:
     def check(self, reply: Any) -> None:
         """Raise :class:`OSError` unless a reply shows the same server with the same data."""
         try:
-            if self.server != UNNAMED and identity_in(_text(reply)) != self.server:
+            if self.server != UNNAMED and identity_in(text(reply)) != self.server:
                 raise OSError("the server has become another one")
         except redis.ReadOnlyError as error:
             raise OSError(f"Redis: {error}") from error
@@ -88,8 +88,3 @@ class Follower:
 
     def close(self) -> None:
         self._connection.disconnect()
-
-
-def _text(reply: Any) -> bytes:
-    # In RESP3 some builds send INFO as a verbatim string, which hiredis gives as text.
-    return reply.encode() if isinstance(reply, str) else bytes(reply)

@@ -6,17 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import redis
+from redis.exceptions import NoPermissionError
 
 from .._clock import monotonic
 from .._forks import begin_after_fork
 from . import scripts
-from .base import Facts, Lease, ServerCall, Store
-from .connections import Reached, pool
+from .base import Facts, Known, Lease, ServerCall, Store
+from .connections import Pool, Reached, text
 from .follower import Follower
 from .tagstate import AHEAD_SECONDS, DOUBT_SECONDS, FIRST_TIMESTAMP, TAG_SECONDS
 
 #: How INFO names a database.
 _DATABASE = re.compile(r"db\d+")
+#: Lua takes so many values at once, with room to spare (LUAI_MAXCSTACK).
+_MOST_UNPACKED = 4000
 
 
 class RedisStore(Store):
@@ -58,16 +61,14 @@ class RedisStore(Store):
         """Make connections and locks anew: those of the process that forked are not ours."""
         self._reached = Reached()
         self._clock = self._reached.clock
-        self._client = redis.Redis(connection_pool=pool(self._config, self._reached))
-        self._mark = self._client.register_script(scripts.MARK)
-        self._invalidate = self._client.register_script(scripts.INVALIDATE)
-        self._store_entry = self._client.register_script(scripts.STORE_ENTRY)
-        self._release = self._client.register_script(scripts.RELEASE)
+        self._pool = Pool(self._config, self._reached)
 
     def info(self) -> dict[str, Any]:
         """Return what the server's INFO says, by name."""
         with ServerCall(self):
-            return self._client.info()
+            lines = text(self._pool.ask(("INFO",))[0]).decode("utf-8", "replace").splitlines()
+        pairs = (line.partition(":") for line in lines if line[:1] not in ("", "#"))
+        return {name: _told(value) for name, _, value in pairs}
 
     def scan(self, prefix: str, rounds: int = 100) -> tuple[list[str], bool]:
         """List keys that begin so, and say whether these are all.
@@ -76,15 +77,15 @@ class RedisStore(Store):
         :param rounds: each looks at about a thousand of the server's keys.
         """
         names: set[str] = set()
-        cursor = 0
+        cursor = b"0"
         for _ in range(rounds):
             with ServerCall(self):
-                answer: Any = self._client.scan(cursor, match=f"{prefix}*", count=1000)
-            cursor, found = answer
+                command = ("SCAN", cursor, "MATCH", f"{prefix}*", "COUNT", 1000)
+                ((cursor, found),) = self._pool.ask(command)
             names.update(name.decode("utf-8", "backslashreplace") for name in found)
-            if cursor == 0:
+            if cursor == b"0":
                 break
-        return sorted(names), cursor == 0
+        return sorted(names), cursor == b"0"
 
     def facts(self) -> Facts:
         info = self.info()
@@ -113,72 +114,84 @@ class RedisStore(Store):
     def identity(self) -> str:
         if not self._reached.answering():
             with ServerCall(self):
-                self._client.ping()
+                self._pool.ask(("PING",))
         return self._reached.answering()
 
     def get_many(self, keys: Sequence[str]) -> list[bytes | None]:
         with ServerCall(self):
-            return cast("list[bytes | None]", self._client.mget(keys))
+            return cast("list[bytes | None]", self._pool.ask(("MGET", *keys))[0])
 
     def put(self, key: str, value: bytes, seconds: float | None) -> None:
         with ServerCall(self):
-            self._client.set(key, value, px=_milliseconds(seconds))
+            self._pool.ask(("SET", key, value, *_expiry(seconds)))
 
     def add(self, key: str, value: bytes, seconds: float | None) -> bool:
         with ServerCall(self):
-            return bool(self._client.set(key, value, px=_milliseconds(seconds), nx=True))
+            return self._pool.ask(("SET", key, value, *_expiry(seconds), "NX"))[0] is not None
 
     def add_then_get_many(
         self, key: str, value: bytes, seconds: float, keys: Sequence[str]
     ) -> tuple[bool, list[bytes | None]]:
-        with ServerCall(self), self._client.pipeline(transaction=False) as pipeline:
-            pipeline.set(key, value, px=_milliseconds(seconds), nx=True)
-            pipeline.mget(keys)
-            added, values = pipeline.execute()
-        return bool(added), values
+        add = ("SET", key, value, *_expiry(seconds), "NX")
+        with ServerCall(self):
+            added, values = self._pool.ask(add, ("MGET", *keys))
+        return added is not None, values
+
+    def look(
+        self, key: str, token: bytes, seconds: float, keys: Sequence[str], place: int, known: Known
+    ) -> list[bytes | None]:
+        if len(keys) >= _MOST_UNPACKED:
+            return super().look(key, token, seconds, keys, place, known)
+        arguments = (token, _milliseconds(seconds), place + 2, *known)
+        with ServerCall(self):
+            try:
+                found = self._pool.run(scripts.LOOK, [key, *keys], *arguments)
+            except NoPermissionError:  # A user that may only read is served hits.
+                found = self._pool.ask(("MGET", key, *keys))[0]
+        return cast("list[bytes | None]", found)
 
     def delete(self, keys: Sequence[str]) -> None:
         # A full server that evicts nothing still deletes.
         with ServerCall(self, unless="full"):
-            self._client.unlink(*keys)
+            self._pool.ask(("UNLINK", *keys))
 
     def release(self, key: str, token: bytes) -> None:
         with ServerCall(self):
-            self._release(keys=[key], args=[token])
+            self._pool.run(scripts.RELEASE, [key], token)
 
     def mark(self, tags: Sequence[str], token: str, seconds: float | None = None) -> None:
         doubt = DOUBT_SECONDS if seconds is None else math.ceil(seconds)
         with ServerCall(self):
-            self._mark(keys=list(tags), args=[token, doubt, TAG_SECONDS])
+            self._pool.run(scripts.MARK, tags, token, doubt, TAG_SECONDS)
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         keys, arguments = [clock, *tags], (token, TAG_SECONDS, FIRST_TIMESTAMP, AHEAD_SECONDS)
         with ServerCall(self, unless="full"):
             try:
-                timestamp = cast("int | None", self._invalidate(keys=keys, args=arguments))
+                timestamp = self._pool.run(scripts.INVALIDATE, keys, *arguments)
             except redis.OutOfMemoryError:
-                self._client.unlink(*keys)
+                self._pool.ask(("UNLINK", *keys))
                 self.breaker.open("full")
                 timestamp = 0
             if self._has_followers:
-                self._client.ping()  # As confirm() does.
-        return timestamp
+                self._pool.ask(("PING",))  # As confirm() does.
+        return cast("int | None", timestamp)
 
     def store_entry(
         self, key: str, value: bytes, seconds: float, clock: str, tags: Sequence[str], lease: Lease
     ) -> None:
         # Without a lease no script reads the third key, but a restricted user must be allowed it.
         lease_key, token = lease or (key, b"")
-        arguments: list[Any] = [value, _milliseconds(seconds), TAG_SECONDS, token]
+        arguments = (value, _milliseconds(seconds), TAG_SECONDS, token)
         with ServerCall(self):
-            self._store_entry(keys=[key, clock, lease_key, *tags], args=arguments)
+            self._pool.run(scripts.STORE_ENTRY, [key, clock, lease_key, *tags], *arguments)
 
     def confirm(self) -> None:
         # With io-threads the reply to a command can overtake the message to the followers; the
-        # reply to another command cannot.
+        # reply to a command that was sent after that reply cannot. One sent with it could.
         if self._has_followers:
             with ServerCall(self, unless="full"):
-                self._client.ping()
+                self._pool.ask(("PING",))
 
     def server(self) -> str:
         """Name the server that was reached last; nothing before the first time."""
@@ -194,19 +207,31 @@ class RedisStore(Store):
 
     def track(self, name: str, prefixes: Sequence[str]) -> Follower:
         """Open a connection that receives each write to keys with these prefixes."""
-        connections = self._client.connection_pool
-        options = {**connections.connection_kwargs, "protocol": 3, "client_name": name}
         with self._explained():
-            return Follower(connections.connection_class(**options), prefixes)
+            return Follower(self._pool.make(protocol=3, client_name=name), prefixes)
 
     def close(self) -> None:
         super().close()
-        self._client.close()
-        self._client.connection_pool.disconnect()
+        self._pool.close()
 
     def _probe(self) -> None:
-        self._client.set(self._probed, b"", px=1000)
+        self._pool.ask(("SET", self._probed, b"", *_expiry(1)))
 
 
-def _milliseconds(seconds: float | None) -> int | None:
-    return None if seconds is None else max(1, round(seconds * 1000))
+def _expiry(seconds: float | None) -> tuple[Any, ...]:
+    return () if seconds is None else ("PX", _milliseconds(seconds))
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
+
+
+def _told(value: str) -> Any:
+    """Read a value in INFO: a number, a text, or of a database numbers by name."""
+    if "=" in value:
+        pairs = (pair.partition("=") for pair in value.split(","))
+        return {name: _told(number) for name, _, number in pairs}
+    try:
+        return float(value) if "." in value else int(value)
+    except ValueError:
+        return value

@@ -1,5 +1,7 @@
 """The store's operations on Redis and Valkey that have to be one step, in Lua."""
 
+from hashlib import sha1
+
 #: What a key holds as text; of foreign data, and without it, the other one. What else fails, as for
 #: a user that may not GET, must not look as if there were none.
 _TEXT = """
@@ -13,9 +15,35 @@ end
 """
 
 
-def _script(body: str) -> str:
-    return _TEXT + body
+class Script:
+    """A script, which the server knows by the hash of its text."""
 
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.name = sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _script(body: str) -> Script:
+    return Script(_TEXT + body)
+
+
+#: KEYS: lease, others, tags. ARGV: token, milliseconds, the entry's place among the keys, what the
+#: entry begins with of which the tags are, and when its fill began. Takes the lease if no entry is
+#: there, or that one and a tag makes it invalid; what else makes it so, the reader has to judge.
+LOOK = Script("""
+local values = redis.call('MGET', unpack(KEYS))
+local place = tonumber(ARGV[3])
+local entry = values[place]
+local is_dead = not entry
+if entry and ARGV[4] ~= '' and string.sub(entry, 1, #ARGV[4]) == ARGV[4] then
+  for i = place + 1, #KEYS do
+    local value = values[i]
+    is_dead = is_dead or not value or #value ~= 16 or value > ARGV[5]
+  end
+end
+if is_dead and redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2], 'NX') then values[1] = ARGV[1] end
+return values
+""")
 
 #: KEYS: tags. ARGV: token, a doubt's seconds, a tag's. The value's form is in tagstate.py.
 MARK = _script("""
