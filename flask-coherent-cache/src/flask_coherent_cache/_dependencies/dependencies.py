@@ -287,14 +287,23 @@ def current_dependencies() -> Dependencies:
             begin_dependencies(request, request.__dict__["environ"], dependencies)
         return dependencies
     app_context = _cv_app.get(None)
-    if app_context is not None:
-        # Not on ``g``, whose every look is noticed.
-        kept = app_context.__dict__
-        collected: Dependencies | None = kept.get(READS)
-        if collected is None:
-            collected = kept[READS] = Dependencies()
-        return collected
-    return _outside.get() or Dependencies()
+    if app_context is None:
+        return _outside.get() or Dependencies()
+    # Not on ``g``, whose every look is noticed.
+    kept = app_context.__dict__
+    collected: Dependencies | None = kept.get(READS)
+    if collected is None:
+        collected = kept[READS] = Dependencies()
+    return collected
+
+
+def calls_processors() -> bool:
+    """Tell whether context processors are being called; asking begins no collector."""
+    if _cv_request.get(None) is not None:
+        return current_dependencies().noticed.in_processors
+    app_context = _cv_app.get(None)
+    collected = _outside.get() if app_context is None else app_context.__dict__.get(READS)
+    return collected is not None and collected.noticed.in_processors
 
 
 def is_collecting() -> bool:

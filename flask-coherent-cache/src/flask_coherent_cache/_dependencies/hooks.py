@@ -5,9 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .declarations import Declarations, name_of
-from .dependencies import current_dependencies
+from .dependencies import calls_processors, current_dependencies
 from .inputs import PAGE_PARTS, Input, report_once
-from .noticed import Noticed
 from .request_reads import IsolatedCode
 
 Hook = Callable[..., Any]
@@ -32,14 +31,12 @@ class Hooks:
 
     def prepared(self, hook: Hook) -> Hook:
         """Return what to call for a hook, a context processor, or another function."""
-        noticed = current_dependencies().noticed
         declaration = self._declarations.of(hook)
         run = self._ensure_sync(hook)
-        if declaration is not None or noticed.in_processors:
-            return functools.partial(noticed.run, IsolatedCode(name_of(hook), declaration), run)
-        if hook in self._skipped:
-            return functools.partial(self._run_skipped, noticed, hook, run)
-        return run
+        if declaration is not None or calls_processors():
+            code = IsolatedCode(name_of(hook), declaration)
+            return functools.partial(current_dependencies().noticed.run, code, run)
+        return functools.partial(self._run_skipped, hook, run) if hook in self._skipped else run
 
     def replace_preprocessors(self, functions: list[Any]) -> None:
         """Replace the declared preprocessors of URL values, which Flask calls without asking."""
@@ -55,7 +52,8 @@ class Hooks:
         setattr(preprocessor, HOOK, function)
         return preprocessor
 
-    def _run_skipped(self, noticed: Noticed, hook: Hook, run: Hook, *args: Any) -> Any:
+    def _run_skipped(self, hook: Hook, run: Hook, *args: Any) -> Any:
+        noticed = current_dependencies().noticed
         collected = noticed.collect()
         try:
             return run(*args)

@@ -1,6 +1,7 @@
 """Which code reads an input of a request, found by the frames on the stack."""
 
 import sys
+from functools import lru_cache
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from flask import Flask
 from .declarations import BUILT_IN
 
 _OWN = __name__.partition(".")[0]
+_OWN_MODULES = f"{_OWN}."
 #: Packages that are never the reader, only on the way to it.
 _LIBRARIES = frozenset({_OWN, "blinker", "flask", "itsdangerous", "jinja2", "werkzeug"})
 _ON_THE_WAY = sys.stdlib_module_names | _LIBRARIES
@@ -42,15 +44,22 @@ def find_reader(last: CodeType) -> Reader:
         if code is last or code is _WSGI_APP or code is _CALL:
             break
         module: str = frame.f_globals.get("__name__") or ""
-        package = module.partition(".")[0]
-        if package not in _ON_THE_WAY:
+        package, may_read, is_known = _kind_of(module)
+        if may_read:
             template = frame.f_globals.get("__jinja_template__")
             place = place or _place(frame, template)
             packages.add("" if template is not None else package)
-        if module in _KNOWN and (module, code.co_qualname) in BUILT_IN:
+        if is_known and (module, code.co_qualname) in BUILT_IN:
             return Reader(place, (module, code.co_qualname), bool(packages - {package}))
         frame = frame.f_back
     return Reader(place)
+
+
+@lru_cache(maxsize=1024)
+def _kind_of(module: str) -> tuple[str, bool, bool]:
+    """Return a module's package, whether it may be a reader, and whether it has known functions."""
+    package = module.partition(".")[0]
+    return package, package not in _ON_THE_WAY, module in _KNOWN
 
 
 def _place(frame: FrameType, template: Any) -> str:
@@ -72,7 +81,7 @@ def is_dispatch(frame: FrameType) -> bool:
     if module in _DISPATCH:
         # url_for always asks for the blueprint, and uses it for an endpoint with a leading dot.
         return frame.f_code.co_name != "url_for" or frame.f_locals.get("endpoint", ".")[:1] != "."
-    return module.partition(".")[0] == _OWN
+    return module.startswith(_OWN_MODULES)
 
 
 #: Modules that dispatch requests.

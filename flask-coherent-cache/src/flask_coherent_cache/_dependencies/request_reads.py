@@ -199,14 +199,9 @@ class RequestReads:
         # By identity: two empty lists are equal.
         self.collections = [each for each in self.collections if each is not collected]
 
-    @contextmanager
-    def unnoticed(self) -> Iterator[None]:
+    def unnoticed(self) -> "Unnoticed":
         """Let the cache itself read the request, which does not count."""
-        quiet, self.quiet = self.quiet, True
-        try:
-            yield
-        finally:
-            self.quiet = quiet
+        return Unnoticed(self)
 
     # -- what counts ---------------------------------------------------------------------
 
@@ -235,3 +230,18 @@ class RequestReads:
             found = now.get(name, MISSING) if value is MISSING else value
             if found is MISSING or isinstance(found, _DATA):
                 self.count(PATH, place)
+
+
+class Unnoticed:
+    """A block in which reads do not count; each request has several."""
+
+    __slots__ = ("_before", "_reads")
+
+    def __init__(self, reads: RequestReads) -> None:
+        self._reads = reads
+
+    def __enter__(self) -> None:
+        self._before, self._reads.quiet = self._reads.quiet, True
+
+    def __exit__(self, *_: object) -> None:
+        self._reads.quiet = self._before

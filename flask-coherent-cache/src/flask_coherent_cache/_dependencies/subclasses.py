@@ -7,6 +7,8 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
+from werkzeug.datastructures import MultiDict
+
 from .dependencies import current_dependencies
 from .inputs import Input
 from .noticed import Noticed
@@ -92,9 +94,31 @@ def named_members(base: type, kind: str, whole: Input) -> dict[str, Any]:
         current_dependencies().noticed.note(whole)
 
     methods = reading_methods(base)
-    return noting_members(base, methods & _OF_ONE, note_name) | noting_members(
-        base, methods - _OF_ONE, note_all
-    )
+    members = noting_members(base, methods & _OF_ONE, note_name)
+    members |= noting_members(base, methods - _OF_ONE, note_all)
+    if issubclass(base, MultiDict) and all(
+        getattr(base, name) is getattr(MultiDict, name) for name in ("get", "__getitem__")
+    ):
+        members["get"] = _first_value(note_name)
+    return members
+
+
+def _first_value(note_name: Callable[..., None]) -> Callable[..., Any]:
+    """Make ``get`` of Werkzeug's dictionaries, whose own reads by methods that would note again."""
+
+    def get(self: Any, key: Any, default: Any = None, type: Any = None) -> Any:
+        note_name(self, key)
+        values = dict.get(self, key)
+        if not values:
+            return default
+        if type is None:
+            return values[0]
+        try:
+            return type(values[0])
+        except (ValueError, TypeError):
+            return default
+
+    return functools.wraps(MultiDict.get)(get)
 
 
 named_class = subclass(named_members)
