@@ -5,7 +5,7 @@ Usage: python benchmarks/counted.py
 The entries are the memoized functions and the pages of the shop. A write's figure is the share, in
 percent, of the entries that it dropped whose bytes differ once they are computed again. It ends in
 words if an entry differs that was not dropped: that would be stale. Two more figures are of 50
-memoized products in one context: how many tags an entry has at most, and how many entries drop
+memoized products in one request: how many tags an entry has at most, and how many entries drop
 when one product changes. The last line is JSON.
 """
 
@@ -120,12 +120,12 @@ class Shop:
         return 100 * len(differs) / len(dropped)
 
     def many_calls(self) -> tuple[int, int]:
-        """Call for many products in one context; return an entry's tags, and what a write drops."""
+        """Call for many products in one request; return an entry's tags, and what a write drops."""
         numbers = range(1, CALLS + 1)
         function: Callable[..., Any] = self.queries.product
         with self.app.app_context():
             self.cache.clear()
-        with self.app.app_context():
+        with self.app.test_request_context("/"):
             for number in numbers:
                 function(number)
         with self.app.app_context():

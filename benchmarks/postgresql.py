@@ -45,13 +45,13 @@ def server(
         options = {**as_user(folder), "cwd": folder, "stdout": subprocess.DEVNULL}
         options["stderr"] = subprocess.DEVNULL
         data = f"{folder}/data"
-        create = [bin_folder / "initdb", "-D", data, "-U", "benchmark", "-A", "trust"]
+        create = [str(bin_folder / "initdb"), "-D", data, "-U", "benchmark", "-A", "trust"]
         subprocess.run([*create, "-E", "UTF8", "--locale=C"], check=True, **options)
         port = free_port()
-        command = [bin_folder / "postgres", "-D", data, "-p", str(port)]
+        command = [str(bin_folder / "postgres"), "-D", data, "-p", str(port)]
         process = subprocess.Popen([*command, "-h", "127.0.0.1", "-k", ""], **options)
         try:
-            ready = [bin_folder / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+            ready = [str(bin_folder / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
             wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, 30)
             yield f"postgresql+psycopg://benchmark@127.0.0.1:{port}/postgres"
         finally:
