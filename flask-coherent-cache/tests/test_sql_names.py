@@ -39,7 +39,7 @@ from sqlalchemy.sql import ColumnElement
 from flask_coherent_cache._sqlalchemy.compiling import note_what_is_rendered
 from flask_coherent_cache._sqlalchemy.rows import row_name
 from flask_coherent_cache._sqlalchemy.statements import analyse
-from oracle.oracle import application
+from oracle.oracle import Run, application
 from oracle.servers import database
 
 
@@ -116,7 +116,7 @@ class Shop:
 
 @pytest.fixture
 def shop() -> Iterator[Shop]:
-    with application("sqlite://") as parts:
+    with application(Run("sqlite", "sqlite://")) as parts:
         yield Shop(*parts)
 
 
@@ -130,7 +130,7 @@ def postgresql_url() -> Iterator[str]:
 
 @pytest.fixture
 def postgresql(postgresql_url: str) -> Iterator[Shop]:
-    with application(postgresql_url) as parts:
+    with application(Run("postgresql", postgresql_url)) as parts:
         with parts[2].engine.begin() as connection:
             connection.exec_driver_sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
             connection.exec_driver_sql("DROP SCHEMA IF EXISTS other CASCADE; CREATE SCHEMA other")
@@ -142,7 +142,7 @@ def mariadb() -> Iterator[Shop]:
     with database("mysql") as url:
         if url is None:
             pytest.skip("there is no mariadb, or no driver for it, on this machine")
-        with application(url) as parts:
+        with application(Run("mysql", url)) as parts:
             yield Shop(*parts)
 
 

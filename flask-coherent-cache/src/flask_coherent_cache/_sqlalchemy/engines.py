@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from sqlalchemy import Connection, Engine, MetaData, event
 from sqlalchemy.orm import Session
 
-from .._dependencies.dependencies import current_dependencies
+from .._dependencies.dependencies import Dependencies, current_dependencies, is_collecting
 from .._dependencies.inputs import report_once
 from .catalog import Tables
 from .compiling import note_what_is_rendered
@@ -15,7 +15,7 @@ from .raw_sql import commits, moves_schemas, raw
 from .reads import parameters_of, read
 from .sessions import watched_dialects
 from .sqlite import hold_rollbacks, is_autocommit
-from .statements import analyse
+from .statements import Statement, analyse
 from .transactions import TRANSACTION, Transaction
 from .writes import touched
 
@@ -101,35 +101,59 @@ class EngineWatch:
         if context is None:
             # SQLAlchemy itself asks for a default's value.
             return
-        self.tables.learn(connection)
-        dependencies, transaction = current_dependencies(), self._transaction(connection)
+        info, tables = connection.info, self.tables
+        tables.learn(connection)
+        transaction: Transaction = info.get(TRANSACTION) or self._transaction(connection)
+        # Where nothing is collected, nothing is stored either.
+        dependencies = current_dependencies() if is_collecting() else None
         statement, options = analyse(context.compiled), context.execution_options
-        dependencies.entities |= statement.entities
-        for watcher, started, generation in transaction.starts:
-            watcher.begin_no_later(dependencies, transaction.began, started, generation)
+        if dependencies is not None:
+            dependencies.entities |= statement.entities
+            for watcher, started, generation in transaction.starts:
+                watcher.begin_no_later(dependencies, transaction.began, started, generation)
         if statement.raw:
-            statement = raw(sql, self.tables)
+            statement = raw(sql, tables)
             for watcher in self.watchers:
-                watcher.warn_of_text(sql, dependencies, options)
+                watcher.warn_of_text(sql, dependencies or Dependencies(), options)
         can_move = statement.raw or "set_config" in statement.functions
         if can_move and moves_schemas(sql, parameters):
-            connection.info[_MOVED] = True
+            info[_MOVED] = True
             report_once(_MOVES.format(sql=sql[:200]))
-        moved = _MOVED in connection.info
-        values = parameters_of(context) if context.compiled is not None else ()
+        moved = _MOVED in info
+        ends = False
+        if statement.may_write or "cache_writes" in options:
+            ends = self._writes(connection, sql, context, statement, transaction, moved=moved)
+        if dependencies is None:
+            return
+        if transaction.touched and not ends:
+            transaction.seen_by(dependencies)
+        if not dependencies.bypass:
+            read(dependencies, statement, tables, context, schemas_moved=moved)
+
+    def _writes(
+        self,
+        connection: Connection,
+        sql: str,
+        context: Any,
+        statement: Statement,
+        transaction: Transaction,
+        *,
+        moved: bool,
+    ) -> bool:
+        """Note what a statement writes; tell whether it commits, for which that is marked."""
+        values, options = parameters_of(context), context.execution_options
         changed = touched(statement, self.tables, values, options, schemas_moved=moved)
         if statement.alters:
             self.tables.forget()
             transaction.alters = True
         transaction.touched |= changed
-        if transaction.touched:
-            if statement.raw and commits(sql):
-                transaction.mark_statement(connection, in_transaction=True)
-            elif changed and _commits_by_itself(connection, alters=statement.alters):
-                transaction.mark_statement(connection, in_transaction=False)
-            else:
-                transaction.seen_by(dependencies)
-        read(dependencies, statement, self.tables, context, schemas_moved=moved)
+        if transaction.touched and statement.raw and commits(sql):
+            transaction.mark_statement(connection, in_transaction=True)
+            return True
+        if changed and _commits_by_itself(connection, alters=statement.alters):
+            transaction.mark_statement(connection, in_transaction=False)
+            return True
+        return False
 
     def _executed(self, connection: Connection, *_: Any) -> None:
         transaction: Transaction | None = connection.info.get(TRANSACTION)

@@ -65,7 +65,8 @@ def read(
 
 def parameters_of(context: Any) -> list[Mapping[str, Any]]:
     """Return the parameters of each execution, with the lists that an IN was given."""
-    given: list[Mapping[str, Any]] = context.compiled_parameters
+    # DDL and raw SQL have none.
+    given: list[Mapping[str, Any]] = getattr(context, "compiled_parameters", [])
     expanded = context._expanded_parameters
     if not expanded:
         return given

@@ -51,6 +51,11 @@ class Statement:
     alters: bool = False  # Whether it is DDL.
     entities: frozenset[Any] = frozenset()  # The mappers of the objects that it returns.
 
+    @property
+    def may_write(self) -> bool:
+        """Whether it may write, by itself or by a function, or end a transaction."""
+        return bool(self.writes or self.everything or self.functions or self.raw)
+
 
 _RAW = Statement(raw=True)
 _statements: WeakKeyDictionary[Any, Statement] = WeakKeyDictionary()

@@ -27,11 +27,11 @@ DEFAULT_SORT = "name"
 
 @dataclass(frozen=True, slots=True)
 class CategoryData:
-    """A category and the number of its products."""
+    """A category as pages show it."""
 
+    id: int
     name: str
     slug: str
-    products: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +57,34 @@ class PriceRange:
 
 
 # A memoized database query: for rows that several pages, requests or users share. It is keyed by
-# its arguments, and depends on the tables that its statement reads: the next commit that changes
-# one of them drops it. The timeout is the bound for what is not committed through SQLAlchemy here.
+# its arguments, and depends on the rows and columns that its statement reads: the next commit that
+# changes one drops it. The timeout is the bound for what is not committed through SQLAlchemy here.
 @cache.memoize(timeout=3600)
 def categories() -> tuple[CategoryData, ...]:
-    """List the categories by name, each with its number of products."""
-    rows = db.session.execute(
-        select(Category.name, Category.slug, func.count(Product.id))
-        .outerjoin(Product)
-        .group_by(Category.id, Category.name, Category.slug)
-        .order_by(Category.name)
-    )
-    return tuple(CategoryData(*row) for row in rows)
+    """List the categories by name."""
+    statement = select(Category.id, Category.name, Category.slug).order_by(Category.name)
+    return tuple(CategoryData(*row) for row in db.session.execute(statement))
+
+
+@cache.memoize(timeout=3600)
+def counts() -> dict[int, int]:
+    """Count the products of each category that has some, by its id."""
+    statement = select(Product.category_id, func.count()).group_by(Product.category_id)
+    return dict(db.session.execute(statement).tuples().all())
+
+
+# Asked by an indexed column's value, it is kept when a product comes to another category.
+@cache.memoize(timeout=3600)
+def count(category: int | None) -> int:
+    """Count the products of one category, or all."""
+    statement = _of_category(select(func.count()).select_from(Product), category)
+    return db.session.scalar(statement) or 0
 
 
 @cache.memoize(timeout=300)
-def products(page: int, sort: str, category: str | None) -> tuple[ProductData, ...]:
-    """List one page of the products, from 1; `sort` is a key of SORTS, `category` a slug."""
-    statement = select_products().order_by(*SORTS[sort])
-    if category is not None:
-        statement = statement.where(Category.slug == category)
+def products(page: int, sort: str, category: int | None) -> tuple[ProductData, ...]:
+    """List one page of the products, from 1; `sort` is a key of SORTS, `category` an id."""
+    statement = _of_category(select_products(), category).order_by(*SORTS[sort])
     return fetch(statement.limit(PAGE_SIZE).offset((page - 1) * PAGE_SIZE))
 
 
@@ -107,13 +115,10 @@ def product_by_slug(slug: str) -> ProductData | None:
 
 
 @cache.memoize(timeout=300)
-def price_range(category: str) -> PriceRange | None:
+def price_range(category: int) -> PriceRange | None:
     """Tell what a category costs; ``None`` if it is empty."""
-    lowest, highest = db.session.execute(
-        select(func.min(Product.price_cents), func.max(Product.price_cents))
-        .join(Category)
-        .where(Category.slug == category)
-    ).one()
+    ends = select(func.min(Product.price_cents), func.max(Product.price_cents))
+    lowest, highest = db.session.execute(_of_category(ends, category)).one()
     return None if lowest is None else PriceRange(lowest, highest)
 
 
@@ -142,6 +147,10 @@ def select_products() -> Select[*tuple[Any, ...]]:
     """Select products with their categories: one statement, however many rows."""
     own = (Product.id, Product.name, Product.slug, Product.price_cents, Product.stock)
     return select(*own, Category.slug, Category.name, Product.updated_at).join(Category)
+
+
+def _of_category(statement: Select[*tuple[Any, ...]], category: int | None) -> Any:
+    return statement if category is None else statement.where(Product.category_id == category)
 
 
 def fetch(statement: Select[*tuple[Any, ...]]) -> tuple[ProductData, ...]:

@@ -36,8 +36,8 @@ def category_picture(slug: str) -> str:
 @cache.cached(timeout=300, grace=3600, warm=True)
 def home() -> str:
     # What changes least is read first: an entry depends on all that was read before it, too.
-    categories = queries.categories()
-    return render_template("catalog/home.html", categories=categories, newest=queries.newest(8))
+    shown = {"categories": queries.categories(), "counts": queries.counts()}
+    return render_template("catalog/home.html", **shown, newest=queries.newest(8))
 
 
 # A cached page with a query: only the parameters named here enter the key, so `?utm_source=…`
@@ -53,7 +53,7 @@ def products() -> str:
         "catalog/products.html",
         listing=wanted,
         products=wanted.products(),
-        prices=wanted.category and queries.price_range(wanted.category.slug),
+        prices=wanted.category and queries.price_range(wanted.category.id),
         sorts=queries.SORTS,
     )
 
