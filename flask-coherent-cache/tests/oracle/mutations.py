@@ -8,6 +8,7 @@ from unittest import mock
 
 from flask_coherent_cache._sqlalchemy import catalog, compiling, plans, statements, writes
 
+from . import narrow_mutations as narrow
 from .oracle import Run
 
 
@@ -38,8 +39,8 @@ def flush_state_leaked() -> Any:
     """Bulk statements are taken for those of a flush, whose rows are named elsewhere."""
     inner = writes._Writing.write
 
-    def named(self: Any, table: Any, kind: str, columns: Any, **_: bool) -> None:
-        inner(self, table, kind, columns, named=True)
+    def named(self: Any, *args: Any, **kwargs: bool) -> None:
+        inner(self, *args, **{**kwargs, "named": True})
 
     return mock.patch.object(writes._Writing, "write", named)
 
@@ -132,16 +133,40 @@ MUTATIONS = {
     for mutation in (
         Mutation(cascade_forgotten, "related many_to_many", "object_deleted core_delete", 4),
         Mutation(secondary_table_forgotten, "many_to_many crossing", "many_to_many", 1),
-        Mutation(second_mapping_forgotten, "got unique_entity", _OBJECTS, 1),
-        Mutation(flush_state_leaked, "core by_key", "after_an_early_end", 8),
-        Mutation(alias_unresolved, "core grouped", "core_update", 1),
+        Mutation(second_mapping_forgotten, "got unique_entity", _OBJECTS, 3),
+        Mutation(flush_state_leaked, "core by_key", "after_an_early_end", 20),
+        Mutation(alias_unresolved, "core grouped", "core_update", 2),
         Mutation(
-            subquery_in_the_select_list_skipped, "column_subquery lonely_subquery", "core_update", 2
+            subquery_in_the_select_list_skipped, "column_subquery lonely_subquery", "core_update", 1
         ),
-        Mutation(on_clause_skipped, "joined", "core_update core_insert", 5),
-        Mutation(text_trusted, "embedded", "core_update", 1),
-        Mutation(view_trusted, "view", "core_update", 17),
+        Mutation(on_clause_skipped, "joined", "core_update core_insert", 4),
+        Mutation(text_trusted, "embedded", "core_update", 2),
+        Mutation(view_trusted, "view", "core_update", 7),
         Mutation(row_that_is_not_there, "got by_key unique", "object_added core_insert", 2),
+        Mutation(narrow.order_unnoted, "paged", _OBJECTS, 2),
+        Mutation(narrow.groups_unnoted, "aggregated", _OBJECTS, 6),
+        Mutation(narrow.having_unnoted, "aggregated", _OBJECTS, 9),
+        Mutation(narrow.where_unnoted, "core selected", _OBJECTS, 2),
+        Mutation(narrow.on_unnoted, "selected without", _OBJECTS, 2),
+        Mutation(narrow.label_trusted, "paged", _OBJECTS, 2),
+        Mutation(narrow.nested_columns_unnoted, "existing", _OBJECTS, 2),
+        Mutation(narrow.nested_rows_unnoted, "existing", "core_insert core_delete", 2),
+        Mutation(narrow.outer_join_closed, "without", "core_delete named", 10),
+        Mutation(narrow.offset_closed, "paged", "core_delete named", 5),
+        Mutation(narrow.aggregates_unnoticed, "by_key", "core_insert object_added", 1),
+        Mutation(narrow.any_column_unique, "narrowed selected", "core_insert moved column_changed", 1),
+        Mutation(narrow.leaving_forgotten, "counted narrowed", "core_delete named", 1),
+        Mutation(narrow.coming_forgotten, "counted core", "core_insert object_added", 1),
+        Mutation(narrow.unknown_value_forgotten, "narrowed looked_up", "partly_inserted copied", 1),
+        Mutation(narrow.null_has_no_name, "selected counted", "core_insert column_changed", 7),
+        Mutation(narrow.old_value_trusted, "narrowed counted", "column_changed moved", 2),
+        Mutation(narrow.new_value_forgotten, "narrowed counted", "column_changed moved", 2),
+        Mutation(narrow.shown_rows_forgotten, "core selected", _OBJECTS, 1),
+        Mutation(narrow.unnamed_rows_forgotten, "core selected", "core_update unnamed", 3),
+        Mutation(narrow.many_rows_forgotten, "core selected", _OBJECTS, 2),
+        Mutation(narrow.computed_forgotten, "core paged", "unnamed core_update", 4),
+        Mutation(narrow.onupdate_forgotten, "core paged", "unnamed core_update", 2),
+        Mutation(narrow.own_trigger_trusted, "core paged", "unnamed column_changed", 20),
         Mutation(everything_dropped, "core got by_key", "core_update", 1),
     )
 }

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
@@ -20,6 +21,8 @@ from sqlalchemy import MetaData, event
 from sqlalchemy.exc import SQLAlchemyError
 
 import flask_coherent_cache as caching
+from flask_coherent_cache._dependencies import rows
+from flask_coherent_cache._sqlalchemy import plans
 
 from .changes import Changes
 from .mapping import make_world
@@ -31,6 +34,7 @@ WRITES = 14
 #: Of the entries that a write does not change, this share must be kept.
 KEPT_AT_LEAST = 0.45
 
+MANY_ROWS = rows.MANY_ROWS
 #: Whether what the database refuses is shown.
 DEBUG = "ORACLE_DEBUG" in os.environ
 
@@ -116,7 +120,8 @@ def explore(run: Run, cases: int, seed: int) -> Figures:
 
 def _world(run: Run, seed: int, figures: Figures) -> None:
     draw = random.Random(seed)
-    with application(run) as (app, cache, db), warnings.catch_warnings():
+    bound = draw.choice([2, 5, MANY_ROWS, MANY_ROWS])
+    with application(run) as (app, cache, db), _many_rows(bound), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         world = make_world(draw, run.kind, db)
         cache.watch(db)
@@ -125,6 +130,13 @@ def _world(run: Run, seed: int, figures: Figures) -> None:
             _Round(run, world, app, cache, figures, seed).run()
         finally:
             _end(world)
+
+
+@contextmanager
+def _many_rows(bound: int) -> Iterator[None]:
+    """Have so many rows of a table be many: few tables here have as many as an application's."""
+    with mock.patch.object(rows, "MANY_ROWS", bound), mock.patch.object(plans, "MANY_ROWS", bound):
+        yield
 
 
 @contextmanager
