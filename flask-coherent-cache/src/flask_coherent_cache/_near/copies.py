@@ -136,14 +136,15 @@ class NearCache:
 
         While the cache is switched off, there is none.
         """
-        if self._kill_switch.is_off or alias not in self._aliases:
+        copy = self._aliases.get(alias)
+        if copy is None or self._kill_switch.is_off:
             return None
         tracker = self._tracker
         with tracker.lock:
-            if not tracker.is_current():
+            # The messages that arrive only now may drop or replace it.
+            if not tracker.is_current() or self._copies.get(copy.key) is not copy:
                 return None
-            copy = self._aliases.get(alias)
-            if copy is None or not (copy.epoch == tracker.epoch or self._is_valid(copy)):
+            if not (copy.epoch == tracker.epoch or self._is_valid(copy)):
                 return None
             self._copies.move_to_end(copy.key)
             return copy

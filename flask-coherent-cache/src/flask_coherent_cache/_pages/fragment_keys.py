@@ -56,6 +56,8 @@ class FragmentKey:
 
     def called(self, name: Any, vary_on: list[Any]) -> str:
         """Write the name of the fragment, and the values that it varies on."""
+        if not vary_on and type(name) is str:
+            return f"{name!r}()"
         try:
             varied = ",".join([stable_text(value, self._other_text) for value in vary_on])
             return f"{stable_text(name)}({varied})"
@@ -70,7 +72,7 @@ class FragmentKey:
                 # The usual case, on the way of every hit.
                 self._shown.add(name)
                 self._texts.add(f"{name}={value!r}")
-            else:
+            elif not is_global(self._environment, context, name, value):
                 self._add(name, value, context)
 
     def add_body(self, part: Part, context: Any, local: Mapping[str, Any]) -> None:

@@ -95,7 +95,7 @@ class FragmentExtension(CacheExtension):
             return _rendered
         key = FragmentKey(self.environment, engine, cache._registered_types)
         lookups = engine.statistics.lookups("fragment", f"{name}")
-        fill = partial(FragmentFill, cache, engine, name, vary_on, key, context, lookups)
+        given = (cache, engine, name, vary_on, key, context, lookups)
         try:
             named = f"fragment:{key.called(name, vary_on)}#{digest}"
             key.add_values(values, context)
@@ -103,7 +103,7 @@ class FragmentExtension(CacheExtension):
                 key.add_body(Part(*part), context, local or {})
         except UnstableArgument as error:
             what = f"The fragment {_short(name)}: {error}."
-            fill().refuse(f"{error}".partition(",")[0], what)
+            FragmentFill(*given).refuse(f"{error}".partition(",")[0], what)
             return partial(_bypassed, engine, lookups)
         if not context.eval_ctx.autoescape:
             named += ",unescaped"
@@ -114,7 +114,7 @@ class FragmentExtension(CacheExtension):
             for text in copied_value(engine, own_key, lookups, dependencies):
                 return text
         tags = (key_tag(cache._own(named)),) if dependencies.mount else ()
-        return partial(fill().fetched, own_key, timeout, tags, verify)
+        return partial(FragmentFill(*given).fetched, own_key, timeout, tags, verify)
 
 
 def _rendered(caller: Callable[[], str]) -> str:

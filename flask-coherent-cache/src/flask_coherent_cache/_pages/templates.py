@@ -83,7 +83,10 @@ class _QuickTemplate(Template):
     ) -> Context:
         names: Any = self.globals
         if type(names) is ChainMap:
-            names = {name: it for known in reversed(names.maps) for name, it in known.items()}
+            first, *others = reversed(names.maps)
+            names = dict(first)
+            for known in others:
+                names.update(known)
         made: Any = new_context(
             self.environment, self.name, self.blocks, vars, shared, names, locals
         )

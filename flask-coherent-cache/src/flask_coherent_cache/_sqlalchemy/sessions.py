@@ -35,7 +35,7 @@ def _is_watched(session: Session) -> bool:
 def known_sessions() -> list[Session]:
     """Return the sessions that the current application context, or the fill outside of it, uses."""
     kept = _kept_sessions()
-    return [session for reference in kept if (session := reference()) is not None]
+    return [session for reference in kept if (session := reference()) is not None] if kept else []
 
 
 def _kept_sessions() -> list[Any]:
