@@ -60,6 +60,26 @@ class Odd(db.Model):  # type: ignore[name-defined,misc]
         return time.time() % 2 > 1
 
 
+class Person(db.Model):  # type: ignore[name-defined,misc]
+    """Somebody who may be an employee."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    is_here: Mapped[bool]
+    __mapper_args__ = {"polymorphic_on": "kind"}  # noqa: RUF012 - as SQLAlchemy has it
+
+
+class Employee(Person):
+    """Somebody who is here at times."""
+
+    __mapper_args__ = {"polymorphic_identity": "employee"}  # noqa: RUF012
+
+    @property
+    def is_here(self) -> bool:  # type: ignore[override]
+        """Whether it is time to be here."""
+        return time.time() % 2 > 1
+
+
 def view() -> str:
     return "page"
 
@@ -438,6 +458,16 @@ def with_computed_column(inner: View) -> View:
 def with_odd_truth(inner: View) -> View:
     def guarded() -> Any:
         if not db.session.get(Odd, session["user"]):
+            abort(401)
+        return inner()
+
+    return guarded
+
+
+def with_subclasses(inner: View) -> View:
+    def guarded() -> Any:
+        person = db.session.get(Person, session["user"])
+        if not person.is_here:
             abort(401)
         return inner()
 

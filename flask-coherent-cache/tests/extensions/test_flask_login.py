@@ -225,6 +225,35 @@ def test_a_login_manager_costs_no_public_page_its_caching(build: Callable[..., S
     site.tour([Page("/", "<main>Hello all</main>", CACHED)], site.visitors("one", "other"))
 
 
+@pytest.mark.parametrize("hooked", [True, False])
+def test_a_page_that_flask_login_guards_is_asked_for_each_time(
+    build: Callable[..., Site], way: str, hooked: bool
+) -> None:
+    def register(app: Flask, cache: Cache) -> None:
+        site_views(app, cache)
+        if not hooked:
+            # Nothing but the guard, and who the user is, is left of it.
+            app.after_request_funcs.clear()
+
+    site = build(register, TEMPLATES)
+    asked: list[str] = []
+    dispatch = site.app.full_dispatch_request
+
+    def counted() -> Any:
+        asked.append(request.path)
+        return dispatch()
+
+    site.app.full_dispatch_request = counted  # type: ignore[method-assign]
+    visitors = [signed_in(site, name, remember="yes") for name in ("ann", "bob")]
+    for number in range(4):
+        for visitor in visitors:
+            assert visitor.get("/account").text == f"Account of {visitor.name}"
+            assert visitor.get("/private").text == f"<main>Hello {visitor.name}</main>"
+        assert site.visitor().get("/account").status_code == 302
+        assert asked.count("/account") == 3 * (number + 1), way
+        assert asked.count("/private") == 2 * (number + 1), way
+
+
 def test_who_signs_out_or_changes_sees_their_own(site: Site) -> None:
     ann = signed_in(site, "ann")
     for _ in range(2):

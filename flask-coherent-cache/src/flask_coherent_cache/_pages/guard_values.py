@@ -156,8 +156,11 @@ def _all_merged(kinds: Iterable[Kind]) -> Kind:
 
 
 def _row_of(model: Any) -> Kind:
-    own = {name for kind in getattr(model, "__mro__", ())[:-1] for name in vars(kind)}
-    if not isinstance(model, type) or not hasattr(model, "__mapper__") or own & _OWN_WAYS:
+    if not isinstance(model, type) or not hasattr(model, "__mapper__"):
+        raise Unproven
+    own = {name for kind in model.__mro__[:-1] for name in vars(kind)}
+    # A row may be of a subclass, which has properties in place of columns.
+    if own & _OWN_WAYS or model.__subclasses__():
         raise Unproven
     return model
 

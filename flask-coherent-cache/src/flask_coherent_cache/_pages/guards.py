@@ -53,8 +53,8 @@ def are_proven(
             if outer is view:
                 return True
             outer = proof.read(outer, None, "guard").inner
-    except (Unproven, SyntaxError, ValueError, RecursionError):
-        pass
+    except Exception:
+        return False  # What cannot be read is not proven.
     return False
 
 

@@ -76,18 +76,16 @@ class KnownSessions:
         known, now = sessions.known.get(self._name(cookie)), time.time()
         return known.user if known is not None and known.since <= now < known.until else None
 
-    def remember(self, environ: Mapping[str, Any], user: str) -> None:
-        """Remember the session cookie of a request that Flask has answered.
-
-        It has to stand for the user by itself: the page's key may hold more than the session.
-        """
+    def remember(self, environ: Mapping[str, Any]) -> None:
+        """Remember the session cookie of a request that Flask has answered."""
+        if self.user_of(environ) is not None:
+            return
         if self._sessions.settings != self._settings():
             self._sessions = self._none_known()
         # If the settings change from here on, it is kept where nobody looks any more.
         sessions = self._sessions
         cookie = _cookie_of(environ.get("HTTP_COOKIE", ""), sessions)
-        known = self._read(cookie) if cookie else None
-        if cookie and known is not None and known.user == user:
+        if cookie and (known := self._read(cookie)) is not None:
             sessions.known.keep(self._name(cookie), known)
 
     def _read(self, cookie: str) -> _Known | None:

@@ -241,7 +241,8 @@ class PageMiddleware:
         if sum(len(part) for part in alias if isinstance(part, str)) > _LONGEST_ALIAS:
             return
         if user:
-            self._sessions.remember(environ, user)
+            # Of a user who is more than a session, nobody finds the alias.
+            self._sessions.remember(environ)
             alias = (alias, user)
         elif self._renews_session(environ):
             return
