@@ -366,3 +366,58 @@ def test_a_refill_keeps_to_its_tenant(app: Flask, cache: Any) -> None:
             assert greeting() == "hello north"
             if drop:
                 cache.refresh(greeting)
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_no_look_leaves_a_lease_behind(
+    app: Flask, cache: Any, make_app: Callable[..., tuple[Flask, Any]], seen: bool
+) -> None:
+    """Not a hit, nor a fill that fails, is refused or finds the cache switched off."""
+    applications = [(app, cache), make_app()]
+    shared = app.config["CACHE_TYPE"] != "SimpleCache"
+    outcome: list[Any] = [1]
+
+    def call() -> Any:
+        if isinstance(outcome[0], Exception):
+            raise outcome[0]
+        return outcome[0]
+
+    calls = [
+        each.memoize(60, make_name=lambda name: "leased", response_filter=bool)(call)
+        for _, each in applications
+    ]
+
+    def run(number: int) -> Any:
+        with applications[number][0].app_context():
+            engine = applications[number][1].engine
+            try:
+                return calls[number]()
+            finally:
+                (key,) = [*engine.statistics.entries] or ["fn:leased()"]
+                assert engine.store.get_many([engine.lease(key).name]) == [None]
+
+    if seen:
+        run(0), run(1)
+        with app.app_context():
+            cache.delete_memoized(calls[0])
+    outcome[0] = ValueError("as ever")
+    with pytest.raises(ValueError, match="as ever"):
+        run(0)
+    outcome[0] = 2
+    assert run(1) == (1 if seen and not shared else 2)
+    if shared:
+        outcome[0] = 3
+        assert run(0) == 2, "a hit"
+    outcome[0] = ""
+    with app.app_context():
+        cache.delete_memoized(calls[0])
+    assert run(0) == ""
+    outcome[0] = 2
+    with app.app_context():
+        switch = cache.engine.kill_switch
+        switch.switch_off()
+    try:
+        assert run(0) == 2
+    finally:
+        with app.app_context():
+            switch.switch_on()

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from flask import Flask
 import flask_coherent_cache as caching
 from conftest import SETTINGS
 from flask_coherent_cache._dependencies.dependencies import Dependencies
+from flask_coherent_cache._stores import connections
 from flask_coherent_cache.testing import Server, free_port, wait_until
 from starting import started
 
@@ -338,6 +340,83 @@ def test_a_user_who_may_read_in_no_script_loses_no_invalidation(
     confine(server, *COMMANDS)
     wait_until(lambda: not shop.store.breaker.is_open)
     assert shop.read() == 2
+
+
+@NEAR
+@pytest.mark.parametrize("denied", ["evalsha", "set"])
+def test_a_user_who_may_not_write_is_served_hits(
+    start: Callable[..., Server], make_shop: Callable[..., Shop], denied: str, near: int
+) -> None:
+    server = start()
+    full = make_shop(server)
+    full.read()
+    settings = confine(server, *(command for command in COMMANDS if command != f"+{denied}"))
+    shop = make_shop(server, near, **settings)
+    assert [shop.read() for _ in range(3)] == [1] * 3
+    assert shop.fills == 0
+    full.change(2)
+    shop.price = 2
+    assert [shop.read() for _ in range(3)] == [2] * 3, "computed each time"
+    assert full.read() == 2
+    assert denied == "evalsha" or not client(server).keys("*lease*")
+
+
+@NEAR
+def test_scripts_that_the_server_has_forgotten_are_told_it_once(
+    start: Callable[..., Server], make_shop: Callable[..., Shop], near: int
+) -> None:
+    server = start()
+    shop = make_shop(server, near)
+    shop.read()
+    shop.change(2)
+    at = client(server)
+    at.script_flush()
+    at.config_resetstat()
+    for price in (3, 4, 5):
+        assert shop.read() == price - 1
+        shop.change(price)
+    assert shop.fills == 4
+    told = at.info("commandstats")["cmdstat_script|load"]["calls"]
+    # For a fill, an invalidation and, with a near cache, a look at a known key.
+    assert told == (3 if near else 2)
+    assert not shop.engine.counts
+
+
+@pytest.mark.parametrize("has_poll", [True, False])
+def test_a_connection_that_was_closed_while_idle_is_made_anew(
+    start: Callable[..., Server],
+    make_shop: Callable[..., Shop],
+    monkeypatch: pytest.MonkeyPatch,
+    has_poll: bool,
+) -> None:
+    if not has_poll:
+        monkeypatch.setattr(connections, "select", None)
+    server = start()
+    shop = make_shop(server)
+    for price in (1, 2, 3):
+        assert [shop.read() for _ in range(2)] == [price] * 2
+        client(server).client_kill_filter(_type="normal", skipme=True)
+        shop.change(price + 1)
+    assert not shop.engine.counts, "nobody met an error"
+    assert shop.fills == 3
+
+
+def test_threads_wait_for_one_of_the_few_connections(
+    start: Callable[..., Server], make_shop: Callable[..., Shop]
+) -> None:
+    server = start()
+    shop = make_shop(server, CACHE_POOL_SIZE=2)
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(lambda _: shop.read(), range(400))) == {1}
+    assert shop.fills == 1
+    assert len(shop.store._pool._idle) == 2
+    assert not shop.engine.counts
+    held = [shop.store._pool._free.acquire() for _ in range(2)]
+    assert shop.read() == 1, "computed, because none became free in time"
+    assert shop.engine.counts["store: unreachable"] == 1
+    for _ in held:
+        shop.store._pool._free.release()
+    wait_until(lambda: not shop.store.breaker.is_open)
 
 
 def test_a_server_without_hello_caches_without_near(

@@ -9,7 +9,9 @@ import pytest
 from flask import Flask
 
 from flask_coherent_cache import Cache
-from flask_coherent_cache._stores import memory, tagstate
+from flask_coherent_cache._engine.entry import Entry
+from flask_coherent_cache._engine.inspection import judge
+from flask_coherent_cache._stores import Store, memory, tagstate
 
 CLOCK = "t:clock"
 
@@ -116,6 +118,66 @@ def test_an_entry_creates_its_missing_tags_at_the_present_timestamp(store: Any) 
     store.put("t:lease", b"another", 60)
     store.store_entry("t:entry", b"e", 60, CLOCK, [], ("t:lease", b"token"))
     assert store.get_many(["t:lease"]) == [b"another"]
+
+
+TIMESTAMP, LATER = b"1700000000000001", b"1700000000000009"
+LOOKED_AT = [CLOCK, "t:entry", "t:a", "t:b"]
+#: What tags may hold: ours, and what others wrote.
+TAG_VALUES = (
+    None, b"", b"0", TIMESTAMP, LATER, b"9" * 16, b"1" * 17, b"0000000000000001", b"x" * 16,
+    TIMESTAMP + b" w:1800000000", b"0 w:1800000000", b"170000000000000\n", b"-700000000000001",
+)  # fmt: skip
+
+
+def look(store: Any, token: bytes, known: tuple[bytes, int] = (b"", 0)) -> list[bytes | None]:
+    found: list[bytes | None] = store.look("t:lease", token, 60, LOOKED_AT, 1, known)
+    assert found[1:] == store.get_many(LOOKED_AT)
+    assert found[0] == store.get_many(["t:lease"])[0]
+    return found
+
+
+def leases_while_looking(store: Any) -> bool:
+    return type(store).look is not Store.look
+
+
+def test_a_look_takes_the_lease_of_what_is_missing_once(store: Any) -> None:
+    first = b"first" if leases_while_looking(store) else None
+    assert look(store, b"first")[0] == first
+    assert look(store, b"second")[0] == first or not first
+
+
+@pytest.mark.parametrize("tag", TAG_VALUES, ids=repr)
+@pytest.mark.parametrize("other", [TIMESTAMP, None])
+def test_no_look_takes_the_lease_of_what_may_be_valid(
+    store: Any, tag: bytes | None, other: bytes | None
+) -> None:
+    store.delete(LOOKED_AT[1:])
+    for key, value in zip(LOOKED_AT[1:], (b"sealed", tag, other), strict=True):
+        if value is not None:
+            store.put(key, value, 60)
+    known = (b"seal", int(TIMESTAMP))
+    for unknown in ((b"", 0), (b"other", 0), (b"sealed and more", 0)):
+        assert look(store, b"mine", unknown)[0] is None
+    entry = Entry(b"", "now", known[1], ("a", "b"), 0, 0, 0)
+    found = judge("key", b"sealed", entry, "now", [tag, other], now=1700000001)
+    taken = look(store, b"mine", known)[0] == b"mine"
+    assert not (taken and found.valid)
+    # What others wrote may be left to the second look.
+    if leases_while_looking(store) and tag in (None, LATER, TIMESTAMP + b" w:1800000000"):
+        assert taken
+
+
+def test_a_look_leaves_alone_what_is_no_lease(store: Any) -> None:
+    if not hasattr(store, "scan"):
+        pytest.skip("its values have no types")
+    store._pool.ask(("LPUSH", "t:lease", "a list"))
+    assert look(store, b"mine")[0] is None
+    assert store._pool.ask(("TYPE", "t:lease")) == [b"list"]
+
+
+def test_a_look_at_more_keys_than_a_script_takes_only_reads(store: Any) -> None:
+    keys = [f"t:many:{number}" for number in range(5000)]
+    assert store.look("t:lease", b"mine", 60, keys, 0, (b"", 0))[1:] == [None] * len(keys)
 
 
 def test_writers_at_once_lose_no_timestamp(store: Any) -> None:

@@ -29,7 +29,8 @@ def test_round_trips_of_lookups_without_a_near_cache(
 ) -> None:
     trips = trips_without_copies[kind]
     assert trips["hit"] == trips["second hit elsewhere"] == 1
-    assert trips["first hit elsewhere"] == 2
+    assert trips["first hit elsewhere"] == trips["cold miss"] == 2
+    assert trips["miss after a commit"] == 3
     assert trips.pop("ten hits") == 10
     assert {case: count for case, count in trips.items() if count > 4} == {}
 
@@ -37,6 +38,7 @@ def test_round_trips_of_lookups_without_a_near_cache(
 @pytest.mark.parametrize("kind", KINDS)
 def test_hits_in_the_near_cache_cost_no_round_trip(trips: Trips, kind: str) -> None:
     assert trips[kind]["ten hits"] == 0
+    assert trips[kind]["cold miss"] == trips[kind]["miss after a commit"] == 2
     assert {case: count for case, count in trips[kind].items() if count > 4} == {}
 
 

@@ -174,8 +174,8 @@ def test_who_began_before_the_change_and_looks_after_it(redis_settings: dict[str
         entries = second.engine
     looks, look = Counter[str](), entries.lookup.find
 
-    def counted(*arguments: Any) -> Any:
-        found = look(*arguments)
+    def counted(*arguments: Any, **how: Any) -> Any:
+        found = look(*arguments, **how)
         looks["done"] += 1
         return found
 
