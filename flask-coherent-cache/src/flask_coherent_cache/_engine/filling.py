@@ -26,7 +26,7 @@ _FAILED_SECONDS = 1
 NOTHING = Inspection("")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Policy:
     """How long an entry lives, and what it depends on beside what its fill reads.
 
@@ -43,7 +43,7 @@ class Policy:
     tags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Filled:
     """What a fill returned.
 
@@ -63,7 +63,7 @@ class Filled:
     tags: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """How a fetch was answered: by an entry (hit, stale) or by a computation (miss, bypass).
 

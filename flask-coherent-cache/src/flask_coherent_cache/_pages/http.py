@@ -25,6 +25,9 @@ _HTTP_DATE = re.compile(
     rf"|[A-Z][a-z]{{5,8}}, \d\d-[A-Z][a-z]{{2}}-\d\d {_TIME} GMT"
     rf"|[A-Z][a-z]{{2}} [A-Z][a-z]{{2}} [ \d]\d {_TIME} \d{{4}}"
 )
+_CONDITIONS = frozenset(
+    {"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_UNMODIFIED_SINCE"}
+)
 #: Headers that describe the page, and do not belong to a 412 (RFC 9110, 8 and 14.3).
 _OF_THE_REPRESENTATION = (
     *("Content-Disposition", "Content-Encoding", "Content-Language", "Content-Location"),
@@ -110,7 +113,9 @@ def conditional(environ: Mapping[str, Any], response: Response) -> None:
     They count only if the response without them is a success (RFC 9110, 13.2.1), and only for GET
     and HEAD: after any other method the view has acted already.
     """
-    if environ["REQUEST_METHOD"] not in ("GET", "HEAD") or not 200 <= response.status_code < 300:
+    if _CONDITIONS.isdisjoint(environ) or not 200 <= response.status_code < 300:
+        return
+    if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
         return
     status = _failed_precondition(environ, response.headers)
     if status == 304:

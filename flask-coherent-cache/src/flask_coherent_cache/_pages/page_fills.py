@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import Any
 
-from flask import Response, current_app
+from flask import Response
 from flask_caching import CachedResponse
 from flask_caching.utils import normalize_timeout
 from werkzeug.exceptions import HTTPException, NotFound
@@ -70,7 +70,7 @@ def _fill(visit: PageVisit) -> Filled:
     with visit.noticed.filling(filling):
         returned = _call_view(visit)
         gives_value = page_options.gives_value and is_value(returned)
-        make_response = response_to_check if gives_value else current_app.make_response
+        make_response = response_to_check if gives_value else visit.engine.app.make_response
         response = make_response(returned)
     add_key_to_vary(response, page_options)
     timeout: float | None = None
@@ -96,7 +96,8 @@ def _fill(visit: PageVisit) -> Filled:
     if not is_get:
         # A HEAD on its own says what a GET would (RFC 9110, 9.3.2).
         page = page.representation(visit.accepts_gzip)
-        return Filled(page.response(current_app.response_class), None, refused="method")
+        response = page.response(visit.engine.app.response_class)
+        return Filled(response, None, refused="method")
     visit.page, visit.is_own_response = page, _is_data(returned)
     return Filled(response, page.encode(), timeout, tags=tuple(visit.tags()))
 
@@ -114,10 +115,11 @@ def _call_view(visit: PageVisit) -> Any:
     except NotFound as error:
         if visit.page_options.not_found_timeout is None:
             raise
-        returned = current_app.handle_user_exception(error)
+        app = visit.engine.app
+        returned = app.handle_user_exception(error)
         if isinstance(returned, HTTPException):
             returned = returned.get_response()
-        return current_app.make_response(returned)
+        return app.make_response(returned)
 
 
 def _refuse(response: Response, visit: PageVisit, filling: Filling) -> str | None:

@@ -20,7 +20,7 @@ from .pages import Page
 ANSWERED = "caching.answered_with"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PageOptions:
     """What ``cached`` was told about a view, beside the options of functions.
 

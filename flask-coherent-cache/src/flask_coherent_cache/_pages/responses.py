@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flask import Response, current_app
+from flask import Response
 from flask.globals import request_ctx
 
 from .._dependencies.dependencies import current_dependencies
@@ -63,7 +63,8 @@ def complete(response: Response, visit: PageVisit, outcome: Outcome) -> Response
         answer.page, answer.body = response, response.get_data()
         if not outcome.stored:
             response.headers["Age"] = age(outcome.entry)
-        response.headers.extend(surrogate_keys(outcome.entry, visit.engine.config))
+        if keys := surrogate_keys(outcome.entry, visit.engine.config):
+            response.headers.extend(keys)
     # Every page says the default.
     control = ", ".join(response.headers.getlist("Cache-Control"))
     answer.asked_public = (
@@ -109,7 +110,7 @@ def _keep_from_guessing(response: Response, answer: Answer) -> None:
 
 def with_status(response: Response, visit: PageVisit, outcome: Outcome) -> Response:
     """Add the ``Cache-Status`` field."""
-    key = visit.key if current_app.debug else ""
+    key = visit.key if visit.engine.app.debug else ""
     response.headers["Cache-Status"] = cache_status(
         outcome.status, outcome.entry, outcome.stored, outcome.refused, key or None
     )

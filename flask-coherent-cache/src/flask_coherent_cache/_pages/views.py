@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from flask import current_app
 from flask.globals import request_ctx
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import run_wsgi_app
@@ -101,7 +100,7 @@ def _bypass(visit: PageVisit, reason: str) -> Any:
     if visit.page_options.gives_value and is_value(returned):
         visit.noticed.answer.complete = completed
         return returned
-    return completed(current_app.make_response(returned))
+    return completed(visit.engine.app.make_response(returned))
 
 
 def _look_up(
@@ -151,7 +150,7 @@ def _returned(visit: PageVisit, outcome: Outcome) -> Any:
     if result is not None and visit.is_own_response:
         return page.finish(result, gzipped=gzipped)
     # A response of the view's own may be one that it returns to others, too.
-    response = page.representation(gzipped).response(current_app.response_class)
+    response = page.representation(gzipped).response(visit.engine.app.response_class)
     if result is not None:
         response.call_on_close(result.close)
     return response
@@ -203,6 +202,6 @@ def is_refill(environ: dict[str, Any]) -> bool:
 
 def _refill(visit: PageVisit) -> Callable[[], object]:
     """Make a function that fills the page again, by a GET of its own."""
-    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    app = visit.engine.app
     environ = refill_environ(visit.environ, visit.page_options.declared) | {_REFILL: True}
     return lambda: run_wsgi_app(app.wsgi_app, environ, buffered=True)

@@ -42,7 +42,7 @@ class Cause:
     timestamp: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fill:
     """A computation that came to an end.
 
@@ -79,7 +79,7 @@ class Invalidation:
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Known:
     """An entry that this process stored, or read from the store.
 
