@@ -21,8 +21,8 @@ from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
 
 LIBRARY = "flask_coherent_cache"
-#: What the tools are, and need.
-REAL = tuple(f"{LIBRARY}.{name}." for name in ("tools", "_tools", "_clock", "_forks"))
+#: What the tools and the log handler are, and need.
+REAL = tuple(f"{LIBRARY}.{name}." for name in ("tools", "_tools", "logs", "_clock", "_forks"))
 
 
 def resident_bytes() -> int:
