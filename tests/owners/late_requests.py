@@ -13,11 +13,14 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 APPLICATION = """
+import gc
 import time
 def application(environ, start_response):
     if environ["PATH_INFO"] == "/slow":
         time.sleep(3)
     body = environ["wsgi.input"].read()
+    if environ["PATH_INFO"] == "/garbage":
+        body = f"{gc.isenabled()} {gc.get_freeze_count() > 1000}".encode()
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
 """
@@ -94,3 +97,10 @@ def test_the_thread_of_half_a_request_is_free_again(port, half):
 def test_a_slow_answer_takes_as_long_as_it_takes(port, body):
     with ask(port, whole("/slow", body)) as connection, connection.makefile("rb") as answer:
         assert answer.read().endswith(f"\r\n\r\n{body}".encode())
+
+
+def test_garbage_is_collected_from_the_first_request_on_and_among_what_requests_leave(
+    port: int,
+) -> None:
+    with ask(port, whole("/garbage")) as connection, connection.makefile() as answer:
+        assert answer.read().endswith("True True")
