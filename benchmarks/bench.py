@@ -49,7 +49,7 @@ class Sizes(NamedTuple):
     What takes long is measured in the first rounds only.
     """
 
-    rounds: int = 15
+    rounds: int = 13
     long_rounds: int = 3
     served: float = 0.5
     inside: float = 0.1

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 _REFILL_THREADS = 2
 _WAITING_REFILLS = 64
 #: How long to wait before the next look at another process's fill, in seconds.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.001, 0.05
 
 
 class Flight:
@@ -117,7 +117,7 @@ class Flights:
             # Whoever waited for a flight of this process has waited enough: the next one may begin.
             if leading or is_dead or fetch.stale:
                 time.sleep(max(0.0, min(pause, deadline - monotonic())))
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                pause = min(pause * 1.5, _LONGEST_PAUSE)
         if state.off:
             return fetch.bypass()
         if state.lost:
