@@ -48,14 +48,6 @@ class ProductData:
     updated_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class PriceRange:
-    """The lowest and the highest price of a category, in cents."""
-
-    lowest_cents: int
-    highest_cents: int
-
-
 # A memoized database query: for rows that several pages, requests or users share. It is keyed by
 # its arguments, and depends on the rows and columns that its statement reads: the next commit that
 # changes one drops it. The timeout is the bound for what is not committed through SQLAlchemy here.
@@ -69,16 +61,15 @@ def categories() -> tuple[CategoryData, ...]:
 @cache.memoize(timeout=3600)
 def counts() -> dict[int, int]:
     """Count the products of each category that has some, by its id."""
-    statement = select(Product.category_id, func.count()).group_by(Product.category_id)
-    return dict(db.session.execute(statement).tuples().all())
+    grouped = select(Product.category_id, func.count()).group_by(Product.category_id)
+    return {category: number for category, number in db.session.execute(grouped)}  # noqa: C416
 
 
 # Asked by an indexed column's value, it is kept when a product comes to another category.
 @cache.memoize(timeout=3600)
 def count(category: int | None) -> int:
     """Count the products of one category, or all."""
-    statement = _of_category(select(func.count()).select_from(Product), category)
-    return db.session.scalar(statement) or 0
+    return db.session.scalar(_of_category(select(func.count(Product.id)), category)) or 0
 
 
 @cache.memoize(timeout=300)
@@ -95,8 +86,7 @@ def newest(count: int) -> tuple[ProductData, ...]:
     return fetch(statement)
 
 
-# A statement that finds one row by its key depends on this row alone, so no other product's change
-# drops the entry. These are two such statements; one join would depend on two whole tables.
+# A statement that finds one row by its key depends on this row alone. These are two such.
 @cache.memoize(timeout=300)
 def product(product_id: int) -> ProductData | None:
     """Find a product by its primary key."""
@@ -114,12 +104,13 @@ def product_by_slug(slug: str) -> ProductData | None:
     return found[0] if found else None
 
 
+# Rows with their keys, and no aggregate: of few rows an entry depends on these alone.
 @cache.memoize(timeout=300)
-def price_range(category: int) -> PriceRange | None:
-    """Tell what a category costs; ``None`` if it is empty."""
-    ends = select(func.min(Product.price_cents), func.max(Product.price_cents))
-    lowest, highest = db.session.execute(_of_category(ends, category)).one()
-    return None if lowest is None else PriceRange(lowest, highest)
+def price_range(category: int) -> tuple[int, int] | None:
+    """Return the lowest and the highest price of a category, in cents; ``None`` if it is empty."""
+    rows = db.session.execute(_of_category(select(Product.id, Product.price_cents), category))
+    cents = [row.price_cents for row in rows]
+    return (min(cents), max(cents)) if cents else None
 
 
 # A memoized function: for a result that costs more to compute than to fetch, whatever it is made
@@ -127,20 +118,24 @@ def price_range(category: int) -> PriceRange | None:
 @cache.memoize(timeout=600)
 def related(product_id: int, count: int = 4) -> tuple[ProductData, ...]:
     """List the products most like one: by shared words, the category, and the price."""
-    everything = fetch(select_products())
-    origin = next((row for row in everything if row.id == product_id), None)
+    # Of many rows an entry depends on the columns that they show: here on those that are compared.
+    compared = select(Product.id, Product.name, Product.category_id, Product.price_cents)
+    everything = {row.id: row for row in db.session.execute(compared)}
+    origin = everything.pop(product_id, None)
     if origin is None:
         return ()
     words = set(origin.name.casefold().split())
 
-    def unlikeness(row: ProductData) -> tuple[int, bool, float, int]:
+    def unlikeness(key: int) -> tuple[int, bool, float, int]:
+        row = everything[key]
         shared = words & set(row.name.casefold().split())
         dearer = max(row.price_cents, origin.price_cents, 1)
         price = abs(row.price_cents - origin.price_cents) / dearer
-        return -len(shared), row.category != origin.category, price, row.id
+        return -len(shared), row.category_id != origin.category_id, price, key
 
-    others = (row for row in everything if row.id != product_id)
-    return tuple(sorted(others, key=unlikeness)[:count])
+    likest = sorted(everything, key=unlikeness)[:count]
+    found = fetch(select_products().where(Product.id.in_(likest)))
+    return tuple(sorted(found, key=lambda row: likest.index(row.id)))
 
 
 def select_products() -> Select[*tuple[Any, ...]]:
