@@ -154,14 +154,16 @@ MUTATIONS = {
         Mutation(narrow.outer_join_closed, "without", "core_delete named", 10),
         Mutation(narrow.offset_closed, "paged", "core_delete named", 5),
         Mutation(narrow.aggregates_unnoticed, "by_key", "core_insert object_added", 1),
-        Mutation(narrow.any_column_unique, "narrowed selected", "core_insert moved column_changed", 1),
+        Mutation(
+            narrow.any_column_unique, "narrowed selected", "core_insert moved column_changed", 4
+        ),
         Mutation(narrow.leaving_forgotten, "counted narrowed", "core_delete named", 1),
         Mutation(narrow.coming_forgotten, "counted core", "core_insert object_added", 1),
         Mutation(narrow.unknown_value_forgotten, "narrowed looked_up", "partly_inserted copied", 1),
         Mutation(narrow.null_has_no_name, "selected counted", "core_insert column_changed", 7),
         Mutation(narrow.old_value_trusted, "narrowed counted", "column_changed moved", 2),
         Mutation(narrow.new_value_forgotten, "narrowed counted", "column_changed moved", 2),
-        Mutation(narrow.shown_rows_forgotten, "core selected", _OBJECTS, 1),
+        Mutation(narrow.shown_rows_forgotten, "core selected", _OBJECTS, 3),
         Mutation(narrow.unnamed_rows_forgotten, "core selected", "core_update unnamed", 3),
         Mutation(narrow.many_rows_forgotten, "core selected", _OBJECTS, 2),
         Mutation(narrow.computed_forgotten, "core paged", "unnamed core_update", 4),

@@ -1,6 +1,7 @@
 """Ways to break what the library knows of rows and columns, each of which the oracle has to catch."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -8,7 +9,10 @@ from unittest import mock
 
 from sqlalchemy.sql import compiler
 
+from flask_coherent_cache._dependencies import dependencies
 from flask_coherent_cache._dependencies import rows as found_rows
+from flask_coherent_cache._dependencies.dependencies import Dependencies
+from flask_coherent_cache._dependencies.tags import DATABASE
 from flask_coherent_cache._sqlalchemy import (
     catalog,
     compiling,
@@ -128,31 +132,50 @@ def any_column_unique() -> Any:
 
 
 @contextmanager
-def _tags_without(is_gone: Callable[[str], bool]) -> Iterator[None]:
-    """Have a role depend on fewer tags."""
-    inner = plans.RolePlan.add_to
-
-    def fewer(self: Any, tags: set[str], *args: Any, **kwargs: Any) -> None:
-        own: set[str] = set()
-        inner(self, own, *args, **kwargs)
-        tags |= {tag for tag in own if not is_gone(tag)}
-
-    with mock.patch.object(plans.RolePlan, "add_to", fewer):
+def _collected(change: Callable[[set[str]], set[str]]) -> Iterator[None]:
+    """Have an entry depend on other tags."""
+    inner = Dependencies.collected
+    with mock.patch.object(Dependencies, "collected", lambda self: change(inner(self))):
         yield
+
+
+def _ending(*endings: str) -> Any:
+    return _collected(lambda tags: {tag for tag in tags if not tag.endswith(endings)})
 
 
 def leaving_forgotten() -> Any:
     """A row that goes changes only what shows it."""
-    return _tags_without(lambda tag: tag.endswith("-"))
+    return _ending("-")
 
 
 def coming_forgotten() -> Any:
-    return _tags_without(lambda tag: tag.endswith("+"))
+    return _ending("+")
 
 
 def unknown_value_forgotten() -> Any:
     """What is set by SQL or by a default equals nothing."""
-    return _tags_without(lambda tag: tag.endswith("=*]"))
+    return _ending("=*]")
+
+
+def unnamed_rows_forgotten() -> Any:
+    """What names no rows changes none."""
+    return _collected(lambda tags: {tag for tag in tags if tag[-2:] != ":*" or tag == DATABASE})
+
+
+def shown_rows_forgotten() -> Any:
+    row = re.compile(r"[^:]+:([\d,]+|\*)")
+    return _collected(lambda tags: {t for t in tags if t == DATABASE or not row.fullmatch(t)})
+
+
+def old_value_trusted() -> Any:
+    """A row comes to be equal to a value, and never ceases to be, where rows are not named."""
+    value = re.compile(r"(.+)\[(.+)=.*\]")
+
+    def trusting(tags: set[str]) -> set[str]:
+        asked = {"{}.{}".format(*found.groups()) for t in tags if (found := value.fullmatch(t))}
+        return tags - asked
+
+    return _collected(trusting)
 
 
 def null_has_no_name() -> Any:
@@ -160,19 +183,6 @@ def null_has_no_name() -> Any:
     return mock.patch.object(
         writes, "value_tag", lambda kind, value: "" if value is None else inner(kind, value)
     )
-
-
-def old_value_trusted() -> Any:
-    """A row comes to be equal, and never ceases to be, where rows are not named."""
-    inner = plans.RolePlan.add_to
-
-    def trusting(self: Any, tags: set[str], rows: Any, parameters: Any, *args: Any, **kw: Any) -> None:
-        own: set[str] = set()
-        inner(self, own, rows, parameters, *args, **kw)
-        column, _ = self._condition(parameters)
-        tags |= {tag for tag in own if not (column and tag.endswith(f".{column}"))}
-
-    return mock.patch.object(plans.RolePlan, "add_to", trusting)
 
 
 def new_value_forgotten() -> Any:
@@ -185,36 +195,19 @@ def new_value_forgotten() -> Any:
     return mock.patch.object(writes, "_value_tags", inserted)
 
 
-def shown_rows_forgotten() -> Any:
-    return mock.patch.object(plans.RolePlan, "_add_rows")
-
-
-def unnamed_rows_forgotten() -> Any:
-    """What names no rows changes none."""
-    inner = writes._Writing.write
-
-    def named(self: Any, *args: Any, **kwargs: Any) -> None:
-        inner(self, *args, **{**kwargs, "named": True})
-
-    return mock.patch.object(writes._Writing, "write", named)
-
-
 @contextmanager
 def many_rows_forgotten() -> Iterator[None]:
     """Beyond the bound neither rows nor columns are depended on."""
-    inner = plans.RolePlan._add_rows
-
-    def some(self: Any, tags: Any, rows: Any, named: Any, shown: Any) -> None:
-        if named is not None or self.key_in is None:
-            inner(self, tags, rows, named, shown)
+    inner = found_rows.row_tags
 
     def few(table: str, found: Any) -> set[str]:
-        return set() if len(found.names) > 2 else inner_tags(table, found)
+        tags = inner(table, found)
+        return set() if tags is found.instead else tags
 
-    inner_tags = found_rows.row_tags
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(plans.RolePlan, "_add_rows", some))
-        stack.enter_context(mock.patch.object(found_rows, "row_tags", few))
+        # However many one statement returns, they are named.
+        stack.enter_context(mock.patch.object(plans, "MANY_ROWS", 10**6))
+        stack.enter_context(mock.patch.object(dependencies, "row_tags", few))
         yield
 
 

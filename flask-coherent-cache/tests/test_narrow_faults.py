@@ -1,0 +1,94 @@
+"""Faults of narrow dependencies that random cases cannot show: processes that know tables apart."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import Column, Computed, Integer, MetaData, Table, create_engine, func, insert
+from sqlalchemy import select, update
+
+from flask_coherent_cache import Cache
+
+
+class Process:
+    """What one process of an application knows: its tables, as its release declares them."""
+
+    def __init__(self, url: str, settings: dict[str, Any], *columns: Any) -> None:
+        self.app = Flask("shop", template_folder=None)
+        self.app.config.update({"SECRET_KEY": "k" * 40, "CACHE_NEAR_BYTES": 0, **settings})
+        self.cache = Cache(self.app)
+        self.engine = create_engine(url)
+        self.items = Table("item", MetaData(), Column("id", Integer, primary_key=True), *columns)
+        with self.app.app_context():
+            self.cache.watch(self.engine)
+
+    def execute(self, statement: Any) -> None:
+        with self.app.app_context(), self.engine.begin() as connection:
+            connection.execute(statement)
+
+    def memoized(self, statement: Any) -> Any:
+        def read() -> Any:
+            with self.engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(statement)]
+
+        ask = self.cache.memoize(300, make_name=lambda _: "entry")(read)
+
+        def answer() -> Any:
+            with self.app.app_context():
+                return ask()
+
+        return answer
+
+
+@pytest.fixture
+def settings(server_settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "RedisCache" not in server_settings:
+        pytest.skip("no Redis on this machine")
+    yield {"CACHE_TYPE": "RedisCache", **server_settings["RedisCache"]}
+
+
+def url(folder: Path) -> str:
+    return f"sqlite:///{folder}/shop.sqlite3"
+
+
+def test_a_release_without_the_index_writes(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """In a rolling deploy the older release writes rows, and knows no index of the newer one."""
+    old = Process(url(tmp_path), settings, Column("cat_id", Integer))
+    new = Process(url(tmp_path), settings, Column("cat_id", Integer, index=True))
+    new.items.metadata.create_all(new.engine)
+    count = new.memoized(select(func.count()).where(new.items.c.cat_id == 7))
+    assert count() == [(0,)]
+    old.execute(insert(old.items).values(id=1, cat_id=7))
+    assert count() == [(1,)]
+    old.execute(update(old.items).where(old.items.c.id == 1).values(cat_id=8))
+    assert count() == [(0,)]
+
+
+def test_a_release_without_the_column_writes(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """The database fills in what the older release does not know."""
+    old = Process(url(tmp_path), settings)
+    new = Process(
+        url(tmp_path), settings, Column("cat_id", Integer, index=True, server_default="7")
+    )
+    new.items.metadata.create_all(new.engine)
+    count = new.memoized(select(func.count()).where(new.items.c.cat_id == 7))
+    assert count() == [(0,)]
+    old.execute(insert(old.items).values(id=1))
+    assert count() == [(1,)]
+
+
+def test_a_release_without_the_computed_column_writes(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    price = lambda: Column("price", Integer)  # noqa: E731 - a column belongs to one table
+    old = Process(url(tmp_path), settings, price())
+    twice = Column("twice", Integer, Computed("price * 2", persisted=True))
+    new = Process(url(tmp_path), settings, price(), twice)
+    new.items.metadata.create_all(new.engine)
+    new.execute(insert(new.items).values(id=1, price=1))
+    ask = new.memoized(select(new.items.c.twice))
+    assert ask() == [(2,)]
+    old.execute(update(old.items).where(old.items.c.id == 1).values(price=2))
+    assert ask() == [(4,)]
