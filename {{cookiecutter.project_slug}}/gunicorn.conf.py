@@ -13,6 +13,7 @@ from typing import Any
 
 # Gunicorn calls these by name: they keep the metrics of all workers.
 from flask_coherent_cache.gunicorn import child_exit, on_starting  # noqa: F401
+from gunicorn.glogging import Logger
 
 problems: list[str] = []
 
@@ -89,7 +90,11 @@ workers = whole_number("WEB_CONCURRENCY", 1, 1, 256)
 # - one request in ten waits 20 ms: sync 0.3, 2 threads 0.6, 8 threads 1.6, at a quarter of the p99.
 # So take more threads if views wait, and no more if they compute. gevent made 0.9 to 1.4, but a
 # page's p99 was three times as long, and it replaces the locks that cache and drivers rely on.
-worker_class = "gthread"
+#
+# This worker is gthread, but its loop itself answers pages that are in the process, also while all
+# threads wait. GUNICORN_WORKER_CLASS=gthread has threads answer them, too.
+worker_class = os.environ.get("GUNICORN_WORKER_CLASS", "").strip()
+worker_class = worker_class or "flask_coherent_cache.gunicorn.Worker"
 threads = whole_number("GUNICORN_THREADS", 4, 1, 256)
 
 # The parser in C (gunicorn_h1c) made 1.03: too little for a second opinion on where a request ends.
@@ -123,6 +128,18 @@ if worker_tmp_dir is None:
 
 # The application logs each request with its id (logs.py), so a second line would say less.
 accesslog = None
+
+
+class OwnLogger(Logger):  # type: ignore[misc]
+    """Gunicorn's logger, which would format a line for each request, also if nobody gets it."""
+
+    def access(self, *args: Any) -> None:
+        """Write a line about a request if a handler was added for it."""
+        if self.access_log.handlers:
+            super().access(*args)
+
+
+logger_class = OwnLogger
 log_format = "json" if os.environ.get("APP_ENV") == "production" else "text"
 logconfig_dict = log_config((os.environ.get("LOG_FORMAT") or log_format) == "json")
 

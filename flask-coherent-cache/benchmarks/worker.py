@@ -1,6 +1,6 @@
 """Compares gunicorn's worker whose loop answers pages of the near cache with `gthread`.
 
-Usage: python benchmarks/worker.py PROJECT [ROUNDS [SECONDS]]
+Usage: python benchmarks/worker.py PROJECT [ROUNDS [SECONDS [WAY ...]]]
 
 PROJECT is a generated project, and Python one that has its requirements/runtime.txt. Each server
 has one process and four threads. `raw` is a WSGI callable that answers what ours does, without a
@@ -8,7 +8,8 @@ log; `stock` is Flask-Caching on Redis. Eight connections ask for a page as soon
 answered: they stay open (`kept`), or each request has a new one (`new`), or other requests hold all
 threads (`held`). `caddy` and `nginx` stand in front where they are on PATH, with connections to the
 server that stay open or not (`caddy new`). Rounds go through all servers in turn; figures are
-medians of ratios within one round.
+medians of ratios within one round: of requests a second, and (`cpu`) of the processor's time that
+the server had for a request, which other processes of the machine disturb less.
 """
 
 import contextlib
@@ -246,6 +247,8 @@ class Stage:
         """Start a Redis."""
         self.helpers = import_module("flask_coherent_cache.testing")
         self.project, self.folder, self.stack = project, folder, stack
+        self.pids: dict[int, int] = {}
+        self.direct: dict[str, int] = {}
         redis_port = stack.enter_context(self.helpers.redis_server(folder))
         if redis_port is None:
             sys.exit("benchmark: there is no Redis and no Valkey on this machine")
@@ -264,6 +267,13 @@ class Stage:
             "GUNICORN_THREADS": str(THREADS),
         }
 
+    def processor_seconds(self, port: int) -> float:
+        """Return the time that all threads of the one worker of a server have had (Linux)."""
+        pid = self.pids[port]
+        (worker,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        tasks = Path(f"/proc/{worker}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
     def run(self, command: list[str], port: int, **more: str) -> int:
         """Start a server and wait for it; what it logs goes through a pipe."""
         reader = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
@@ -277,6 +287,7 @@ class Stage:
             reader.communicate()
 
         self.stack.callback(stop)
+        self.pids[port] = process.pid
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and process.poll() is None:
             with contextlib.suppress(OSError):
@@ -324,17 +335,25 @@ class Stage:
         return self.run(command, port)
 
 
-def measure(ports: dict[str, dict[str, int]], rounds: int, seconds: float) -> dict[str, Any]:
+def measure(
+    stage: Stage, ports: dict[str, dict[str, int]], rounds: int, seconds: float
+) -> dict[str, Any]:
     """Interleave the servers in rounds, every second one backwards."""
     rates: dict[str, dict[str, list[float]]] = {
-        way: {name: [] for name in of_way} for way, of_way in ports.items()
+        kind: {name: [] for name in of_way}
+        for way, of_way in ports.items()
+        for kind in (way, f"{way}, cpu")
     }
     for number, way in itertools.product(range(rounds), ports):
         names = list(ports[way])
         for name in names if number % 2 else reversed(names):
             port = ports[way][name]
             with all_threads_held(port) if way == "held" else contextlib.nullcontext():
-                rates[way][name].append(load(port, seconds, close=way == "new"))
+                used = stage.processor_seconds(stage.direct[name])
+                rate = load(port, seconds, close=way == "new")
+                used = stage.processor_seconds(stage.direct[name]) - used
+            rates[way][name].append(rate)
+            rates[f"{way}, cpu"][name].append(rate * seconds / used)
     result = {}
     for way, of_way in rates.items():
         result[way] = {name: round(statistics.median(each)) for name, each in of_way.items()}
@@ -345,7 +364,7 @@ def measure(ports: dict[str, dict[str, int]], rounds: int, seconds: float) -> di
     return result
 
 
-def main(project: str, rounds: str = "15", seconds: str = "0.4") -> None:
+def main(project: str, rounds: str = "15", seconds: str = "0.4", *ways: str) -> None:
     """Start all servers, and compare them."""
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         stage = Stage(Path(project).resolve(), Path(name), stack)
@@ -355,14 +374,15 @@ def main(project: str, rounds: str = "15", seconds: str = "0.4") -> None:
             "FLASK_APP": next(stage.project.glob("src/*/__init__.py")).parent.name
         }
         subprocess.run(prepare, env=environ, check=True, capture_output=True)
-        direct = {server: stage.serve(server) for server in order}
+        stage.direct = direct = {server: stage.serve(server) for server in order}
         loud = ("raw", "gthread", "worker")
         ports = {"kept": direct, "new": direct, "held": {each: direct[each] for each in loud[1:]}}
         for kind in filter(shutil.which, ("caddy", "nginx")):
             for kept in (True, False):
                 way = kind if kept else f"{kind} new"
                 ports[way] = {each: stage.proxy(kind, direct[each], kept=kept) for each in loud}
-        found = measure(ports, int(rounds), float(seconds))
+        ports = {way: of_way for way, of_way in ports.items() if way in (ways or ports)}
+        found = measure(stage, ports, int(rounds), float(seconds))
     for way, figures in found.items():
         print(way)
         for figure, value in figures.items():

@@ -183,6 +183,17 @@ def test_the_loop_answers_pages_and_nothing_else(both: list[Served]) -> None:
         assert answered_by(ours.ask(plain, first=first)) == [b"thread"]
 
 
+@pytest.mark.parametrize("path", [b"/page", b"/plain"])
+def test_requests_that_come_together_wait_for_nothing_more(both: list[Served], path: bytes) -> None:
+    with both[1].connect() as connection:
+        connection.sendall(GET.replace(b"/page", path) * 3)
+        found = b""
+        while found.count(b"HTTP/1.1 200") < 3:
+            data = connection.recv(65536)
+            assert data
+            found += data
+
+
 def test_a_client_that_reads_slowly_stops_nobody(both: list[Served]) -> None:
     served = both[1]
     with socket.socket() as slow:
@@ -233,7 +244,7 @@ class Load(threading.Thread):
     def __init__(self, served: Served, again: bool = True) -> None:
         super().__init__()
         self.served, self.again, self.stop = served, again, False
-        self.count, self.error = 0, ""
+        self.count, self.closed, self.error = 0, 0, ""
         self.start()
 
     def run(self) -> None:
@@ -247,6 +258,7 @@ class Load(threading.Thread):
                         assert response.status == 200
                         closes = response.getheader("Connection") == "close"
                         self.count += 1
+                        self.closed += closes
                 if not self.again:
                     return
         except Exception as error:
@@ -282,14 +294,13 @@ def test_nothing_is_lost_when_the_server_stops(serve: Any) -> None:
 
 def test_max_requests_counts_what_the_loop_answers(serve: Any) -> None:
     served = serve("--max-requests", "60")
-    former, count = served.pid(), 0
     load = Load(served)
-    wait_until(lambda: served.pid() != former)
+    wait_until(lambda: load.closed == 2)
     count = load.count
     load.stop = True
     load.join()
     assert load.error == ""
-    assert count <= 3 * 60
+    assert count <= 2 * 60
 
 
 # -- once ------------------------------------------------------------------------------------
