@@ -236,6 +236,7 @@ def test_a_session_that_must_be_renewed_is_asked_for(make_app: MakeApp) -> None:
     for _ in range(3):
         assert "Set-Cookie" in client.get("/page").headers
     assert site.passed(), "who has no session"
+    assert "Set-Cookie" in client.get("/page").headers
 
 
 def _signed_in() -> str:

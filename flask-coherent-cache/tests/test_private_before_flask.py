@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from flask import abort, g, redirect, request, session
+from flask import Response, abort, g, redirect, request, session
 from flask.sessions import SecureCookieSessionInterface
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import update
@@ -248,6 +248,21 @@ def test_a_page_that_reads_another_cookie_is_asked_for(site: Site, build: Build)
     for path, theme in itertools.product(("/theme", "/declared"), ("dark", "light", "dark")):
         assert not is_known(site, path, f"{cookie}; theme={theme}")
         assert shown(site, path, f"{cookie}; theme={theme}") == theme
+
+
+def test_the_loop_of_a_server_answers_known_sessions_only(site: Site) -> None:
+    cookies = {name: cookie_of(site, name) for name in ("ada", "bob")}
+    assert is_known(site, "/current", cookies["ada"])
+    middleware = site.app.wsgi_app.__self__.inner  # type: ignore[attr-defined]
+
+    def at_once(cookie: str) -> bytes | None:
+        environ = EnvironBuilder("/current", headers={"Cookie": cookie}).get_environ()
+        body = middleware.answer_at_once(environ, lambda *_: None)
+        return None if body is None else b"".join(body)
+
+    assert (at_once(cookies["ada"]) or b"").startswith(b"ada:")
+    assert at_once(cookies["bob"]) is None
+    assert at_once("") is None
 
 
 # -- cookies that are not certain --------------------------------------------------------------
@@ -546,8 +561,8 @@ def test_a_guard_that_looks_at_the_clock_is_run(site: Site) -> None:
     assert shown(site, "/in-time", cookie) == "ada"
 
 
-@pytest.mark.parametrize("declared", [True, False])
-def test_a_hook_that_looks_at_more_is_run(build: Build, declared: bool) -> None:
+@pytest.mark.parametrize("declared", ["", "skipped", "skipped, and without influence"])
+def test_a_hook_that_looks_at_more_is_run(build: Build, declared: str) -> None:
     site = build()
 
     def refuse() -> None:
@@ -555,6 +570,8 @@ def test_a_hook_that_looks_at_more_is_run(build: Build, declared: bool) -> None:
             abort(403)
 
     site.app.before_request(site.cache.skip_on_hit(refuse) if declared else refuse)
+    if "influence" in declared:
+        site.cache.influences_only_through(refuse, reason="it refuses or does nothing")
     cookie = cookie_of(site, "ada")
     assert not is_known(site, "/mine", cookie)
     assert shown(site, "/mine", cookie, **{"X-Banned": "yes"}) == "403 FORBIDDEN"
@@ -574,6 +591,25 @@ def test_a_hook_after_the_view_is_run_unless_it_does_nothing(build: Build, reads
     assert is_known(site, "/mine", cookie_of(site, "ada")) is not reads
     answer = site.ask("/mine", headers={"Cookie": cookie_of(site, "bob")})
     assert answer.headers.get("X-User") == ("bob" if reads else None)
+
+
+@pytest.mark.parametrize("change", ["cookie", "response"])
+def test_a_hook_that_does_more_than_it_says_is_run(build: Build, change: str) -> None:
+    site = build()
+
+    @site.app.after_request
+    @site.cache.skip_on_hit
+    def keep(response: Any) -> Any:
+        if change == "response":
+            return Response(f"{response.get_data(as_text=True)} Bye.")
+        response.set_cookie("seen", "yes")
+        return response
+
+    cookie = cookie_of(site, "ada")
+    assert not is_known(site, "/mine", cookie)
+    answer = site.ask("/mine", headers={"Cookie": cookie})
+    assert ("Set-Cookie" in answer.headers) is (change == "cookie")
+    assert answer.text.endswith("Bye.") is (change == "response")
 
 
 def test_a_decorator_that_changes_the_response_is_run(build: Build) -> None:

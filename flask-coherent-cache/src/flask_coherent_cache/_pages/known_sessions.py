@@ -77,7 +77,7 @@ class KnownSessions:
         return known.user if known is not None and known.since <= now < known.until else None
 
     def remember(self, environ: Mapping[str, Any]) -> None:
-        """Remember the session cookie of a request that Flask has answered."""
+        """Remember the session cookie of a request that Flask has answered without renewing it."""
         if self.user_of(environ) is not None:
             return
         if self._sessions.settings != self._settings():
@@ -89,14 +89,12 @@ class KnownSessions:
             sessions.known.keep(self._name(cookie), known)
 
     def _read(self, cookie: str) -> _Known | None:
-        """Read a cookie as Flask does; ``None`` if a response would have to renew it."""
+        """Read a cookie as Flask does; ``None`` if Flask takes it for none."""
         app = self._app
         serializer = app.session_interface.get_signing_serializer(app)  # type: ignore[attr-defined]
         try:
             values, signed = serializer.loads(cookie, return_timestamp=True)
         except BadSignature:
-            return None
-        if values.get("_permanent") and app.config["SESSION_REFRESH_EACH_REQUEST"]:
             return None
         since = signed.timestamp()
         until = since + int(app.permanent_session_lifetime.total_seconds())
