@@ -19,14 +19,14 @@ LATE_SECONDS = 0.01
 
 def create_app() -> Flask:
     """Build the application, without that look."""
-    drain = Tracker.drain
+    receive = Tracker._receive
 
     def late(self: Any, *args: Any, **kwargs: Any) -> Any:
         in_time = time.monotonic() % (2 * LATE_SECONDS) < LATE_SECONDS
         if threading.current_thread().name == THREAD and in_time:
-            return drain(self, *args, **kwargs)
+            return receive(self, *args, **kwargs)
         return None
 
-    Tracker.drain = late  # type: ignore[method-assign]
+    Tracker._receive = late  # type: ignore[method-assign]
     app: Flask = load().create_app()
     return app

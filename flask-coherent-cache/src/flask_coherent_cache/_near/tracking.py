@@ -2,9 +2,8 @@
 
 One connection of each process gets a message for each write to the keys of tags, clock, generation
 and kill switch (``CLIENT TRACKING`` in broadcasting mode). A lookup first applies the messages that
-have arrived, without waiting; a thread does so now and then when no lookup does. If the server has
-not answered for ``TRUST_SECONDS``, or while the connection is made anew, nothing that was learned
-before counts.
+have arrived, without waiting; a thread does so when no lookup does. If the server has not answered
+for ``TRUST_SECONDS``, or while the connection is made anew, nothing that was learned before counts.
 """
 
 import logging
@@ -35,6 +34,8 @@ PING_SECONDS = 1.0
 #: Counted from the sending of the last ping that was answered.
 TRUST_SECONDS = 2.5
 _TICK_SECONDS = 0.1
+#: For how long after a write of this process the thread leaves messages to lookups.
+_OWN_SECONDS = 0.005
 #: From one attempt to connect to the next, whether or not the first succeeded.
 RETRY_SECONDS = 1.0
 #: The server writes 64 KiB to a connection and then serves others, which may include the writer:
@@ -236,12 +237,12 @@ class Tracker:
             if connection is None:
                 self._connect()
                 continue
-            # A message wakes it only while it waits for an answer: each write of this process is
-            # told to it, too, and the writer would have to share the interpreter with the thread.
-            if self._replies:
-                self._waiting.poll(_TICK_SECONDS * 1000)
-            else:
-                self._closed.wait(_TICK_SECONDS)
+            is_told = self._waiting.poll(_TICK_SECONDS * 1000)
+            # Each write of this process is told to it, too, and the next lookup applies that. The
+            # writer, which waits for the server, would have to share the interpreter with a thread.
+            wrote = monotonic() < self._store.wrote_at + _OWN_SECONDS
+            if is_told and wrote and not self._replies:
+                self._closed.wait(_OWN_SECONDS)
             with self.lock:
                 if self._connection is connection:
                     self._attend(connection)

@@ -54,6 +54,8 @@ class RedisStore(Store):
         self._config = config
         self._probed = f"{config['CACHE_KEY_PREFIX']}:probe"
         self._has_followers = bool(config["CACHE_NEAR_BYTES"])
+        #: When this process last wrote what followers are told of, by the monotonic clock.
+        self.wrote_at = 0.0
         self.begin()
         begin_after_fork(self)
 
@@ -166,6 +168,7 @@ class RedisStore(Store):
 
     def invalidate(self, clock: str, tags: Sequence[str], token: str = "") -> int | None:
         keys, arguments = [clock, *tags], (token, TAG_SECONDS, FIRST_TIMESTAMP, AHEAD_SECONDS)
+        self.wrote_at = monotonic()
         with ServerCall(self, unless="full"):
             try:
                 timestamp = self._pool.run(scripts.INVALIDATE, keys, *arguments)
@@ -183,6 +186,7 @@ class RedisStore(Store):
         # Without a lease no script reads the third key, but a restricted user must be allowed it.
         lease_key, token = lease or (key, b"")
         arguments = (value, _milliseconds(seconds), TAG_SECONDS, token)
+        self.wrote_at = monotonic()
         with ServerCall(self):
             self._pool.run(scripts.STORE_ENTRY, [key, clock, lease_key, *tags], *arguments)
 
