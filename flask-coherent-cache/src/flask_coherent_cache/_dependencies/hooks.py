@@ -2,7 +2,11 @@
 
 import functools
 from collections.abc import Callable
+from inspect import CO_COROUTINE
+from types import FunctionType
 from typing import Any
+
+from flask import Flask
 
 from .declarations import Declarations, name_of
 from .dependencies import calls_processors, current_dependencies
@@ -28,15 +32,25 @@ class Hooks:
         self._declarations = declarations
         self._skipped = skipped
         self._ensure_sync = ensure_sync
+        self._is_flasks = getattr(ensure_sync, "__func__", None) is Flask.ensure_sync
 
     def prepared(self, hook: Hook) -> Hook:
         """Return what to call for a hook, a context processor, or another function."""
         declaration = self._declarations.of(hook)
-        run = self._ensure_sync(hook)
+        run = hook if self._is_sync(hook) else self._ensure_sync(hook)
         if declaration is not None or calls_processors():
             code = IsolatedCode(name_of(hook), declaration)
             return functools.partial(current_dependencies().noticed.run, code, run)
         return functools.partial(self._run_skipped, hook, run) if hook in self._skipped else run
+
+    def _is_sync(self, hook: Hook) -> bool:
+        """Tell whether Flask calls a hook as it is; to inspect it each time takes longer."""
+        return (
+            type(hook) is FunctionType
+            and self._is_flasks
+            and not hook.__code__.co_flags & CO_COROUTINE
+            and not hook.__dict__  # Nor is it marked as one that returns a coroutine.
+        )
 
     def replace_preprocessors(self, functions: list[Any]) -> None:
         """Replace the declared preprocessors of URL values, which Flask calls without asking."""

@@ -36,6 +36,14 @@ _OF_THE_REPRESENTATION = (
 )
 
 
+def names_of(headers: Headers) -> set[str]:
+    """Return the names of the fields, in lower case.
+
+    ``in`` makes an exception for each name that is missing, and drops it.
+    """
+    return {name.lower() for name, _ in headers}
+
+
 def cache_directives(headers: Headers) -> Mapping[str, str | None]:
     """Read the directives of a response (RFC 9111, 5.2).
 

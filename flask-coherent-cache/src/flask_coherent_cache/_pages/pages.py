@@ -8,7 +8,7 @@ from flask import Response
 from werkzeug.datastructures import Headers
 
 from ..negotiation import gzipped_smaller
-from .http import add_vary
+from .http import add_vary, names_of
 
 #: Headers that belong to one response, not to the page (RFC 9111, 3.1, and our own).
 _OF_ONE_RESPONSE = frozenset(
@@ -86,7 +86,7 @@ class Page:
         :param gzipped: whether the client prefers a compressed page.
         """
         compressed = self.gzipped and gzipped
-        length = "Content-Length" in response.headers
+        length = "content-length" in names_of(response.headers)
         # Otherwise the view set a header that belongs to one response.
         if compressed or len(response.headers) != len(self.headers) + length:
             body = self.body if compressed else response.get_data()
@@ -106,7 +106,7 @@ def _compressed(response: Response, body: bytes) -> bytes | None:
     compressible = kind.startswith("text/") or kind in _COMPRESSIBLE
     if not compressible and not kind.endswith(_COMPRESSIBLE_SUFFIXES):
         return None
-    if len(body) < _LEAST_COMPRESSED_BYTES or "Content-Encoding" in response.headers:
+    if len(body) < _LEAST_COMPRESSED_BYTES or "content-encoding" in names_of(response.headers):
         return None
     return gzipped_smaller(body, level=6)
 
@@ -117,7 +117,9 @@ def add_page_headers(response: Response, *, private: bool, cache_control: str) -
     By default that is ``no-cache``: browsers keep the page and ask each time, so that an
     invalidation reaches them at once.
     """
-    if "Cache-Control" not in response.headers:
+    names = names_of(response.headers)
+    if "cache-control" not in names:
         whose = "private" if private else "public"
         response.headers["Cache-Control"] = f"{whose}, {cache_control}"
-    response.add_etag()
+    if "etag" not in names:
+        response.add_etag(overwrite=True)

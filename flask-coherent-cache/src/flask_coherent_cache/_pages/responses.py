@@ -11,7 +11,14 @@ from .._dependencies.environment import raw_environ
 from .._dependencies.inputs import AUTHORIZATION, SESSION, Declared
 from .._dependencies.noticed import Noticed
 from .._engine.engine import Outcome
-from .http import add_vary, cache_directives, conditional, contradicts_public, withdraw_public
+from .http import (
+    add_vary,
+    cache_directives,
+    conditional,
+    contradicts_public,
+    names_of,
+    withdraw_public,
+)
 from .page_visit import ANSWERED, PageOptions, PageVisit
 from .pages import add_page_headers
 from .response_headers import age, cache_status, surrogate_keys
@@ -147,7 +154,8 @@ def _judge(response: Response, answer: Answer, noticed: Noticed) -> None:
     missing = {what for what in noticed.seen if not answer.declared.holds(what)}
     unheld = bool(missing or answer.declared.environ)
     page, environ = answer.page, raw_environ(request_ctx.request)
-    sets_cookie = "Set-Cookie" in response.headers
+    names = names_of(response.headers)
+    sets_cookie = "set-cookie" in names
     # Naming the user has looked for Authorization, and a request with it is always Flask's.
     if SESSION in answer.declared.parts and (
         sets_cookie or response is not page or not missing <= {AUTHORIZATION}
@@ -162,9 +170,9 @@ def _judge(response: Response, answer: Answer, noticed: Noticed) -> None:
     if answer.adds_etag and response.status_code == 200 and not response.is_streamed:
         response.add_etag()
     if page is not None and response.status_code == page.status_code:
-        if "ETag" in response.headers and response.get_data() != answer.body:
+        if "etag" in names and response.get_data() != answer.body:
             response.headers.remove("ETag")
             response.add_etag()
         conditional(environ, response)
-        # It is Werkzeug's, and the server adds its own.
-        response.headers.remove("Date")
+        if "date" in names:  # It is Werkzeug's, and the server adds its own.
+            response.headers.remove("Date")
