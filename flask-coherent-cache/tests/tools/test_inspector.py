@@ -115,9 +115,9 @@ def test_an_entry_says_why_it_was_filled(client: FlaskClient, cache: Any) -> Non
     assert "it was not requested before" in shown.text
     client.post("/change")
     (event,) = [e for e in client.get("/_cache/figures.json").json["events"] if e["tags"]]
-    assert (event["title"], event["why"]) == ("Invalidated 1 tag", "by POST change")
+    assert (event["title"], event["why"]) == ("Invalidated 3 tags", "by POST change")
     assert event["detail"] == "dropped 1 entry, none computed again since"
-    assert [tag["text"] for tag in event["tags"]] == ["shape"]
+    assert [tag["text"] for tag in event["tags"]] == ["shape", "shape!", "shape:*"]
     assert [link["text"] for link in event["entries"]] == ["fn:named()"]
     with app.app_context():
         named()

@@ -69,7 +69,7 @@ def test_a_process_tells_what_it_did(asked: Flask) -> None:
     (function,) = told.lookups
     assert function.results["hit"] == function.results["miss"] == 1
     assert [one.cause.reason for _, one in told.fills] == ["new"]
-    assert [one.tags for _, one in told.invalidations] == [("shape",)]
+    assert [one.tags for _, one in told.invalidations] == [("shape", "shape!", "shape:*")]
     assert [one.key for one in told.entries] == ["fn:twice()"]
     assert not told.forgot_entries
     newest = told.history[max(told.history)]

@@ -64,6 +64,10 @@ class Watcher:
         """Whether reads are to depend on parts of tables."""
         return bool(self._cache_engine.config.get("CACHE_NARROW", True))
 
+    def table_names(self) -> set[str]:
+        """Return the names of the tables that are known here."""
+        return set().union(*(watch_engine(engine).tables.every_name() for engine in self._engines))
+
     # -- what the cache asks
 
     def before_fetch(self, dependencies: Dependencies) -> None:

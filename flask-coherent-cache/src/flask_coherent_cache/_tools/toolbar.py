@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from flask import Blueprint, Response, current_app, request
 
 from .._dependencies.dependencies import tally_of
+from .._dependencies.tags import describe
 from .._keys.encoding import encodable
 from .._statistics.records import ANSWERED, Tally, Trace
 
@@ -95,6 +96,7 @@ def _render(cache_status: str | None) -> str:
         cache_status=cache_status,
         inspector=next((rule.endpoint for rule in rules if rule.rule == INSPECTOR), None),
         encodable=encodable,
+        describe=describe,
     )
 
 

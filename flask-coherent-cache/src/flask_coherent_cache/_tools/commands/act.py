@@ -21,7 +21,7 @@ def invalidate(engine: CacheEngine, names: tuple[str, ...], json: bool) -> None:
 
     They are invalid in all processes when the command returns.
 
-    What depends on a table's rows as well as on the table takes both: product 'product:*'.
+    The name of a table drops all that was built from any part of it; 'product:42' one row's.
     """
     try:
         cache.invalidate(*names)

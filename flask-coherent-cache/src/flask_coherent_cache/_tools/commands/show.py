@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..._dependencies.tags import describe
 from ..._engine.engine import CacheEngine
 from ..._engine.inspection import Inspection
 from ..._functions.values import type_name
@@ -56,6 +57,7 @@ def _description(inspection: Inspection) -> Iterator[str]:
     for number, tag in enumerate(sorted(entry.tags)):
         dead = " (bumped since, or missing)" if tag in inspection.invalid else ""
         yield f"{'' if number else 'Tags':<{_INDENT}}{printable(tag)}{dead}"
+        yield f"{'':<{_INDENT}}  {printable(describe(tag, entry.tags))}"
 
 
 def _preview(value: bytes) -> dict[str, Any]:

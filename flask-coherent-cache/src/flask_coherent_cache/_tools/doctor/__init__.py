@@ -55,6 +55,7 @@ PROCESS_CHECKS: tuple[Callable[[Processes], Iterable[Finding]], ...] = (
     processes.evictions,
     processes.errors,
     processes.verification,
+    processes.whole_tables,
     processes.never_cached,
 )
 #: The application's own, in `app.extensions`.
@@ -81,7 +82,8 @@ def examine(app: Flask, cache: "Cache", wait: float) -> Iterator[Finding]:
         except StoreError:
             # The checks of the server have said it already.
             reports = []
-        found = Processes(config, Overview(reports), engine.store.now())
+        tables = engine.watcher.table_names() if engine.watcher is not None else ()
+        found = Processes(config, Overview(reports), engine.store.now(), frozenset(tables))
         yield from _run(PROCESS_CHECKS, found)
 
 

@@ -25,11 +25,13 @@ class Processes:
 
     :param config: the settings.
     :param now: the server's time in seconds since the epoch, after the processes reported.
+    :param tables: the names of the tables that are watched.
     """
 
     config: Mapping[str, Any]
     overview: Overview
     now: float
+    tables: frozenset[str] = frozenset()
 
 
 def clocks(processes: Processes) -> Iterator[Finding]:
@@ -118,6 +120,33 @@ def verification(processes: Processes) -> Iterator[Finding]:
         f"{compared}, and {chosen['different']:,} differed from their entry: {named}.",
         "The log names the keys and the tags. Tag what they are built from, or say with"
         " may_differ=… what differs each time.",
+    )  # fmt: skip
+
+
+def whole_tables(processes: Processes) -> Iterator[Finding]:
+    """Name the tables on the whole of which entries depend, and what they are."""
+    known, depend = processes.overview.entries.values(), Counter[str]()
+    names: Counter[str] = Counter()
+    for entry in known:
+        found = processes.tables.intersection(entry.tags)
+        depend.update(found)
+        names.update([f"{entry.level} {entry.name}"] if found else [])
+    if not depend:
+        return
+    tables = ", ".join(f"{table} ({count:,})" for table, count in depend.most_common(_MOST_NAMED))
+    first = ", ".join(f"{name} ({count:,})" for name, count in names.most_common(_MOST_NAMED))
+    remedy = (
+        "Text in a statement, literal_column(), @compiles, a view or a partition hides what is read"
+        " of a table. Write these statements with columns of the model, or leave it as it is:"
+        " the entries are right, and dropped more often."
+    )
+    if not processes.config.get("CACHE_NARROW", True):
+        remedy = "Set CACHE_NARROW=true when no process before 0.6 shares the store."
+    yield Finding(
+        "whole-tables", "advice",
+        f"{names.total():,} of {len(known):,} known entries are dropped by every write to a table:"
+        f" {tables}. Most of them: {first}.",
+        remedy,
     )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ def row(entry: Known, inspection: Inspection | None, now: float) -> Shown:
         "bytes": size((inspection and inspection.bytes) or entry.bytes),
         "state": state,
         "tone": STATES[state][1],
-        "tags": [tag_link(tag) for tag in telling],
+        "tags": [tag_link(tag, entry.tags) for tag in telling],
         "more": f"and {rest} more" if rest else "",
     }
 
@@ -40,6 +40,7 @@ def facts(
     """Show one entry: of the store's word where it answers, else of what a process knows."""
     state, tone = STATES[inspection.state if inspection else "unknown"]
     entry = (inspection and inspection.entry) or known
+    tags = entry.tags if entry is not None else ()
     number_of_bytes = (inspection and inspection.bytes) or (known.bytes if known else None)
     stored_at, fresh_until, kept_until = (
         (entry.stored_at, entry.fresh_until, entry.kept_until) if entry else (None, None, None)
@@ -64,7 +65,7 @@ def facts(
         "size": size(number_of_bytes),
         "seconds": duration(filled.seconds if filled is not None else None),
         "why": why,
-        "tags": [tag_link(tag) for tag in (entry.tags if entry is not None else ())],
+        "tags": [tag_link(tag, tags) for tag in tags],
         "events": events(overview, key),
     }
 

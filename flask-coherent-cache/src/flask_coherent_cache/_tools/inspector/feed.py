@@ -1,11 +1,12 @@
 """The inspector's feed: the last fills and invalidations, and why they happened."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import TypeVar
 
 from flask import url_for
 
+from ..._dependencies.tags import describe
 from ..._keys.encoding import encodable
 from ..._statistics.records import Cause, Fill, Invalidation
 from ..overview import Dropped, Overview
@@ -124,10 +125,14 @@ def because(overview: Overview, cause: Cause, at: float) -> str:
     return words
 
 
-def tag_link(tag: str) -> Shown:
-    """Show a tag that leads to what depends on it."""
-    text = encodable(tag)
-    return {"id": text, "text": text, "href": url_for("cache_inspector.tag", tag=text)}
+def tag_link(tag: str, beside: Container[str] = ()) -> Shown:
+    """Show a tag that leads to what depends on it, with its words.
+
+    :param beside: the other tags of its entry.
+    """
+    text, words = encodable(tag), encodable(describe(tag, beside))
+    href = url_for("cache_inspector.tag", tag=text)
+    return {"id": text, "text": text, "href": href, "words": words}
 
 
 def entry_link(key: str) -> Shown:

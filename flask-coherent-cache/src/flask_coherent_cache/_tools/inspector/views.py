@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flask import abort, current_app, flash, g, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from ..._dependencies.tags import describe, whole
 from ..._engine.inspection import Inspection
 from ..._keys.encoding import encodable
 from ..._statistics.records import Known
@@ -115,6 +116,7 @@ def tag() -> ResponseReturnValue:
     found = overview.depends_on(name)
     shown = {
         "tag": encodable(name),
+        "words": encodable(describe(name, {*overview.tags})),
         "count": counted(len(found), "known entry", "known entries"),
         "forgot": overview.forgot_entries,
         "entries": _entry_rows(engine, found, now),
@@ -145,7 +147,7 @@ def act(name: str) -> ResponseReturnValue:
     elif name == "drop":
         engine.delete([_original(_overview(engine)[0].entries, value)])
     else:
-        engine.invalidate([_original(_overview(engine)[0].tags, value)])
+        engine.invalidate(whole([_original(_overview(engine)[0].tags, value)]))
     log.warning("The cache inspector, by %s: %s %s", g.operator, name, ascii(value)[1:-1])
     if has_session():
         done, tone = f"{ACTIONS[name].done} {encodable(value)}".rstrip(), "good"
