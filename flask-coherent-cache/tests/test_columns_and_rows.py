@@ -1,6 +1,7 @@
 """Hand-written cases of what a write of some columns of some rows drops, and what it keeps."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -24,7 +25,14 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import aliased, joinedload, load_only, selectinload, with_loader_criteria
+from sqlalchemy.orm import (
+    Session,
+    aliased,
+    joinedload,
+    load_only,
+    selectinload,
+    with_loader_criteria,
+)
 
 from flask_coherent_cache import Cache
 from oracle.servers import database
@@ -591,3 +599,92 @@ def test_what_stays_is_kept(shop: Shop, name: str) -> None:
     before, after, truth, fills = shop.after(*KEPT[name])
     assert before == after == truth
     assert fills == 1
+
+
+def test_no_old_value_is_trusted(shop: Shop) -> None:
+    """A session that loaded a row before others moved it does not know what it moves it from."""
+    if shop.kind == "sqlite":
+        pytest.skip("one connection at a time writes to SQLite")
+    count = shop.cache.memoize(600, make_name=lambda _: "count of 3")(
+        lambda: db.session.scalar(total(Item).where(Item.cat_id == 3))
+    )
+
+    def ask() -> Any:
+        with shop.app.app_context():
+            return count()
+
+    with shop.app.app_context():
+        reset()
+        engine = db.engine
+    assert ask() == 0
+    with shop.app.app_context(), Session(engine) as ours, Session(engine) as theirs:
+        mine = ours.get_one(Item, 1)
+        assert mine.cat_id == 2
+        theirs.get_one(Item, 1).cat_id = 3
+        theirs.commit()
+        assert ask() == 1
+        mine.cat_id = 1
+        ours.commit()
+    assert ask() == 0
+
+
+@pytest.mark.parametrize("ends", ["commit", "rollback"])
+def test_what_is_not_committed_is_nobody_elses(shop: Shop, ends: str) -> None:
+    """A list that is computed while a row is about to enter it."""
+    if shop.kind == "sqlite":
+        pytest.skip("one connection at a time writes to SQLite")
+    reading = select(Item.id, Item.name).where(Item.cat_id == 3)
+    listed = shop.cache.memoize(600, make_name=lambda _: f"list, {ends}")(
+        lambda: [*map(tuple, db.session.execute(reading))]
+    )
+
+    def ask() -> Any:
+        with shop.app.app_context():
+            return listed()
+
+    with shop.app.app_context():
+        reset()
+        engine = db.engine
+    with shop.app.app_context(), Session(engine) as ours:
+        ours.get_one(Item, 1).cat_id = 3
+        ours.flush()
+        answers: list[Any] = []
+        beside = threading.Thread(target=lambda: answers.append(ask()))
+        beside.start()
+        beside.join()
+        assert answers == [[]]
+        getattr(ours, ends)()
+    assert ask() == ([(1, "p1")] if ends == "commit" else [])
+
+
+def test_a_row_enters_while_a_list_is_computed(shop: Shop) -> None:
+    """The entry is stored after the write that it does not show."""
+    if shop.kind == "sqlite":
+        pytest.skip("one connection at a time writes to SQLite")
+    reading = select(Item.id, Item.name).where(Item.cat_id == 3)
+    entering: list[Callable[[], None]] = []
+
+    def read() -> Any:
+        found = [*map(tuple, db.session.execute(reading))]
+        while entering:
+            thread = threading.Thread(target=entering.pop())
+            thread.start()
+            thread.join()
+        return found
+
+    listed = shop.cache.memoize(600, make_name=lambda _: "list, beside a write")(read)
+
+    def enter() -> None:
+        with shop.app.app_context():
+            db.session.get_one(Item, 1).cat_id = 3
+            db.session.commit()
+
+    def ask() -> Any:
+        with shop.app.app_context():
+            return listed()
+
+    with shop.app.app_context():
+        reset()
+    entering.append(enter)
+    assert ask() == []
+    assert ask() == [(1, "p1")]

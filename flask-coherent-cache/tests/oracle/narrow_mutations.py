@@ -1,4 +1,4 @@
-"""Ways to break what the library knows of rows and columns, each of which the oracle has to catch."""
+"""Ways to break the rule of rows and columns, each of which the oracle has to catch."""
 
 import dataclasses
 import re
@@ -9,8 +9,6 @@ from unittest import mock
 
 from sqlalchemy.sql import compiler
 
-from flask_coherent_cache._dependencies import dependencies
-from flask_coherent_cache._dependencies import rows as found_rows
 from flask_coherent_cache._dependencies.dependencies import Dependencies
 from flask_coherent_cache._dependencies.tags import DATABASE
 from flask_coherent_cache._sqlalchemy import (
@@ -195,20 +193,15 @@ def new_value_forgotten() -> Any:
     return mock.patch.object(writes, "_value_tags", inserted)
 
 
-@contextmanager
-def many_rows_forgotten() -> Iterator[None]:
+def many_rows_forgotten() -> Any:
     """Beyond the bound neither rows nor columns are depended on."""
-    inner = found_rows.row_tags
+    inner = plans.RolePlan.depend
 
-    def few(table: str, found: Any) -> set[str]:
-        tags = inner(table, found)
-        return set() if tags is found.instead else tags
+    def depend(self: Any, tags: Any, rows: Any, parameters: Any, keys: Any, *args: Any) -> None:
+        keys = [] if keys is None and self.key_in is not None else keys
+        inner(self, tags, rows, parameters, keys, *args)
 
-    with ExitStack() as stack:
-        # However many one statement returns, they are named.
-        stack.enter_context(mock.patch.object(plans, "MANY_ROWS", 10**6))
-        stack.enter_context(mock.patch.object(dependencies, "row_tags", few))
-        yield
+    return mock.patch.object(plans.RolePlan, "depend", depend)
 
 
 @contextmanager
