@@ -350,10 +350,12 @@ def measure(
             port = ports[way][name]
             with all_threads_held(port) if way == "held" else contextlib.nullcontext():
                 used = stage.processor_seconds(stage.direct[name])
-                rate = load(port, seconds, close=way == "new")
+                # Long enough for threads that are held to answer some.
+                lasts = seconds + 4 * HELD_SECONDS * (way == "held")
+                rate = load(port, lasts, close=way == "new")
                 used = stage.processor_seconds(stage.direct[name]) - used
             rates[way][name].append(rate)
-            rates[f"{way}, cpu"][name].append(rate * seconds / used)
+            rates[f"{way}, cpu"][name].append(rate * lasts / used)
     result = {}
     for way, of_way in rates.items():
         result[way] = {name: round(statistics.median(each)) for name, each in of_way.items()}

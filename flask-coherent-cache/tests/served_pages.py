@@ -45,7 +45,10 @@ def make() -> Flask:
     """Make the application."""
     app = Flask("served_pages")
     app.config.update(
-        CACHE_TYPE="RedisCache", CACHE_REDIS_URL=os.environ["SERVED_REDIS"], SECRET_KEY="k" * 40
+        CACHE_TYPE="RedisCache",
+        CACHE_REDIS_URL=os.environ["SERVED_REDIS"],
+        CACHE_KEY_PREFIX=os.environ["SERVED_PREFIX"],
+        SECRET_KEY="k" * 40,
     )
     cache = Cache(app)
     cache.serve_before_flask(app)

@@ -46,6 +46,7 @@ class Served:
             "PYTHONPATH": path,
             "PYTHONHASHSEED": "0",  # the order of the methods in Allow
             "SERVED_FOLDER": str(folder),
+            "SERVED_PREFIX": folder.name,
             "SERVED_REDIS": f"redis://127.0.0.1:{redis_port}/0",
             **environ,
         }
@@ -170,8 +171,9 @@ def test_an_odd_request_is_answered_as_by_gthread(
     pieces = [
         piece.replace(b"PATH", path).replace(b"ETAG", etag[1]) for piece in ODD_REQUESTS[name]
     ]
-    theirs, ours = (VARYING.sub(b"", served.ask(*pieces, first=first)) for served in both)
-    assert ours == theirs
+    for _ in range(2):  # Some of them ask for a page of their own.
+        theirs, ours = (VARYING.sub(b"", served.ask(*pieces, first=first)) for served in both)
+        assert ours == theirs
 
 
 def test_the_loop_answers_pages_and_nothing_else(both: list[Served]) -> None:
