@@ -67,7 +67,7 @@ class Shop:
     def _add_wishes(self) -> None:
         session, product = self.db.session, self.models.Product
         for number in (1, 2):
-            user = self.account.User(name=f"user {number}", password_hash="none")
+            user = self.account.User(name=f"user {number}", password_hash="none")  # noqa: S106
             user.wishes = {session.get(product, key) for key in (number, number + 10, number + 30)}
             session.add(user)
         session.commit()
