@@ -16,6 +16,8 @@ from flask import Flask
 from application import cache as the_cache
 from flask_coherent_cache import _stores as stores
 from flask_coherent_cache._statistics.records import Refusal
+from flask_coherent_cache._tools.doctor.processes import Processes, whole_tables
+from flask_coherent_cache._tools.overview import Overview
 from flask_coherent_cache.testing import Server, free_port, wait_until
 from flask_coherent_cache.tools import Commands, Finding
 from report_stubs import HEALTHY, SETTINGS, entry, invoke, invoke_json, lookups, report, tell
@@ -586,3 +588,17 @@ def test_it_lists_the_declarations_with_their_reasons(make_app: MakeApp) -> None
         for what in listed
     )
     assert any(what.startswith("opening the session does not reach pages: ") for what in listed)
+
+
+def test_it_names_the_tables_on_the_whole_of_which_entries_depend() -> None:
+    entries = [entry(f"page:/{number}", "product", "view:home") for number in range(3)]
+    entries.append(entry("fn:one()", "product:1", "product:*", "product!"))
+    overview = Overview([report(1, entries=entries)])
+    known = Processes({"CACHE_NARROW": True}, overview, 0, frozenset({"product", "shelf"}))
+    (found,) = whole_tables(known)
+    assert found.severity == "advice"
+    assert "3 of 4 known entries are dropped by every write to a table: product (3)" in found.what
+    assert "columns of the model" in found.remedy
+    (found,) = whole_tables(Processes({"CACHE_NARROW": False}, overview, 0, known.tables))
+    assert "CACHE_NARROW=true" in found.remedy
+    assert not [*whole_tables(Processes({}, overview, 0, frozenset({"shelf"})))]

@@ -16,7 +16,6 @@ from sqlalchemy.orm import mapperlib
 from sqlalchemy.sql.selectable import TableClause
 
 from .._dependencies.inputs import report_once
-from .rows import kind_of, narrowing_columns
 
 #: Default schemas, which are seldom written out.
 _UNNAMED = frozenset({None, "public", "main"})
@@ -102,8 +101,6 @@ class Tables:
         self._parts: dict[str, set[str]] = {}
         #: Columns that the database computes, of tables and by names in lower case.
         self._generated: dict[str, set[str]] = {}
-        #: Names of tables and columns whose values narrow what something depends on.
-        self._narrowed: set[tuple[str, str]] = set()
         #: Whether reads are to depend on parts of tables.
         self.narrow = True
         self._attempts = 0
@@ -245,33 +242,6 @@ class Tables:
         for each in {table, *self._named(names)}:
             found |= {c.name for c in each.c if c.computed is not None or c.server_onupdate}
         return set(map(self.folded_column, found))
-
-    def narrowing(self, table: Table, names: Iterable[str]) -> dict[str, str | None]:
-        """Return the columns whose values narrow which rows come, and how values are named.
-
-        It is what all mappings of a table say; where they differ, no value has a certain name.
-        """
-        known = {table, *self._named(set(names))}
-        found = {column for name, column in self._narrowed if name in names}
-        found |= {self.folded_column(name) for each in known for name in narrowing_columns(each)}
-        kinds: dict[str, set[str | None]] = {name: set() for name in found}
-        for each in known:
-            for column in each.c:
-                name = self.folded_column(column.name)
-                if name in kinds:
-                    kinds[name].add(kind_of(column.type, self.dialect_name))
-        return {name: next(iter(kind)) if len(kind) == 1 else None for name, kind in kinds.items()}
-
-    def may_narrow(self, table: Table, names: Iterable[str], column: str, kind: str) -> bool:
-        """Tell whether equality narrows what is read, which every write has to name from now on."""
-        if kind == "text" and self.is_a("collated", table.name):
-            return False
-        new = {(name, column) for name in names} - self._narrowed
-        if new:
-            self._narrowed |= new
-            for known in list(self._resolved.values()):
-                known.writes = None
-        return True
 
     def _named(self, names: set[str]) -> Iterator[Table]:
         return (t for t in self._tables() if not names.isdisjoint(self.names(t, None)))

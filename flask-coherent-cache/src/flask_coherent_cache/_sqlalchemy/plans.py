@@ -11,7 +11,7 @@ from .._dependencies.rows import MANY_ROWS, Found
 from .catalog import Tables
 from .compiling import Role
 from .expressions import Equality
-from .rows import Namer, row_name, row_namer, value_tag
+from .rows import Namer, kind_of, narrowing_columns, row_name, row_namer, value_tag
 from .shapes import Shape, unique_keys
 
 #: A longer IN narrows nothing.
@@ -59,7 +59,7 @@ class RolePlan:
     keys: tuple[tuple[tuple[str, bool], ...], ...]
     primary: tuple[str, ...]
     name_of: Callable[[list[Any]], str | None]
-    conditions: tuple[tuple[str, str, str | None, bool], ...]
+    conditions: tuple[tuple[str, str, str, bool], ...]
     parts: Mapping[str, Parts]
     one: frozenset[str]
     whole: frozenset[str]
@@ -133,12 +133,11 @@ class RolePlan:
         """Choose the column that narrows most which rows come, with the names of its values."""
         best, fewest = "", set[str]()
         for column, kind, parameter, is_list in self.conditions:
-            given = None if parameter is None else parameters.get(parameter)
+            given = parameters.get(parameter)
             values: Any = given if is_list else [given]
-            if not values or len(values) > _MANY_VALUES:
+            # NULL equals nothing, which is too rare to be of use.
+            if not values or len(values) > _MANY_VALUES or None in values:
                 continue
-            if parameter is not None and None in values:
-                continue  # It equals nothing, which is too rare to be of use.
             names = {value_tag(kind, value) for value in values}
             if "*" not in names and (not best or len(names) < len(fewest)):
                 best, fewest = column, names
@@ -239,7 +238,7 @@ def _plan_role(
     nullable = role.nullable and all(equality.parameter is None for equality in required)
     shows_key = shape.row_wise and primary and all(name in role.at for name in primary)
     texts = {e.column.name for e in required if isinstance(e.column.type, String)}
-    conditions = () if nullable or not narrow else _conditions(required, table, names, tables)
+    conditions = () if nullable or not narrow else _conditions(required, table, tables)
     deciding, shown = set(map(folded, role.deciding)), set(map(folded, role.shown))
     columns = ["", *(column for column, *_ in conditions)]
     dialect = tables.dialect_name
@@ -276,12 +275,15 @@ def _shown(names: Iterable[str], columns: Iterable[str]) -> frozenset[str]:
 
 
 def _conditions(
-    required: Iterable[Equality], table: Table, names: tuple[str, ...], tables: Tables
-) -> tuple[tuple[str, str, str | None, bool], ...]:
-    narrowing, found = tables.narrowing(table, names), []
+    required: Iterable[Equality], table: Table, tables: Tables
+) -> tuple[tuple[str, str, str, bool], ...]:
+    narrowing, found = narrowing_columns(table), []
+    is_collated = tables.is_a("collated", table.name)
     for column, parameter, is_list in required:
-        name = tables.folded_column(column.name)
-        kind = narrowing.get(name)
-        if kind and tables.may_narrow(table, names, name, kind):
-            found.append((name, kind, parameter, is_list))
+        kind = kind_of(column.type, tables.dialect_name)
+        # A process that does not know the column may leave it NULL.
+        if parameter is None or kind is None or column.name not in narrowing:
+            continue
+        if not (kind == "text" and is_collated):
+            found.append((tables.folded_column(column.name), kind, parameter, is_list))
     return tuple(found)

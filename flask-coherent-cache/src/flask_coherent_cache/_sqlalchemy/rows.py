@@ -6,7 +6,23 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from zlib import crc32
 
-from sqlalchemy import Enum, Integer, String, Table, Text, Unicode, UnicodeText, Uuid
+from sqlalchemy import (
+    JSON,
+    Date,
+    DateTime,
+    Enum,
+    Integer,
+    Interval,
+    LargeBinary,
+    Numeric,
+    String,
+    Table,
+    Text,
+    Time,
+    Unicode,
+    UnicodeText,
+    Uuid,
+)
 from sqlalchemy.schema import UniqueConstraint
 from sqlalchemy.types import NVARCHAR, TEXT, VARCHAR
 
@@ -17,8 +33,10 @@ _TEXTS = (String, Text, Unicode, UnicodeText, VARCHAR, TEXT, NVARCHAR)
 #: Databases that compare texts as they are spelled, unless a collation says otherwise.
 _EXACT = ("sqlite", "postgresql")
 _INTEGERS, _INTEGERS_OR_NULL = {int}, {int, type(None)}
-#: A text, which may be personal, is one of so many: that tells nothing of it.
-_BUCKETS = 4096
+#: Types whose values have no names, whatever else maps the column.
+_NEVER_NAMED = (Numeric, Date, DateTime, Time, Interval, LargeBinary, JSON)
+#: So many names have values of a column at most, beside small numbers.
+_NAMES = 4096
 
 
 def row_name(table: Table, values: Iterable[Any], dialect: str) -> str | None:
@@ -105,19 +123,32 @@ def kind_of(type_: Any, dialect: str) -> str | None:
     return "text" if _is_exact(type_, dialect) else None
 
 
+def may_be_named(column: Any) -> bool:
+    """Tell whether the values of a column may have names, in this mapping or in another one."""
+    return not isinstance(column.type, _NEVER_NAMED)
+
+
 def value_tag(kind: str | None, value: Any) -> str:
     """Name the value of a column in a tag; ``*`` where its name is not certain.
 
-    Spellings that a collation may consider equal have one name. One name for two values costs
-    precision only.
+    What a database may consider equal has one name, also where two mappings of a table give a
+    column another type. One name for two values costs precision only, so all but small numbers
+    share a few thousand names: the store has no more tags than that, and nothing personal.
     """
     if value is None:
         return NULL
+    text: str | None = None
     if kind == "text" and isinstance(value, str):
-        folded = _folded(str.__str__(value)).encode(errors="surrogatepass")
-        return f"#{crc32(folded) % _BUCKETS:03x}"
-    type_ = {"integer": _INTEGER, "uuid": _UUID}.get(kind or "")
-    return "*" if type_ is None else _value_name(type_, value, "") or "*"
+        folded = _folded(str.__str__(value))
+        text = _value_name(_INTEGER, folded, "") or folded.replace("-", "")
+    elif kind == "integer":
+        text = _value_name(_INTEGER, value, "")
+    elif kind == "uuid":
+        text = (_value_name(_UUID, value, "") or "").replace("-", "") or None
+    if text is None:
+        return "*"
+    is_small = len(text) < 5 and text.isascii() and text.isdecimal() and int(text) < _NAMES
+    return text if is_small else f"#{crc32(text.encode(errors='surrogatepass')) % _NAMES:03x}"
 
 
 _INTEGER, _UUID = Integer(), Uuid()
@@ -130,18 +161,21 @@ def _folded(text: str) -> str:
     return "".join(c for c in marked if not unicodedata.combining(c)).strip().casefold()
 
 
-def narrowing_columns(table: Table) -> list[str]:
+def narrowing_columns(table: Table) -> set[str]:
     """Name the columns whose equality narrows which rows come: unique, foreign keys, indexed.
 
-    What the database counts up is equal to nothing that a reader can have asked for.
+    A process of another release may not know such a column, and leave it to the database. So one
+    with a default there is none of them.
     """
-    own = {table.autoincrement_column} if len(table.primary_key) == 1 else set()
     found = {c for c in table.c if c.foreign_keys or c.index or c.unique or c.primary_key}
     found |= {c for index in table.indexes for c in index.columns}
     for constraint in table.constraints:
         if isinstance(constraint, UniqueConstraint):
             found |= {*constraint.columns}
-    return [c.name for c in found - own]
+    if len(table.primary_key) == 1:
+        # What the database counts up is equal to nothing that a reader can have asked for.
+        found.discard(table.autoincrement_column)
+    return {c.name for c in found if c.server_default is None and c.computed is None}
 
 
 def rows_of(state: Any) -> list[tuple[str, str]]:

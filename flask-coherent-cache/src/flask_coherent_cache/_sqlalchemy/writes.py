@@ -11,9 +11,9 @@ from sqlalchemy.sql.schema import ForeignKeyConstraint
 from sqlalchemy.sql.selectable import TableClause
 
 from .._dependencies.inputs import report_once
-from .._dependencies.tags import DATABASE, whole
+from .._dependencies.tags import DATABASE, NULL, whole
 from .catalog import Tables
-from .rows import row_name, value_tag
+from .rows import kind_of, may_be_named, row_name, value_tag
 from .statements import Statement, Write
 
 _TRIGGER = (
@@ -171,15 +171,15 @@ class _Writing:
         if kind == "delete":
             self.tags |= {f"{name}-" for name in names}
             return
-        narrowing: set[str] = set(tables.narrowing(table, names))
+        named = {tables.folded_column(column.name) for column in table.c if may_be_named(column)}
         if kind == "insert":
             self.tags |= {f"{name}+" for name in names}
         else:
             set_ = (set_ or set()) | tables.generated(table, names)
             self.tags |= {f"{name}.{column}" for name in names for column in set_}
-            narrowing &= set_
+            named &= set_
         if not valued:
-            self.tags |= {f"{name}[{column}=*]" for name in names for column in narrowing}
+            self.tags |= {f"{name}[{column}=*]" for name in names for column in named}
 
     def _fire(self, table: TableClause) -> None:
         """Add what triggers write, and the tables of a view."""
@@ -237,18 +237,17 @@ def _value_tags(
     """Return the tags of the values that an INSERT or UPDATE sets columns to."""
     table: Any = write.table
     names = tables.names(table, translate, written=True)
-    narrowing = tables.narrowing(table, names)
-    if write.kind == "update":
-        set_ = set(map(tables.folded_column, write.columns or ()))
-        narrowing = {column: kind for column, kind in narrowing.items() if column in set_}
-    given = {tables.folded_column(column): key for column, key in write.values or ()}
-    tags = set()
-    for column, kind in narrowing.items():
-        key = given.get(column)
-        values = {"*"}
+    keys, tags = dict(write.values or ()), set[str]()
+    set_ = write.columns if write.kind == "update" else None
+    for column in table.c:
+        if not may_be_named(column) or (set_ is not None and column.name not in set_):
+            continue
+        key, values = keys.get(column.name), {"*"}
         if key is not None:
+            kind = kind_of(column.type, tables.dialect_name)
             values = {value_tag(kind, each[key]) if key in each else "*" for each in parameters}
         if len(values) > _MANY_VALUES:
             values = {"*"}
-        tags |= {f"{name}[{column}={value}]" for name in names for value in values}
+        end = f"[{tables.folded_column(column.name)}="
+        tags |= {f"{name}{end}{value}]" for name in names for value in values if value != NULL}
     return tags
