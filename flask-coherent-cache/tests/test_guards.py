@@ -110,6 +110,17 @@ def current_user() -> Any:
     return db.session.get(User, session["user"])
 
 
+def now_as_text() -> str:
+    if "user" in session:
+        return f"{time.time()}"
+    return str(len(session))
+
+
+def abort_later() -> Any:
+    yield 1
+    abort(401)
+
+
 def maybe_abort() -> None:
     if time.time() > 1:
         return
@@ -285,6 +296,93 @@ def with_view_in_a_response(inner: View) -> View:
     def guarded() -> Any:
         if time.time() > session["until"]:
             return flask.make_response(inner())
+        return inner()
+
+    return guarded
+
+
+def with_another_status(inner: View) -> View:
+    def guarded() -> Any:
+        if "user" in session:
+            return flask.make_response(inner(), 201)
+        return inner()
+
+    return guarded
+
+
+def with_clock_on_the_way_to_a_response(inner: View) -> View:
+    def guarded() -> Any:
+        if "until" in session:
+            if time.time() < session["until"]:
+                return flask.make_response(inner())
+            abort(401)
+        return inner()
+
+    return guarded
+
+
+def with_clock_as_text(inner: View) -> View:
+    def guarded() -> Any:
+        if now_as_text() > session["until"]:
+            abort(401)
+        return inner()
+
+    return guarded
+
+
+def with_function_inside(inner: View) -> View:
+    def guarded() -> Any:
+        if "user" not in session:
+
+            def abort(_: int) -> None:
+                pass
+
+            abort(401)
+        return inner()
+
+    return guarded
+
+
+def with_attribute(inner: View) -> View:
+    def guarded() -> Any:
+        log.level = 10
+        return inner()
+
+    return guarded
+
+
+def with_an_end(inner: View) -> View:
+    def guarded() -> Any:  # noqa: RET503 - meant
+        if "user" in session:
+            return inner()
+
+    return guarded
+
+
+def with_lazy_abort(inner: View) -> View:
+    def guarded() -> Any:
+        if "user" not in session:
+            abort_later()
+        return inner()
+
+    return guarded
+
+
+def with_rows_compared(inner: View) -> View:
+    def guarded() -> Any:
+        if db.session.get(User, session["user"]) == session["other"]:
+            abort(401)
+        return inner()
+
+    return guarded
+
+
+def with_global_assignment(inner: View) -> View:
+    def guarded() -> Any:
+        if "user" not in session:
+            global closed  # noqa: PLW0603 - meant
+            abort(401)
+        closed = bool(session["user"])
         return inner()
 
     return guarded

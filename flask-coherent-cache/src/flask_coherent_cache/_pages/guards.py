@@ -30,7 +30,6 @@ _RESPONSES = (
     flask.jsonify, flask.make_response, flask.redirect, flask.render_template,
     werkzeug.utils.redirect,
 )  # fmt: skip
-_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 _DEEPEST, _MOST_GUARDS = 5, 10
 
 Role = Literal["guard", "hook", "helper"]
@@ -170,7 +169,7 @@ class _Function:
         nodes = [node for statement in statements for node in ast.walk(statement)]
         return (
             self._ends(statements)
-            and not any(isinstance(node, _SCOPES) or self._leads_on(node) for node in nodes)
+            and not any(map(self._leads_on, nodes))
             and all(self._answers(node.value) for node in nodes if isinstance(node, ast.Return))
         )
 
