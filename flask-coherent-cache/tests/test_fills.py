@@ -383,7 +383,7 @@ def test_no_look_leaves_a_lease_behind(
         return outcome[0]
 
     calls = [
-        each.memoize(60, make_name=lambda name: "leased", response_filter=bool)(call)
+        each.memoize(60, make_name=lambda name: "looked at", response_filter=bool)(call)
         for _, each in applications
     ]
 
@@ -393,7 +393,7 @@ def test_no_look_leaves_a_lease_behind(
             try:
                 return calls[number]()
             finally:
-                (key,) = [*engine.statistics.entries] or ["fn:leased()"]
+                (key,) = [*engine.statistics.entries] or ["fn:looked at()"]
                 assert engine.store.get_many([engine.lease(key).name]) == [None]
 
     if seen:

@@ -201,7 +201,9 @@ def connections():
     with app.app_context():
         store = cache.engine.store
         if hasattr(store, "_pool"):
-            return {connection._sock.getsockname() for connection in store._pool._idle}
+            # A copy: the load takes connections, and gives them back.
+            open_ones = [one._sock for one in list(store._pool._idle) if one._sock is not None]
+            return {sock.getsockname() for sock in open_ones}
         clients = getattr(store, "_clients", {}).values()
         return {
             one.sock.getsockname()
