@@ -1,5 +1,6 @@
 """Reads of request data that is not in the key: they are noticed, whoever reads."""
 
+import itertools
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask, Request, g, request, url_for
 from flask.testing import FlaskClient
+from werkzeug.test import EnvironBuilder
 
 import flask_coherent_cache as caching
 from answers import status_of
@@ -289,3 +291,15 @@ def test_a_memoized_function_may_not_hold_the_host(
 
     for host in ("evil.example", "good.example"):
         assert host in client.get("/page", base_url=f"http://{host}").text
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_watched_query_is_read_as_flask_reads_it(app: Flask) -> None:
+    url = "/?a=1&a=2&b=x&c="
+    with app.test_request_context(url):
+        watched, plain = request.args, Request(EnvironBuilder(url).get_environ()).args
+        for name, default, kind in itertools.product("abcd", (None, 7), (None, int, sum)):
+            assert watched.get(name, default, kind) == plain.get(name, default, kind)
+        assert watched.get("d", type=int) is None
+        with pytest.raises(ZeroDivisionError):
+            watched.get("a", type=lambda value: 1 / 0)

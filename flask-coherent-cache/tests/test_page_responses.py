@@ -27,6 +27,42 @@ def _long_page(app: Flask, cache: Any) -> None:
         return "<p>many words</p>" * 200
 
 
+def test_a_response_that_a_view_returns_again_stays_as_it_is(
+    app: Flask, cache: Any, client: FlaskClient
+) -> None:
+    kept = Response("<p>many words</p>" * 200, mimetype="text/html")
+    for path in ("/one", "/two"):
+        app.add_url_rule(path, path, cache.cached(60)(lambda: kept))
+    compressed = gzipped(client, "/one")
+    assert compressed.headers["Content-Encoding"] == "gzip"
+    assert not {"Content-Encoding", "Cache-Status"} & {*kept.headers.keys()}
+    for path in ("/two", "/two", "/one"):
+        answer = client.get(path)
+        assert "Content-Encoding" not in answer.headers
+        assert answer.data == gzip.decompress(compressed.data) == kept.data
+
+
+@pytest.mark.parametrize("accept", ["gzip", "identity"])
+@pytest.mark.parametrize("body", ["few words", "many words " * 200])
+def test_a_miss_sends_what_a_hit_does(
+    app: Flask, cache: Any, client: FlaskClient, body: str, accept: str
+) -> None:
+    @app.get("/page")
+    @cache.cached(60)
+    def page() -> Any:
+        return body, {"X-Request-ID": "7", "X-Own": "9", "Vary": "Accept"}
+
+    miss, hit = gzipped(client, accept=accept), gzipped(client, accept=accept)
+    assert ("stored" in status_of(miss), "; hit" in status_of(hit)) == (True, True)
+    assert "X-Request-ID" not in miss.headers
+    of_one = {"Age", "Cache-Status", "Date"}
+    first, second = (
+        {pair for pair in answer.headers.items() if pair[0] not in of_one} for answer in (miss, hit)
+    )
+    assert first == second
+    assert (miss.data, miss.status) == (hit.data, hit.status)
+
+
 def test_a_condition_is_evaluated_after_the_cache(
     app: Flask, cache: Any, client: FlaskClient
 ) -> None:

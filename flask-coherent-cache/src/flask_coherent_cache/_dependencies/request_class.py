@@ -69,7 +69,7 @@ def request_class(base: Any) -> dict[str, Any]:
     # One of the application's own may read anything, also for the others.
     if all(getattr(base, name) is getattr(Request, name) for name in _OF_THE_PATH):
         for name in _OF_THE_PATH:
-            members[name] = _attribute(name, PATH, compute=getattr(base, name).fget)
+            members[name] = _attribute(name, PATH, compute=_of_unwatched(base, name))
     computed = _computations(base)
     computed["args"] = _by_name(computed["args"], "query parameter", QUERY)
     computed["cookies"] = _by_name(computed["cookies"], "cookie", COOKIES)
@@ -85,12 +85,26 @@ def _note_each(inputs: tuple[Input, ...], request: Any, *_: Any, **__: Any) -> N
         request.__dict__[READS].noticed.note(what)
 
 
+def _of_unwatched(base: type, name: str) -> Callable[[dict[str, Any]], Any]:
+    """Make a function that computes a property of the state of a request, and notes nothing."""
+
+    def compute(state: dict[str, Any]) -> Any:
+        unwatched: Any = object.__new__(base)
+        unwatched.__dict__ = state
+        return getattr(unwatched, name)
+
+    return compute
+
+
 def _attribute(
-    name: str, what: Input, default: Any = None, compute: Callable[[Any], Any] | None = None
+    name: str,
+    what: Input,
+    default: Any = None,
+    compute: Callable[[dict[str, Any]], Any] | None = None,
 ) -> property:
     """Make an attribute that notes that it is read, except by Flask's dispatch.
 
-    :param compute: computes its value, only once after routing.
+    :param compute: computes its value of the request's state, only once after routing.
     """
 
     def get_attribute(request: Any) -> Any:
@@ -99,8 +113,7 @@ def _attribute(
             state[READS].noticed.note(what)
         if compute is None or name in state:
             return state.get(name, default)
-        with state[READS].noticed.unnoticed():
-            value = compute(request)
+        value = compute(state)
         if state.get("url_rule") is not None:
             state[name] = value
         return value
