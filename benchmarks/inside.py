@@ -103,6 +103,7 @@ def functions(
     memoize: Callable[[Callable[..., Any]], Any],
     forget: Callable[[Any], None],
     context: Callable[[], contextlib.AbstractContextManager[Any]],
+    request: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
 ) -> Measures:
     """Call memoized functions; `forget` drops what one returned for `TWO`."""
     two, slow = memoize(subjects.two_arguments), memoize(subjects.slow)
@@ -118,7 +119,8 @@ def functions(
             return hits(lambda: timed(function), seconds)
 
     def miss(seconds: float) -> float:
-        with context():
+        # Within a request, as most misses are.
+        with request():
             return median(lambda: timed(lambda: two(next(numbers), "new")), seconds)
 
     def drop() -> float:
@@ -178,7 +180,9 @@ def measures_of(subject: str) -> Measures:
         with app.app_context():
             return hits(lambda: timed(render), seconds)
 
-    called = functions(cache.memoize(subjects.LIFE_SECONDS), cache.delete_memoized, app.app_context)
+    request = functools.partial(app.test_request_context, "/")
+    memoize = cache.memoize(subjects.LIFE_SECONDS)
+    called = functions(memoize, cache.delete_memoized, app.app_context, request)
     return {**pages(app, hits), **called, "fragment": fragment, **reads}
 
 
