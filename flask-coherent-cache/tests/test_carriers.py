@@ -1,6 +1,7 @@
 """What hooks leave for a view, on the context or in the session, and what they do to a body."""
 
 from collections.abc import Callable
+from contextvars import ContextVar, copy_context
 from functools import cached_property
 from typing import Any
 
@@ -181,3 +182,40 @@ def test_the_etag_of_a_page_past_the_cache_is_of_the_last_bytes(
     assert "X-Name" in first.headers["Cache-Status"]
     assert first.headers["ETag"] == same.headers["ETag"]
     assert first.headers["ETag"] != other.headers["ETag"]
+
+
+@pytest.mark.parametrize("is_declared", [True, False])
+def test_a_declared_variable_adds_nothing_outside_of_requests(
+    lenient: tuple[Flask, Any], is_declared: bool
+) -> None:
+    app, cache = lenient
+    line: ContextVar[str | None] = ContextVar("line", default=None)
+    if is_declared:
+        cache.influences_only_through(line, reason="the log shows it")
+
+    @cache.memoize()
+    def tagged() -> str:
+        cache.tag("a tag")
+        return "tagged"
+
+    shown = cache.memoize()(show)
+
+    def run() -> None:
+        line.set("1")
+        with app.app_context():
+            tagged()
+            shown("later")
+
+    shown_names.clear()
+    copy_context().run(run)
+    cache.invalidate("a tag")
+    copy_context().run(run)
+    assert shown_names == ["later"] * (1 if is_declared else 2)
+
+
+shown_names: list[str] = []
+
+
+def show(name: str) -> str:
+    shown_names.append(name)
+    return name

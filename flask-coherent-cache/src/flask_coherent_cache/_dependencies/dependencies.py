@@ -247,6 +247,8 @@ def _add(reading: Reading, tags: set[str], rows: dict[str, Rows]) -> None:
 
 #: Where a request, its environment, and an application context keep the collector.
 READS = "caching.reads"
+#: Where an application context keeps what the application declared about its hooks and variables.
+DECLARATIONS = "caching.declarations"
 #: Where the environment of a request holds the endpoint whose page was served before Flask.
 SERVED = "caching.served"
 #: Where the environment of a request holds that its hit, seen before Flask, is to be verified.
@@ -293,7 +295,8 @@ def current_dependencies() -> Dependencies:
     kept = app_context.__dict__
     collected: Dependencies | None = kept.get(READS)
     if collected is None:
-        collected = kept[READS] = Dependencies()
+        noticed = Noticed(kept.get(DECLARATIONS))
+        collected = kept[READS] = Dependencies(noticed=noticed)
     return collected
 
 

@@ -12,7 +12,13 @@ from flask import Flask
 
 from .contexts import watch_app_context, watch_request_context
 from .declarations import BUILT_IN, Declarations
-from .dependencies import RECOMPUTATION, Dependencies, begin_dependencies, current_dependencies
+from .dependencies import (
+    DECLARATIONS,
+    RECOMPUTATION,
+    Dependencies,
+    begin_dependencies,
+    current_dependencies,
+)
 from .hooks import Hook, Hooks
 from .inputs import Input
 from .noticed import Noticed
@@ -39,6 +45,7 @@ def watch(app: Flask, declarations: Declarations, skipped: set[Hook]) -> None:
     def app_context(make: Callable[..., Any]) -> Any:
         context = make()
         watch_app_context(context)
+        context.__dict__[DECLARATIONS] = declarations
         return context
 
     @_around(app, "ensure_sync")
