@@ -160,7 +160,6 @@ MUTATIONS = {
         Mutation(narrow.leaving_forgotten, "counted narrowed", "core_delete named", 1),
         Mutation(narrow.coming_forgotten, "counted core", "core_insert object_added", 1),
         Mutation(narrow.unknown_value_forgotten, "narrowed looked_up", "partly_inserted copied", 1),
-        Mutation(narrow.null_has_no_name, "selected counted", "core_insert column_changed", 7),
         Mutation(narrow.old_value_trusted, "narrowed counted", "column_changed moved", 2),
         Mutation(narrow.new_value_forgotten, "narrowed counted", "column_changed moved", 2),
         Mutation(narrow.shown_rows_forgotten, "core selected", _OBJECTS, 3),

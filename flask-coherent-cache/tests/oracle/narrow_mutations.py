@@ -176,13 +176,6 @@ def old_value_trusted() -> Any:
     return _collected(trusting)
 
 
-def null_has_no_name() -> Any:
-    inner = writes.value_tag
-    return mock.patch.object(
-        writes, "value_tag", lambda kind, value: "" if value is None else inner(kind, value)
-    )
-
-
 def new_value_forgotten() -> Any:
     """An UPDATE has a row leave a value, and come to none."""
     inner = writes._value_tags
