@@ -48,13 +48,13 @@ db = SQLAlchemy(model_class=Base)
 
 
 class Shelf(db.Model):  # type: ignore[name-defined, misc]
-    __tablename__ = "shelf"
+    __tablename__ = "place"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str]
 
 
 class Item(db.Model):  # type: ignore[name-defined, misc]
-    __tablename__ = "item"
+    __tablename__ = "thing"
     id: Mapped[int] = mapped_column(primary_key=True)
     slug: Mapped[str] = mapped_column(String(20), unique=True)
     name: Mapped[str] = mapped_column(default="n")
@@ -64,7 +64,7 @@ class Item(db.Model):  # type: ignore[name-defined, misc]
     changes: Mapped[int] = mapped_column(default=0, onupdate=lambda context: 1)
     rank: Mapped[Any] = mapped_column(Numeric, default=1, index=True)
     shelf_id: Mapped[int | None] = mapped_column(
-        ForeignKey("shelf.id", ondelete="SET NULL", onupdate="CASCADE")
+        ForeignKey("place.id", ondelete="SET NULL", onupdate="CASCADE")
     )
 
 
@@ -171,65 +171,65 @@ def gone(number: int) -> Callable[[], Any]:
 
 
 def named(*numbers: int) -> set[str]:
-    return {"item:*", *(f"item:{number}" for number in numbers)}
+    return {"thing:*", *(f"thing:{number}" for number in numbers)}
 
 
 # ---------------------------------------------------------------------- what a SELECT depends on
 
 ALL = named(*range(1, 10))
 ODD = named(1, 3, 5, 7, 9)
-ON_2 = {"item[shelf_id=2]", "item[shelf_id=*]"}
+ON_2 = {"thing[shelf_id=2]", "thing[shelf_id=*]"}
 
 READS: dict[str, tuple[Any, set[str]]] = {
-    "rows with their key": (select(Item.id, Item.name), {"item+", *ALL}),
-    "rows without it": (select(Item.name), {"item+", "item-", "item.name"}),
-    "WHERE": (select(Item.id).where(Item.price < 5), {"item+", "item.price", *ALL}),
-    "ORDER BY": (select(Item.id).order_by(Item.price), {"item+", "item.price", *ALL}),
-    "a computed column": (select(Item.twice), {"item+", "item-", "item.twice"}),
-    "a renamed column": (select(Item.stock), {"item+", "item-", "item.amount"}),
+    "rows with their key": (select(Item.id, Item.name), {"thing+", *ALL}),
+    "rows without it": (select(Item.name), {"thing+", "thing-", "thing.name"}),
+    "WHERE": (select(Item.id).where(Item.price < 5), {"thing+", "thing.price", *ALL}),
+    "ORDER BY": (select(Item.id).order_by(Item.price), {"thing+", "thing.price", *ALL}),
+    "a computed column": (select(Item.twice), {"thing+", "thing-", "thing.twice"}),
+    "a renamed column": (select(Item.stock), {"thing+", "thing-", "thing.amount"}),
     "a function of one row": (
         select(func.lower(Item.name), case((Item.price > 1, 1), else_=2), Item.id),
-        {"item+", *ALL},
+        {"thing+", *ALL},
     ),
-    "an aggregate": (select(func.sum(Item.price)), {"item+", "item-", "item.price"}),
+    "an aggregate": (select(func.sum(Item.price)), {"thing+", "thing-", "thing.price"}),
     "GROUP BY": (
         select(Item.shelf_id, func.count()).group_by(Item.shelf_id),
-        {"item+", "item-", "item.shelf_id"},
+        {"thing+", "thing-", "thing.shelf_id"},
     ),
     "a window": (
         select(Item.id, func.rank().over(order_by=Item.price)),
-        {"item+", "item-", "item.id", "item.price"},
+        {"thing+", "thing-", "thing.id", "thing.price"},
     ),
-    "DISTINCT": (select(Item.price).distinct(), {"item+", "item-", "item.price"}),
+    "DISTINCT": (select(Item.price).distinct(), {"thing+", "thing-", "thing.price"}),
     "a subquery": (
         select(Shelf.id).where(Shelf.id.in_(select(Item.shelf_id).where(Item.price == 1))),
-        {"item+", "item-", "item.shelf_id", "item.price", "shelf+", "shelf.id"}
-        | {"shelf:*", "shelf:1", "shelf:2"},
+        {"thing+", "thing-", "thing.shelf_id", "thing.price", "place+", "place.id"}
+        | {"place:*", "place:1", "place:2"},
     ),
     "UNION": (
         union(select(Item.name), select(Shelf.name)),
-        {"item+", "item-", "item.name", "shelf+", "shelf-", "shelf.name"},
+        {"thing+", "thing-", "thing.name", "place+", "place-", "place.name"},
     ),
     "a value of a foreign key": (select(Item.id).where(Item.shelf_id == 2), ON_2 | ODD),
     "a list of values": (
         select(Item.id).where(Item.shelf_id.in_([2, 3])),
-        ON_2 | ODD | {"item[shelf_id=3]"},
+        ON_2 | ODD | {"thing[shelf_id=3]"},
     ),
     "NULL": (
         select(Item.id).where(Item.shelf_id.is_(None)),
-        {"item+", "item.shelf_id"},
+        {"thing+", "thing.shelf_id"},
     ),
     "a value, and rows that are not named": (
         select(func.count()).where(Item.shelf_id == 2),
-        ON_2 | {"item-", "item.shelf_id"},
+        ON_2 | {"thing-", "thing.shelf_id"},
     ),
     "a value of a column without an index": (
         select(Item.id).where(Item.price == 1),
-        {"item+", "item.price", *ALL},
+        {"thing+", "thing.price", *ALL},
     ),
     "a type whose values have many names": (
         select(Item.id).where(Item.rank == 1),
-        {"item+", "item.rank", *ALL},
+        {"thing+", "thing.rank", *ALL},
     ),
     "a primary key": (select(Item.name).where(Item.id == 4), named(4)),
     "a unique key": (select(Item.id, Item.name).where(Item.slug == "i4"), named(4)),
@@ -247,24 +247,27 @@ READS: dict[str, tuple[Any, set[str]]] = {
     ),
     "OFFSET": (
         select(Item.id).order_by(Item.id).offset(8),
-        {"item+", "item-", "item.id", *named(9)},
+        {"thing+", "thing-", "thing.id", *named(9)},
     ),
     "OFFSET 0": (
         select(Item.id).order_by(Item.id).limit(1).offset(0),
-        {"item+", "item.id", *named(1)},
+        {"thing+", "thing.id", *named(1)},
     ),
     "an outer join": (
         select(Shelf.id, Item.id).outerjoin(Item, Item.shelf_id == Shelf.id).where(Shelf.id == 3),
-        {"shelf:*", "shelf:3", "item+", "item-", "item.shelf_id"},
+        {"place:*", "place:3", "thing+", "thing-", "thing.shelf_id"},
     ),
     "two aliases": (
         select(Item.id, other.price).join(other, other.id == Item.id + 1).where(Item.id == 1),
-        named(1) | {"item+", "item-", "item.id", "item.price"},
+        named(1) | {"thing+", "thing-", "thing.id", "thing.price"},
     ),
-    "text": (select(Item.id).where(text("amount > 0")), {"item"}),
-    "a position in ORDER BY": (select(Item.id, Item.price).order_by(literal_column("2")), {"item"}),
-    "a column of no table": (select(column("price")).select_from(ITEM), {"item"}),
-    "a whole row": (select(func.max(ITEM.table_valued())), {"item"}),
+    "text": (select(Item.id).where(text("amount > 0")), {"thing"}),
+    "a position in ORDER BY": (
+        select(Item.id, Item.price).order_by(literal_column("2")),
+        {"thing"},
+    ),
+    "a column of no table": (select(column("price")).select_from(ITEM), {"thing"}),
+    "a whole row": (select(func.max(ITEM.table_valued())), {"thing"}),
 }  # fmt: skip
 
 
@@ -291,47 +294,47 @@ def _tags_of_compiled(shop: Shop, statement: Any) -> set[str]:
 
 def test_an_operator_of_signs_hides_nothing(shop: Shop) -> None:
     statement = select(Item.id).where(Item.price.op("+")(1) > 0)
-    assert shop.tags(rows(statement)) == {"item+", "item.price", *ALL}
+    assert shop.tags(rows(statement)) == {"thing+", "thing.price", *ALL}
 
 
 # ------------------------------------------------------------------------------- what a write bumps
 
 WRITES: dict[str, tuple[Callable[[], Any], set[str]]] = {
-    "INSERT": (add(shelf_id=2), {"item+", "item[shelf_id=2]", "item[slug=#445]"}),
+    "INSERT": (add(shelf_id=2), {"thing+", "thing[shelf_id=2]", "thing[slug=#445]"}),
     "INSERT from SELECT": (
         run(insert(ITEM).from_select(["slug", "name"], select(Item.slug + "x", Item.name))),
-        {"item+", "item[shelf_id=*]", "item[slug=*]"},
+        {"thing+", "thing[shelf_id=*]", "thing[slug=*]"},
     ),
     "INSERT of several": (
         run(insert(ITEM).values([{"slug": "x", "shelf_id": 1}, {"slug": "y", "shelf_id": 2}])),
-        {"item+", "item[shelf_id=*]", "item[slug=*]"},
+        {"thing+", "thing[shelf_id=*]", "thing[slug=*]"},
     ),
     "UPDATE of a row": (
         put(4, price=7),
-        {"item:4", "item.price", "item.twice", "item.changes"},
+        {"thing:4", "thing.price", "thing.twice", "thing.changes"},
     ),
     "UPDATE of many": (
         run(update(Item).values(price=7)),
-        {"item:*", "item.price", "item.twice", "item.changes"},
+        {"thing:*", "thing.price", "thing.twice", "thing.changes"},
     ),
     "UPDATE by a list of keys": (
         run(update(ITEM).where(Item.id.in_([1, 2])).values(price=7)),
-        {"item:1", "item:2", "item.price", "item.twice", "item.changes"},
+        {"thing:1", "thing:2", "thing.price", "thing.twice", "thing.changes"},
     ),
     "executemany": (
         run(
             update(ITEM).where(ITEM.c.id == bindparam("key")).values(price=bindparam("cents")),
             [{"key": 1, "cents": 7}, {"key": 2, "cents": 8}],
         ),
-        {"item:1", "item:2", "item.price", "item.twice", "item.changes"},
+        {"thing:1", "thing:2", "thing.price", "thing.twice", "thing.changes"},
     ),
     "UPDATE of a foreign key": (
         put(4, shelf_id=2),
-        {"item:4", "item.shelf_id", "item[shelf_id=2]", "item.twice", "item.changes"},
+        {"thing:4", "thing.shelf_id", "thing[shelf_id=2]", "thing.twice", "thing.changes"},
     ),
     "UPDATE to what SQL computes": (
         run(update(ITEM).where(ITEM.c.id == 4).values(shelf_id=ITEM.c.shelf_id)),
-        {"item:4", "item.shelf_id", "item[shelf_id=*]", "item.twice", "item.changes"},
+        {"thing:4", "thing.shelf_id", "thing[shelf_id=*]", "thing.twice", "thing.changes"},
     ),
     "a parameter with the name of the column": (
         run(
@@ -339,27 +342,27 @@ WRITES: dict[str, tuple[Callable[[], Any], set[str]]] = {
             .values(shelf_id=ITEM.c.shelf_id + bindparam("shelf_id")),
             {"shelf_id": 1},
         ),
-        {"item:4", "item.shelf_id", "item[shelf_id=*]", "item.twice", "item.changes"},
+        {"thing:4", "thing.shelf_id", "thing[shelf_id=*]", "thing.twice", "thing.changes"},
     ),
-    "DELETE of a row": (gone(4), {"item-", "item:4"}),
-    "DELETE of many": (run(delete(Item)), {"item-", "item:*"}),
+    "DELETE of a row": (gone(4), {"thing-", "thing:4"}),
+    "DELETE of many": (run(delete(Item)), {"thing-", "thing:*"}),
     "ON DELETE SET NULL": (
         run(delete(Shelf.__table__).where(Shelf.id == 1)),
-        {"shelf", "shelf-", "shelf:1"}
-        | {"item:*", "item.shelf_id", "item[shelf_id=*]", "item.twice"},
+        {"place", "place-", "place:1"}
+        | {"thing:*", "thing.shelf_id", "thing[shelf_id=*]", "thing.twice"},
     ),
     "ON CONFLICT DO UPDATE": (
         run(
             sqlite.insert(ITEM).values(id=1, slug="i1")
             .on_conflict_do_update(index_elements=["id"], set_={"price": 9})
         ),
-        {"item!", "item:*"},
+        {"thing!", "thing:*"},
     ),
     "a prefix": (
         run(insert(ITEM).prefix_with("OR REPLACE").values(id=1, slug="i1")),
-        {"item!", "item:*"},
+        {"thing!", "thing:*"},
     ),
-    "text": (run(text("UPDATE item SET price = 7")), {"item!", "item:*"}),
+    "text": (run(text("UPDATE thing SET price = 7")), {"thing!", "thing:*"}),
 }  # fmt: skip
 
 
@@ -371,8 +374,8 @@ def test_what_a_write_bumps(shop: Shop, name: str) -> None:
     with shop.app.app_context():
         write()
         db.session.commit()
-    narrows = {tag for tag in bumped if "[" in tag and not tag.startswith(("item[sh", "item[sl"))}
-    assert bumped - narrows == expected | {"item", "database:*"}
+    narrows = {tag for tag in bumped if "[" in tag and not tag.startswith(("thing[sh", "thing[sl"))}
+    assert bumped - narrows == expected | {"thing", "database:*"}
 
 
 def test_a_write_names_the_values_of_all_columns_that_it_sets(shop: Shop) -> None:
@@ -382,8 +385,8 @@ def test_a_write_names_the_values_of_all_columns_that_it_sets(shop: Shop) -> Non
     with shop.app.app_context():
         put(4, price=7)()
         db.session.commit()
-    assert {"item[price=7]", "item[changes=1]"} <= bumped
-    assert not any(tag.startswith(("item[rank", "item[name", "item[shelf_id")) for tag in bumped)
+    assert {"thing[price=7]", "thing[changes=1]"} <= bumped
+    assert not any(tag.startswith(("thing[rank", "thing[name", "thing[shelf_id")) for tag in bumped)
 
 
 # ------------------------------------------------------------------------------------------ traps
@@ -455,7 +458,7 @@ def test_a_trap(shop: Shop, name: str) -> None:
 KEPT: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "another column": (rows(select(Item.name)), put(4, price=7)),
     "another row": (rows(select(Item.id, Item.price).where(Item.id < 4)), put(4, price=7)),
-    "a row of another shelf": (rows(select(Item.id).where(Item.shelf_id == 1)), add(shelf_id=2)),
+    "a row of another place": (rows(select(Item.id).where(Item.shelf_id == 1)), add(shelf_id=2)),
     "its count": (rows(select(func.count()).where(Item.shelf_id == 1)), add(shelf_id=2)),
     "a row behind the limit": (
         rows(select(Item.id).order_by(Item.id).limit(2)),
@@ -482,7 +485,7 @@ def test_past_many_rows_an_entry_depends_on_their_columns(shop: Shop, count: int
     read = lambda: [tuple(rows(select(Item.id, Item.name).where(Item.id == n))())  # noqa: E731
                     for n in range(1, count + 1)]  # fmt: skip
     tags = shop.tags(read)
-    many = {"item-", "item.id", "item.name"}
+    many = {"thing-", "thing.id", "thing.name"}
     assert tags == (many if count > 64 else named(*range(1, count + 1)))
     assert shop.drops(read, put(count, name="x"))
     assert shop.drops(rows(select(Item.id, Item.name)), put(3, name="x"))
@@ -492,9 +495,9 @@ def test_past_many_rows_an_entry_depends_on_their_columns(shop: Shop, count: int
 def test_an_index_that_another_mapping_declares(shop: Shop) -> None:
     """A writer names the values of all columns, for any of them may narrow a reader."""
     metadata = MetaData()
-    indexed = Table("item", metadata, Column("id", Integer, primary_key=True))
+    indexed = Table("thing", metadata, Column("id", Integer, primary_key=True))
     indexed.append_column(Column("price", Integer))
-    Index("item_price", indexed.c.price)
+    Index("thing_price", indexed.c.price)
     assert shop.drops(rows(select(Item.id)), add(slug="first", price=4))
     assert shop.drops(rows(select(indexed.c.id).where(indexed.c.price == 5)), add(price=5))
     assert not shop.drops(rows(select(indexed.c.id).where(indexed.c.price == 6)), add(
@@ -519,8 +522,8 @@ def test_a_column_that_only_the_database_computes(shop: Shop) -> None:
 def test_a_trigger_may_change_more_of_the_row(shop: Shop) -> None:
     with shop.app.app_context():
         db.session.execute(text(
-            "CREATE TRIGGER more AFTER UPDATE OF price ON item "
-            "BEGIN UPDATE item SET name = 'changed' WHERE id = new.id; END"
+            "CREATE TRIGGER more AFTER UPDATE OF price ON thing "
+            "BEGIN UPDATE thing SET name = 'changed' WHERE id = new.id; END"
         ))  # fmt: skip
         db.session.commit()
     ITEM.info["writes"] = []
@@ -572,25 +575,25 @@ def test_a_text_is_named_by_no_more_than_a_few_bits(one: str, same: str) -> None
     ],
 )
 def test_a_table_is_invalidated_with_all_its_parts(shop: Shop, read: Callable[[], Any]) -> None:
-    assert shop.drops(read, lambda: shop.cache.invalidate("item"))
-    assert not shop.drops(read, lambda: shop.cache.invalidate("shelf"))
+    assert shop.drops(read, lambda: shop.cache.invalidate("thing"))
+    assert not shop.drops(read, lambda: shop.cache.invalidate("place"))
 
 
 def test_an_entry_that_is_tagged_with_a_table_depends_on_all_of_it(shop: Shop) -> None:
-    assert shop.drops(lambda: shop.cache.tag("item"), put(4, price=7))
+    assert shop.drops(lambda: shop.cache.tag("thing"), put(4, price=7))
 
 
 def test_while_older_processes_write_reads_depend_on_tables() -> None:
     for shop in make_shop(CACHE_NARROW=False):
-        assert shop.tags(rows(select(Item.name))) == {"item"}
+        assert shop.tags(rows(select(Item.name))) == {"thing"}
         assert shop.tags(rows(select(Item.name).where(Item.id == 4))) == named(4)
-        assert shop.tags(rows(select(Item.name).where(Item.id == 70))) == {"item"}
+        assert shop.tags(rows(select(Item.name).where(Item.id == 70))) == {"thing"}
         bumped: set[str] = set()
         shop.cache.on_invalidate(bumped.update)
         with shop.app.app_context():
             put(4, price=7)()
             db.session.commit()
-        assert {"item", "item:4", "item.price"} <= bumped
+        assert {"thing", "thing:4", "thing.price"} <= bumped
 
 
 def test_outside_of_any_context_nothing_is_noted(
@@ -633,5 +636,5 @@ def test_a_tag_is_said_in_words(tag: str, words: str) -> None:
 
 
 def test_a_table_in_a_schema_is_no_column() -> None:
-    assert describe("other.item", {"other.item"}).startswith("any write to other.item")
-    assert describe("other.item", {"other!"}) == "any change of other.item"
+    assert describe("other.thing", {"other.thing"}).startswith("any write to other.thing")
+    assert describe("other.thing", {"other!"}) == "any change of other.thing"

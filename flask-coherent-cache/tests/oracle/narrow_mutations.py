@@ -178,12 +178,14 @@ def old_value_trusted() -> Any:
 
 def new_value_forgotten() -> Any:
     """An UPDATE has a row leave a value, and come to none."""
-    inner = writes._value_tags
+    inner = writes._Named.__init__
 
-    def inserted(write: Any, *args: Any) -> set[str]:
-        return inner(write, *args) if write.kind == "insert" else set()
+    def inserted(self: Any, write: Any, *args: Any) -> None:
+        inner(self, write, *args)
+        if write.kind != "insert":
+            self._values = []
 
-    return mock.patch.object(writes, "_value_tags", inserted)
+    return mock.patch.object(writes._Named, "__init__", inserted)
 
 
 def many_rows_forgotten() -> Any:

@@ -85,6 +85,7 @@ class Resolved:
 
     reads: Any = None  # The plan of what it depends on.
     writes: set[str] | None = None  # The tags that it bumps, whatever its parameters.
+    named: Any = None  # What its parameters name.
 
 
 class Tables:

@@ -14,6 +14,7 @@ from .expressions import Equality
 from .rows import Namer, kind_of, narrowing_columns, row_name, row_namer, value_tag
 from .shapes import Shape, unique_keys
 
+_FIRST_ROWS = 2 * MANY_ROWS
 #: A longer IN narrows nothing.
 _MANY_VALUES = 16
 
@@ -182,7 +183,10 @@ class RowReading:
         for number, role in enumerate(self._plan.roles):
             keys = self._keys[number]
             if keys is not None and role.key_in is not None:
-                keys.update(map(role.key_in, fetched))
+                # Of a long list the first rows tell mostly that they are too many.
+                keys.update(map(role.key_in, fetched[:_FIRST_ROWS]))
+                if len(keys) <= MANY_ROWS and len(fetched) > _FIRST_ROWS:
+                    keys.update(map(role.key_in, fetched[_FIRST_ROWS:]))
                 if len(keys) > MANY_ROWS:
                     self._keys[number] = None
 

@@ -3,7 +3,7 @@
 No old value is asked for, and no state of a session or a flush.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Table
@@ -28,6 +28,8 @@ _FUNCTION = (
     'statement.execution_options(cache_reads=["table"], cache_writes=["table"]).'
 )
 
+#: NULL equals nothing that a reader can have asked for.
+_NOT_NAMED = {NULL}
 #: Beyond so many values of a column, readers of any of its values are dropped.
 _MANY_VALUES = 256
 
@@ -35,7 +37,7 @@ _MANY_VALUES = 256
 def touched(
     statement: Statement,
     tables: Tables,
-    parameters: Iterable[Mapping[str, Any]],
+    parameters: list[Mapping[str, Any]],
     options: Mapping[str, Any],
     *,
     schemas_moved: bool = False,
@@ -53,17 +55,16 @@ def touched(
         translate = options.get("schema_translate_map")
         if translate or schemas_moved or declared is not None:
             tags = _written(statement, tables, translate, schemas_moved, declared)
+            named = [_Named(write, tables, translate) for write in statement.writes]
         else:
             tables.refresh_writes()
             known = tables.resolved(statement)
             if known.writes is None:
+                known.named = [_Named(write, tables, None) for write in statement.writes]
                 known.writes = _written(statement, tables, None, False, None)
-            tags = known.writes.copy()
-        for write in statement.writes:
-            if write.key is not None:
-                tags |= _row_tags(write, tables, translate, parameters)
-            if write.values:
-                tags |= _value_tags(write, tables, translate, parameters)
+            tags, named = known.writes.copy(), known.named
+        for each in named:
+            each.add_to(tags, parameters)
         return tags
     except Exception as error:
         report_once(
@@ -218,36 +219,53 @@ def _refers_to(key: ForeignKeyConstraint, columns: frozenset[str]) -> bool:
     return not columns.isdisjoint({targets.get(name, name) for name in named} | named)
 
 
-def _row_tags(
-    write: Write, tables: Tables, translate: Any, parameters: Iterable[Mapping[str, Any]]
-) -> set[str]:
-    """Return the tags of the rows that a statement finds by their key."""
-    table, rows = write.table, {"*"}
-    names = tables.names(table, translate, written=True) | {table.fullname}
-    if isinstance(table, Table) and not (tables.parts(table) or tables.has_many_spellings(table)):
-        keys = (key for given in parameters for key in write.keys(given))
-        found: set[Any] = {row_name(table, key, tables.dialect_name) for key in keys}
-        rows = rows if None in found else found
-    return {f"{name}:{row}" for name in names for row in rows}
+class _Named:
+    """The rows and values that the parameters of a write name.
 
+    :param translate: the ``schema_translate_map`` of an execution.
+    """
 
-def _value_tags(
-    write: Write, tables: Tables, translate: Any, parameters: Iterable[Mapping[str, Any]]
-) -> set[str]:
-    """Return the tags of the values that an INSERT or UPDATE sets columns to."""
-    table: Any = write.table
-    names = tables.names(table, translate, written=True)
-    keys, tags = dict(write.values or ()), set[str]()
-    set_ = write.columns if write.kind == "update" else None
-    for column in table.c:
-        if not may_be_named(column) or (set_ is not None and column.name not in set_):
-            continue
-        key, values = keys.get(column.name), {"*"}
-        if key is not None:
-            kind = kind_of(column.type, tables.dialect_name)
-            values = {value_tag(kind, each[key]) if key in each else "*" for each in parameters}
-        if len(values) > _MANY_VALUES:
+    __slots__ = ("_names", "_rows_of", "_values", "_write")
+
+    def __init__(self, write: Write, tables: Tables, translate: Mapping[Any, Any] | None) -> None:
+        table, dialect = write.table, tables.dialect_name
+        names = tables.names(table, translate, written=True)
+        self._write = write
+        self._names = names | {table.fullname}
+        #: The table by whose key rows are named; ``None`` where the key of a row has many names.
+        self._rows_of: tuple[Table, str] | None = None
+        if isinstance(table, Table) and not (
+            tables.parts(table) or tables.has_many_spellings(table)
+        ):
+            self._rows_of = table, dialect
+        #: The beginnings of the tags of each column's values, its parameter, and their kind.
+        self._values: list[tuple[list[str], str | None, str | None]] = []
+        keys = dict(write.values or ())
+        set_ = write.columns if write.kind == "update" else None
+        for column in table.c if write.values and isinstance(table, Table) else ():
+            if may_be_named(column) and (set_ is None or column.name in set_):
+                end = f"[{tables.folded_column(column.name)}="
+                begin = [f"{name}{end}" for name in names]
+                kind = kind_of(column.type, dialect)
+                self._values.append((begin, keys.get(column.name), kind))
+
+    def add_to(self, tags: set[str], parameters: list[Mapping[str, Any]]) -> None:
+        """Add the tags that the parameters name."""
+        if self._write.key is not None:
+            rows = self._rows(parameters)
+            tags.update([f"{name}:{row}" for name in self._names for row in rows])
+        for begin, key, kind in self._values:
             values = {"*"}
-        end = f"[{tables.folded_column(column.name)}="
-        tags |= {f"{name}{end}{value}]" for name in names for value in values if value != NULL}
-    return tags
+            if key is not None:
+                values = {value_tag(kind, each[key]) if key in each else "*" for each in parameters}
+            if len(values) > _MANY_VALUES:
+                values = {"*"}
+            tags.update([f"{first}{value}]" for first in begin for value in values - _NOT_NAMED])
+
+    def _rows(self, parameters: list[Mapping[str, Any]]) -> set[Any]:
+        if self._rows_of is None:
+            return {"*"}
+        table, dialect = self._rows_of
+        keys = (key for given in parameters for key in self._write.keys(given))
+        found = {row_name(table, key, dialect) for key in keys}
+        return {"*"} if None in found else found
