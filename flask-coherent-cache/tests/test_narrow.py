@@ -425,6 +425,13 @@ TRAPS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         )],
         put(8, name="x"),
     ),
+    "rows that are buffered in parts": (
+        lambda: [
+            tuple(row)
+            for row in db.session.connection().execute(select(Item.id, Item.name)).yield_per(2)
+        ],
+        put(8, name="x"),
+    ),
     "not found, then renamed to it": (
         lambda: db.session.scalar(select(Item).where(Item.slug == "new")) is not None,
         put(4, slug="new"),
