@@ -72,8 +72,13 @@ class Shop:
         self.cache.watch(db)
         self.names = 0
 
-    def after(self, read: Step, write: Step) -> tuple[Any, Any, Any, int]:
-        """Return an entry before and after a write, what is right then, and how often it filled."""
+    def after(
+        self, read: Step, write: Step, earlier: Callable[[], None] = lambda: None
+    ) -> tuple[Any, Any, Any, int]:
+        """Return an entry before and after a write, what is right then, and how often it filled.
+
+        :param earlier: what its first context does before it.
+        """
         fills = []
 
         def fill() -> Any:
@@ -86,6 +91,7 @@ class Shop:
         with self.app.app_context():
             reset()
         with self.app.app_context():
+            earlier()
             before = ask()
         with self.app.app_context():
             write(db.session)

@@ -51,6 +51,11 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Shop]:
     logging.disable(logging.NOTSET)
 
 
+def counted(session: Any) -> Any:
+    with session.connection().execute(select(items.c.id).where(items.c.cat_id == 1)) as result:
+        return result.rowcount
+
+
 cheap = select(Item.id, Item.name).where(Item.price < 25).subquery()
 ranked = select(
     Item.id, Item.name, func.row_number().over(order_by=(Item.price, Item.id)).label("n")
@@ -125,7 +130,7 @@ CASES: dict[str, tuple[Any, Any]] = {
         lambda s: [
             item.name
             for item in s.scalars(
-                select(Item).from_statement(text("SELECT * FROM item ORDER BY id"))
+                select(Item).from_statement(text("SELECT * FROM ware ORDER BY id"))
             )
         ],
         put(Item, 2, name="new"),
@@ -199,6 +204,30 @@ CASES: dict[str, tuple[Any, Any]] = {
             [{"k": 2, "v": 2}, {"k": 1, "v": 1}],
         ),
     ),
+    "a number of rows that are not fetched": (
+        counted,
+        lambda session: session.delete(session.get(Item, 2)),
+    ),
+    "a row fetched of many, which goes": (
+        lambda session: session.scalars(select(Item.id).order_by(Item.id)).first(),
+        lambda session: session.delete(session.get(Item, 1)),
+    ),
+    "a parameter that is rendered": (
+        rows(
+            select(Item.id)
+            .where(Item.cat_id == bindparam("c", 1, literal_execute=True))
+            .order_by(Item.id)
+        ),
+        put(Item, 1, cat_id=1),
+    ),
+    "a parameter that is called": (
+        rows(
+            select(Item.id)
+            .where(Item.cat_id == bindparam("c", callable_=lambda: 1))
+            .order_by(Item.id)
+        ),
+        put(Item, 1, cat_id=1),
+    ),
     "several rows of VALUES": (
         rows(total(Item).where(Item.cat_id == 1)),
         run(
@@ -224,10 +253,22 @@ CASES: dict[str, tuple[Any, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+NOT_ON_SQLITE = ("VALUES in FROM", "a number of rows that are not fetched")
+
+
+NOT_YET = pytest.mark.xfail(strict=False, reason="a result of which no row is fetched")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=NOT_YET) if n == "a number of rows that are not fetched" else n
+        for n in CASES
+    ],
+)
 def test_what_differs_is_dropped(shop: Shop, name: str) -> None:
-    if shop.kind == "sqlite" and name == "VALUES in FROM":
-        pytest.skip("SQLite names no columns of VALUES")
+    if shop.kind == "sqlite" and name in NOT_ON_SQLITE:
+        pytest.skip("SQLite counts no rows, and names no columns of VALUES")
     before, after, truth, fills = shop.after(*CASES[name])
     assert before != truth
     assert (after, fills) == (truth, 2)
@@ -253,3 +294,24 @@ def test_many_rows(shop: Shop, number: int, by_key: bool) -> None:
     before, after, truth, fills = filled
     assert (before != truth, after) == (True, truth)
     assert fills >= 1
+
+
+@pytest.mark.parametrize("write", ["enters", "leaves", "changes", "goes"])
+def test_what_was_loaded_before(shop: Shop, write: str) -> None:
+    """A fill finds in the session what was read before it began, and sends no statement."""
+    changes: dict[str, Any] = {
+        "enters": add(lambda: Item(id=60, name="n", price=1, amount=1, cat_id=1)),
+        "leaves": put(Item, 2, cat_id=2),
+        "changes": put(Item, 2, name="new"),
+        "goes": run(delete(items).where(items.c.id == 4)),
+    }
+
+    def read(session: Any) -> Any:
+        return [(item.id, item.name) for item in session.get(Cat, 1).items]
+
+    def loading() -> None:
+        read(db.session)
+
+    before, after, truth, fills = shop.after(read, changes[write], loading)
+    assert before != truth
+    assert (after, fills) == (truth, 2)

@@ -14,7 +14,7 @@ from oracle.oracle import Run, Stale, explore
 from oracle.servers import database
 
 #: How many cases are run, from the first seed on.
-CASES = {"sqlite": 1500, "postgresql": 600, "mysql": 400}
+CASES = {"sqlite": 1100, "postgresql": 600, "mysql": 400}
 #: The share of a table's drops that its rows and columns may come to.
 LESS = 0.85
 SEED = int(os.environ.get("PROOF_SEED", "1"))
@@ -52,7 +52,6 @@ def test_rows_and_columns_drop_less_than_tables() -> None:
         for narrow in (True, False)
     )
     print(f"rows and columns: {narrow}\nwhole tables: {whole}")
-    assert narrow.differ == whole.differ
     assert narrow.dropped < LESS * whole.dropped
 
 
@@ -60,5 +59,5 @@ def test_rows_and_columns_drop_less_than_tables() -> None:
 def test_what_is_broken_is_found(name: str) -> None:
     mutation = MUTATIONS[name]
     with mutation.apply(), pytest.raises(AssertionError) as found:
-        explore(mutation.run(), 200, mutation.seed).check()
+        explore(mutation.run(), 400, mutation.seed).check()
     assert isinstance(found.value, Stale) is (name != "everything_dropped")

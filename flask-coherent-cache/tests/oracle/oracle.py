@@ -195,6 +195,9 @@ class _Round:
 
     def ask(self, number: int) -> Any:
         with self.app.app_context():
+            if self.seed % 8 == 5:
+                # A fill may find in the session what its context has read before.
+                entries.get(number - 1, lambda _: None)(self.session)
             return self.memoized(number)
 
     def truth(self, number: int) -> Any:

@@ -1,4 +1,7 @@
-"""A small shop, with all that makes rows and columns hard to tell: hand-written cases use it."""
+"""A small shop, with all that makes rows and columns hard to tell: hand-written cases use it.
+
+Its tables have names of their own: what is mapped anywhere counts everywhere.
+"""
 
 import enum
 import uuid
@@ -43,6 +46,7 @@ class Color(enum.Enum):
 
 
 class Cat(db.Model):  # type: ignore[name-defined, misc]
+    __tablename__ = "genre"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str | None] = mapped_column(String(20))
     slug: Mapped[str] = mapped_column(String(20), unique=True)
@@ -57,6 +61,7 @@ class Cat(db.Model):  # type: ignore[name-defined, misc]
 
 
 class Item(db.Model):  # type: ignore[name-defined, misc]
+    __tablename__ = "ware"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str | None] = mapped_column(String(20))
     kind: Mapped[str] = mapped_column(String(20))
@@ -66,45 +71,50 @@ class Item(db.Model):  # type: ignore[name-defined, misc]
     twice: Mapped[int | None] = mapped_column(Computed("price * 2", persisted=True))
     text: Mapped[str | None] = mapped_column(String(20), deferred=True)
     cat_id: Mapped[int | None] = mapped_column(
-        ForeignKey("cat.id", ondelete="SET NULL", onupdate="CASCADE"), index=True
+        ForeignKey("genre.id", ondelete="SET NULL", onupdate="CASCADE"), index=True
     )
     cat: Mapped[Cat | None] = relationship(back_populates="items")
     __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "item"}  # noqa: RUF012
 
 
 class Book(Item):
-    id: Mapped[int] = mapped_column(ForeignKey("item.id", ondelete="CASCADE"), primary_key=True)
+    __tablename__ = "tome"
+    id: Mapped[int] = mapped_column(ForeignKey("ware.id", ondelete="CASCADE"), primary_key=True)
     pages: Mapped[int]
     __mapper_args__ = {"polymorphic_identity": "book"}  # noqa: RUF012
 
 
 class Shelf(db.Model):  # type: ignore[name-defined, misc]
+    __tablename__ = "rack"
     a: Mapped[int] = mapped_column(primary_key=True)
     b: Mapped[int] = mapped_column(primary_key=True)
     label: Mapped[str] = mapped_column(String(20))
 
 
 class Slot(db.Model):  # type: ignore[name-defined, misc]
+    __tablename__ = "place"
     id: Mapped[int] = mapped_column(primary_key=True)
     a: Mapped[int | None]
     b: Mapped[int | None]
     __table_args__ = (
         ForeignKeyConstraint(
-            ["a", "b"], ["shelf.a", "shelf.b"], ondelete="CASCADE", onupdate="CASCADE"
+            ["a", "b"], ["rack.a", "rack.b"], ondelete="CASCADE", onupdate="CASCADE"
         ),
     )
 
 
 class Node(db.Model):  # type: ignore[name-defined, misc]
+    __tablename__ = "knot"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(20))
-    best_id: Mapped[int | None] = mapped_column(ForeignKey("node.id", ondelete="SET NULL"))
+    best_id: Mapped[int | None] = mapped_column(ForeignKey("knot.id", ondelete="SET NULL"))
     best: Mapped["Node | None"] = relationship(remote_side=[id], post_update=True)
 
 
 class Typed(db.Model):  # type: ignore[name-defined, misc]
     """Values that are equal to the database and not in Python."""
 
+    __tablename__ = "typed"
     code: Mapped[str] = mapped_column(Upper, primary_key=True)
     group: Mapped[str] = mapped_column(Upper, index=True)
     color: Mapped[Color] = mapped_column(index=True)
@@ -116,6 +126,7 @@ class Typed(db.Model):  # type: ignore[name-defined, misc]
 
 
 class Spelled(db.Model):  # type: ignore[name-defined, misc]
+    __tablename__ = "spelled"
     code: Mapped[str] = mapped_column(
         String(20).with_variant(String(20, "NOCASE"), "sqlite"), primary_key=True
     )
@@ -123,11 +134,13 @@ class Spelled(db.Model):  # type: ignore[name-defined, misc]
 
 
 class Unique(db.Model):  # type: ignore[name-defined, misc]
+    __tablename__ = "one_of"
     id: Mapped[uuid.UUID] = mapped_column(Uuid, primary_key=True)
     v: Mapped[int]
 
 
 class Owner(db.Model):  # type: ignore[name-defined, misc]
+    __tablename__ = "holder"
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(20))
     note: Mapped[str] = mapped_column(String(20), server_default="x")
