@@ -103,7 +103,6 @@ def test_a_release_without_the_computed_column_writes(
     assert ask() == [(4,)]
 
 
-@pytest.mark.xfail(strict=False, reason="an UPDATE names no value that the database computes")
 def test_only_the_database_computes_a_column(tmp_path: Path, settings: dict[str, Any]) -> None:
     """The model says of a generated column that it is one, and indexed, and no more."""
     plain = Process(

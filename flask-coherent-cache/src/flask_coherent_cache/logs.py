@@ -10,6 +10,7 @@ import time
 from collections import deque
 from typing import Any, TextIO
 
+from ._clock import monotonic
 from ._forks import begin_after_fork
 
 __all__ = ["BatchHandler"]
@@ -85,7 +86,7 @@ class BatchHandler(logging.StreamHandler[TextIO]):
         if self._is_awake and not urgent:
             if len(self._lines) > _MOST_WAITING:
                 self.flush()  # As slow as whoever reads them.
-        elif urgent or time.monotonic() - self._written_at > _LATE_SECONDS:
+        elif urgent or monotonic() - self._written_at > _LATE_SECONDS:
             self.flush()
         else:
             self._is_awake = True
@@ -140,7 +141,7 @@ class BatchHandler(logging.StreamHandler[TextIO]):
             self._write("".join(piece))
 
     def _write(self, text: str) -> None:
-        self._written_at = time.monotonic()
+        self._written_at = monotonic()
         try:
             self.stream.write(text)
             self.stream.flush()

@@ -8,7 +8,6 @@ with every byte as it came.
 
 import selectors
 import socket
-import time
 from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar
@@ -17,6 +16,7 @@ from gunicorn.http import wsgi
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import DEFAULT_WORKER_DATA_TIMEOUT, ThreadWorker
 
+from .._clock import monotonic
 from .._pages.at_once import AtOnce, answerer
 from .relied_on import reason_for_threads
 
@@ -139,7 +139,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             self._send(conn, response, watched=False)
         elif data is None and at_once is not None and self._is_new(conn):
             # A thread would wait for its first bytes.
-            conn.timeout = time.monotonic() + DEFAULT_WORKER_DATA_TIMEOUT + self.cfg.keepalive
+            conn.timeout = monotonic() + DEFAULT_WORKER_DATA_TIMEOUT + self.cfg.keepalive
             self.pending_conns.append(conn)
             self._watch(conn, self.on_pending_socket_readable)
         elif data == b"":
@@ -271,7 +271,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             pass
         else:
             if self._lingers(conn):
-                conn.timeout = time.monotonic() + _LINGER_SECONDS
+                conn.timeout = monotonic() + _LINGER_SECONDS
                 # The first to time out stand in front.
                 self.pending_conns.appendleft(conn)
                 self._watch(conn, self._on_lingering_readable)

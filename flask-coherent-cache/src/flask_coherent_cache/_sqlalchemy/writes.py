@@ -173,14 +173,15 @@ class _Writing:
             self.tags |= {f"{name}-" for name in names}
             return
         named = {tables.folded_column(column.name) for column in table.c if may_be_named(column)}
+        generated = tables.generated(table, names)
         if kind == "insert":
             self.tags |= {f"{name}+" for name in names}
         else:
-            set_ = (set_ or set()) | tables.generated(table, names)
+            set_ = (set_ or set()) | generated
             self.tags |= {f"{name}.{column}" for name in names for column in set_}
             named &= set_
-        if not valued:
-            self.tags |= {f"{name}[{column}=*]" for name in names for column in named}
+        unnamed = named & generated if valued else named
+        self.tags |= {f"{name}[{column}=*]" for name in names for column in unnamed}
 
     def _fire(self, table: TableClause) -> None:
         """Add what triggers write, and the tables of a view."""
