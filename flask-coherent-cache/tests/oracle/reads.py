@@ -21,7 +21,7 @@ from sqlalchemy.orm import aliased, joinedload, selectinload, with_loader_criter
 from sqlalchemy.sql.expression import ColumnElement
 
 from .core_reads import CoreReads
-from .drawing import Read, shown
+from .drawing import Read, root, shown
 from .object_reads import ObjectReads
 from .worlds import KEYS, UNIQUE, World
 
@@ -222,7 +222,7 @@ class Reads(CoreReads, ObjectReads):
     def embedded(self) -> Read:
         """Text inside a statement, which nothing declares."""
         table, other = self._table(), self.draw.choice(self.world.tables).name
-        numbers = f"SELECT n FROM {other}"  # noqa: S608
+        numbers, declared = f"SELECT n FROM {other}", "reads" in root(table).info  # noqa: S608
         statement = self.draw.choice(
             [
                 lambda: select(literal_column(f"({numbers} ORDER BY n LIMIT 1)"), table.c.n),
@@ -230,8 +230,8 @@ class Reads(CoreReads, ObjectReads):
                 lambda: select(table.c.n, table.c.n.op(f"IN ({numbers}) AND 1 =")(1)),
                 lambda: select(func.count()).select_from(text(other)),
                 lambda: select(table.c.n).suffix_with(f"UNION {numbers}"),
-                lambda: select(table.c.t, First(other)),
-                lambda: select(table.c.t).where(First(other) > 1),
+                # What a table is declared to read counts for the whole statement.
+                lambda: select(table.c.t if declared else First(other), table.c.n),
             ]
         )
         return self._rows(statement())
