@@ -1,5 +1,6 @@
 """Guards: which of them a hit may leave out, because their source shows all that they look at."""
 
+import enum
 import functools
 import logging
 import random
@@ -12,10 +13,17 @@ import flask
 import pytest
 from flask import abort, current_app, flash, g, redirect, request, session, url_for
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import func
+from sqlalchemy import Enum, PickleType, String, TypeDecorator, event, func, select
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    column_property,
+    mapped_column,
+    reconstructor,
+)
 
+import test_guards  # itself, as a module
 from flask_coherent_cache._pages.guards import are_proven
 
 
@@ -49,6 +57,66 @@ class User(db.Model):  # type: ignore[name-defined,misc]
     def is_young(self) -> bool:
         """Whether it is not."""
         return self.until > time.time()
+
+
+class Clocked(TypeDecorator[bool]):
+    """Whether it is past a time."""
+
+    impl = String
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, _: object) -> bool:
+        """Look at the clock."""
+        return time.time() > float(value or 0)
+
+
+class Role(enum.Enum):
+    """What somebody may do at times."""
+
+    ADMIN = 1
+
+    def __bool__(self) -> bool:
+        return time.time() % 2 > 1
+
+
+class Typed(db.Model):  # type: ignore[name-defined,misc]
+    """Somebody with columns that are more than plain data."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    is_late: Mapped[bool] = mapped_column(Clocked)
+    settings: Mapped[Any] = mapped_column(PickleType)
+    role: Mapped[Role] = mapped_column(Enum(Role))
+
+
+class Rebuilt(db.Model):  # type: ignore[name-defined,misc]
+    """Somebody who is changed when loaded."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    is_late: Mapped[bool]
+
+    @reconstructor
+    def look(self) -> None:
+        """Look at the clock."""
+        self.is_late = time.time() > 1
+
+
+class Listened(db.Model):  # type: ignore[name-defined,misc]
+    """Somebody who is changed when loaded anew."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    is_late: Mapped[bool]
+
+
+@event.listens_for(Listened, "refresh")
+def look_at_refresh(row: Listened, *_: object) -> None:
+    row.is_late = time.time() > 1
+
+
+class Present(db.Model):  # type: ignore[name-defined,misc]
+    """Somebody who is there until a time."""
+
+    __table__ = select(User.__table__).where(User.__table__.c.until > func.now()).subquery()
+    __mapper_args__ = {"primary_key": [__table__.c.id]}  # noqa: RUF012 - as SQLAlchemy has it
 
 
 class Odd(db.Model):  # type: ignore[name-defined,misc]
@@ -125,6 +193,19 @@ def maybe_abort() -> None:
     if time.time() > 1:
         return
     abort(401)
+
+
+def is_rebound() -> bool:
+    return "user" in session
+
+
+def end() -> None:
+    abort(401)
+
+
+def rebind() -> None:
+    global is_rebound, end  # noqa: PLW0603 - meant
+    is_rebound = end = is_open  # type: ignore[assignment]
 
 
 # -- decorators that show all that they look at ----------------------------------------------
@@ -556,6 +637,87 @@ def with_computed_column(inner: View) -> View:
 def with_odd_truth(inner: View) -> View:
     def guarded() -> Any:
         if not db.session.get(Odd, session["user"]):
+            abort(401)
+        return inner()
+
+    return guarded
+
+
+def with_type_of_its_own(inner: View) -> View:
+    def guarded() -> Any:
+        if db.session.get(Typed, session["user"]).is_late:
+            abort(401)
+        return inner()
+
+    return guarded
+
+
+def with_pickled_column(inner: View) -> View:
+    def guarded() -> Any:
+        if db.session.get(Typed, session["user"]).settings.get("is_late"):
+            abort(401)
+        return inner()
+
+    return guarded
+
+
+def with_enumeration(inner: View) -> View:
+    def guarded() -> Any:
+        if db.session.get(Typed, session["user"]).role:
+            abort(401)
+        return inner()
+
+    return guarded
+
+
+def with_reconstructor(inner: View) -> View:
+    def guarded() -> Any:
+        if db.session.get(Rebuilt, session["user"]).is_late:
+            abort(401)
+        return inner()
+
+    return guarded
+
+
+def with_listener(inner: View) -> View:
+    def guarded() -> Any:
+        if db.session.get(Listened, session["user"]).is_late:
+            abort(401)
+        return inner()
+
+    return guarded
+
+
+def with_query_mapped(inner: View) -> View:
+    def guarded() -> Any:
+        if db.session.get(Present, session["user"]) is None:
+            abort(401)
+        return inner()
+
+    return guarded
+
+
+def with_rebound_function(inner: View) -> View:
+    def guarded() -> Any:
+        if is_rebound():
+            abort(401)
+        return inner()
+
+    return guarded
+
+
+def with_rebound_end(inner: View) -> View:
+    def guarded() -> Any:
+        if "user" not in session:
+            end()
+        return inner()
+
+    return guarded
+
+
+def with_function_of_a_module(inner: View) -> View:
+    def guarded() -> Any:
+        if not test_guards.is_signed_in():
             abort(401)
         return inner()
 

@@ -3,12 +3,14 @@
 import functools
 import itertools
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from flask import Response, abort, g, redirect, request, session
+from flask.ctx import _AppCtxGlobals
 from flask.sessions import SecureCookieSessionInterface
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import update
@@ -422,6 +424,28 @@ def test_a_changed_secret_ends_sessions_unless_it_is_kept(build: Build, kept: bo
         assert shown(site, "/mine", cookie) == "nobody"
 
 
+def test_without_a_secret_there_are_no_sessions(site: Site) -> None:
+    cookie = cookie_of(site, "ada")
+    assert is_known(site, "/mine", cookie)
+    site.app.secret_key = None
+    assert [shown(site, "/mine", cookie) for _ in range(3)] == ["nobody"] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SESSION_COOKIE_NAME", "sid"), ("SESSION_REFRESH_EACH_REQUEST", True)],
+)
+def test_a_public_page_renews_sessions_by_the_settings_of_now(
+    build: Build, name: str, value: Any
+) -> None:
+    site = build(REFRESH=name == "SESSION_COOKIE_NAME")
+    site.view("/public")(lambda: "all: ")
+    site.app.config[name] = value
+    cookie = cookie_of(site, "ada", "?permanent")
+    assert site.passed("/public")
+    assert "Set-Cookie" in site.ask("/public", headers={"Cookie": cookie}).headers
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("SESSION_COOKIE_NAME", "other"), ("PERMANENT_SESSION_LIFETIME", -1)],
@@ -542,6 +566,102 @@ def test_a_page_that_was_filled_without_the_guard_is_flasks(build: Build) -> Non
         db.session.delete(db.session.get_one(User, "ada"))
         db.session.commit()
     assert shown(site, "/current", cookie) == "403 FORBIDDEN"
+
+
+def test_what_a_page_replaces_does_not_lend_it_its_guard(build: Build) -> None:
+    """A page that was known, and that a process of the former release fills anew."""
+    former, site = build(), build()
+    view = former.app.view_functions["/current"].__wrapped__  # type: ignore[attr-defined]
+    former.app.view_functions["/current"] = view
+    cookie = cookie_of(site, "ada")
+    assert is_known(site, "/current", cookie)
+    with former.app.app_context():
+        former.cache.invalidate_view("/current")
+    assert shown(former, "/current", cookie) == "ada"
+    assert not is_known(site, "/current", cookie)
+    assert (former.filled, site.filled) == (1, 1)
+    with site.app.app_context():
+        db.session.delete(db.session.get_one(User, "ada"))
+        db.session.commit()
+    assert shown(site, "/current", cookie) == "403 FORBIDDEN"
+
+
+def test_a_ban_between_guard_and_fill(build: Build) -> None:
+    site = build()
+    bans: list[threading.Thread] = []
+
+    def ban() -> None:
+        with site.app.app_context():
+            db.session.get_one(User, "ada").is_active = False
+            db.session.commit()
+
+    def slow() -> str:
+        while bans:
+            thread = bans.pop()
+            thread.start()
+            thread.join()
+        return "ada: "
+
+    site.app.add_url_rule("/slow", "slow", current(site.cache.cached(60, private=True)(slow)))
+    cookie = cookie_of(site, "ada")
+    assert is_known(site, "/slow", cookie)
+    with site.app.app_context():
+        site.cache.invalidate_view("slow")
+    bans.append(threading.Thread(target=ban))
+    assert shown(site, "/slow", cookie) == "ada"
+    assert not bans
+    for _ in range(3):
+        assert shown(site, "/slow", cookie) == "403 FORBIDDEN"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dispatch_request",
+        "make_response",
+        "finalize_request",
+        "do_teardown_request",
+        "do_teardown_appcontext",
+        "handle_user_exception",
+    ],
+)
+def test_a_method_of_the_applications_own_is_called(build: Build, name: str) -> None:
+    site = build()
+    method = getattr(site.app, name)
+    setattr(site.app, name, functools.wraps(method)(functools.partial(method)))
+    assert not is_known(site, "/mine", cookie_of(site, "ada"))
+
+
+def test_globals_of_the_applications_own_are_used(build: Build) -> None:
+    site = build()
+
+    class Globals(_AppCtxGlobals):
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+
+    site.app.before_request(load_user)
+    site.app.app_ctx_globals_class = Globals
+    assert not is_known(site, "/mine", cookie_of(site, "ada"))
+
+
+def test_a_hook_without_a_hash_is_run(build: Build) -> None:
+    site = build()
+
+    class Hook:
+        __hash__ = None  # type: ignore[assignment]
+        asked = 0
+
+        def __call__(self) -> None:
+            self.asked += 1
+
+    hook = Hook()
+    site.app.before_request(hook)
+    site.view("/public")(lambda: "all: ")
+    for path, wanted in (("/mine", "ada"), ("/public", "all")):
+        cookie = cookie_of(site, "ada")
+        before = hook.asked
+        assert [shown(site, path, cookie) for _ in range(5)] == [wanted] * 5
+        assert hook.asked == before + 5
 
 
 def test_an_abort_of_the_applications_own_may_return(build: Build) -> None:

@@ -41,7 +41,10 @@ class Hooks:
         if declaration is not None or calls_processors():
             code = IsolatedCode(name_of(hook), declaration)
             return functools.partial(current_dependencies().noticed.run, code, run)
-        return functools.partial(self._run_skipped, hook, run) if hook in self._skipped else run
+        return functools.partial(self._run_skipped, hook, run) if self._is_skipped(hook) else run
+
+    def _is_skipped(self, hook: Hook) -> bool:
+        return bool(self._skipped) and type(hook).__hash__ is not None and hook in self._skipped
 
     def _is_sync(self, hook: Hook) -> bool:
         """Tell whether Flask calls a hook as it is; to inspect it each time takes longer."""
@@ -55,7 +58,7 @@ class Hooks:
     def replace_preprocessors(self, functions: list[Any]) -> None:
         """Replace the declared preprocessors of URL values, which Flask calls without asking."""
         for place, function in enumerate(functions):
-            if self._declarations.of(function) is not None or function in self._skipped:
+            if self._declarations.of(function) is not None or self._is_skipped(function):
                 functions[place] = self._replacement(function)
 
     def _replacement(self, function: Hook) -> Hook:

@@ -6,6 +6,7 @@ checked against its tags once after each message of the server (see tracking.py)
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -180,7 +181,7 @@ class NearCache:
         with self._tracker.lock:
             if epoch != self._tracker.epoch or entry.generation != self._tracker.generation:
                 return
-            former = self._copies.get(key)
+            # With its aliases: what guards read may not be among the tags of this entry.
             self._remove(key)
             names = tuple(self._name(encodable(tag)) for tag in entry.tags)
             for name, value in zip(names, values, strict=True):
@@ -188,17 +189,18 @@ class NearCache:
             # The copies share one string for each tag.
             entry = replace(entry, tags=tuple(name.tag for name in names))
             copy = self._copies[key] = Copy(key, entry, names, 0, epoch)
-            if former is not None:
-                copy.aliases, copy.lookups = former.aliases, former.lookups
-                self._aliases.update(dict.fromkeys(copy.aliases, copy))
-            size += _POINTER_BYTES * len(names) + _ALIAS_BYTES * len(copy.aliases)
-            self._grow(copy, size)
+            self._grow(copy, size + _POINTER_BYTES * len(names))
 
-    def add_alias(self, alias: Alias, key: str, lookups: Lookups) -> None:
-        """Remember which copy answers a request, and where such requests are counted."""
+    def add_alias(self, alias: Alias, key: str, lookups: Lookups, tags: AbstractSet[str]) -> None:
+        """Remember which copy answers a request, and where such requests are counted.
+
+        :param tags: that the copy has to carry; another may have taken its place meanwhile.
+        """
         with self._tracker.lock:
             copy = self._copies.get(key)
             if copy is None or alias in self._aliases:
+                return
+            if not set(map(encodable, tags)) <= {*copy.entry.tags}:
                 return
             if len(copy.aliases) >= _MOST_ALIASES:
                 del self._aliases[copy.aliases.pop(0)]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from flask import Flask, Request, signals
+from flask.ctx import _AppCtxGlobals
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import Aborter
 from werkzeug.routing import converters
@@ -22,6 +23,13 @@ _RECEIVERS = (
 )
 #: Extensions whose teardowns release what a request took: a hit takes nothing.
 _HARMLESS_TEARDOWNS = frozenset({"flask_sqlalchemy", "flask_sqlalchemy_lite"})
+
+
+#: Methods that an application may replace by its own, and that this library does not.
+_OWN_METHODS = frozenset({
+    "dispatch_request", "make_response", "finalize_request", "do_teardown_request",
+    "do_teardown_appcontext", "handle_user_exception",
+})  # fmt: skip
 
 
 class AppHooks:
@@ -55,23 +63,35 @@ class AppHooks:
         :param private: whether its pages have the session in their key, so that what looks at no
             more than that need not run.
         """
+        outer = self._app.view_functions.get(request.endpoint or "")
+        try:
+            return self._is_flasks(request) and self._let_pass(request, outer, view, private)
+        except TypeError:
+            return False  # A hook is an object without a hash.
+
+    def _is_flasks(self, request: Request) -> bool:
+        """Tell whether an application dispatches a request as Flask itself does.
+
+        A subclass of Flask, or a method or an interface of the application's own, may do more.
+        """
         app = self._app
-        outer = app.view_functions.get(request.endpoint or "")
-        guards = [hook for hook in self._guards(request) if hook not in self._skipped]
-        # A subclass of Flask, or an interface of the application's own, may do more.
         return (
             type(app) is Flask
             and not app.debug
             and app.request_class is Request
+            and app.app_ctx_globals_class is _AppCtxGlobals
             and type(app.session_interface) is SecureCookieSessionInterface
+            and _OWN_METHODS.isdisjoint(vars(app))
             and not self.have_listeners()
             and self._has_known_converters(request)
             and self._other_hooks(request) <= set(self._skipped)
-            and (self._let_pass(guards, outer, view) if private else outer is view and not guards)
         )
 
-    def _let_pass(self, guards: list[Any], outer: Any, view: Any) -> bool:
+    def _let_pass(self, request: Request, outer: Any, view: Any, private: bool) -> bool:
         """Tell whether guards let the same session pass again."""
+        guards = [hook for hook in self._guards(request) if hook not in self._skipped]
+        if not private:
+            return outer is view and not guards
         app = self._app
         guarded = (*guards, outer, view)
         if guarded not in self._proven:

@@ -4,7 +4,10 @@ import ast
 import functools
 import inspect
 from collections.abc import Callable, Iterable
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import flask
 
@@ -20,6 +23,9 @@ _PURE = (bool, int, len, str)
 _OF_THE_URL = ("blueprint", "endpoint", "path")
 #: With one of these a row decides by itself whether it is true.
 _OWN_WAYS = frozenset({"__bool__", "__len__", "__getattribute__"})
+_OUR_PACKAGE = __name__.partition(".")[0]
+#: Types of columns of SQLAlchemy itself, whose values are plain data.
+_PLAIN_COLUMNS = frozenset({bool, int, float, str, bytes, date, datetime, Decimal, UUID})
 
 
 class Values:
@@ -120,6 +126,8 @@ class Values:
         if any(found is each for each in _PURE):
             self.require_plain(*args)
             return PLAIN
+        if isinstance(function, ast.Attribute):
+            raise Unproven  # Another module can bind its name to another function.
         returned = self._call_function(found, [self.kind(arg) for arg in args])
         if returned is None:
             raise Unproven
@@ -158,18 +166,34 @@ def _all_merged(kinds: Iterable[Kind]) -> Kind:
 def _row_of(model: Any) -> Kind:
     if not isinstance(model, type) or not hasattr(model, "__mapper__"):
         raise Unproven
+    mapper, events = model.__mapper__, model.__mapper__.class_manager.dispatch
     own = {name for kind in model.__mro__[:-1] for name in vars(kind)}
-    # A row may be of a subclass, which has properties in place of columns.
-    if own & _OWN_WAYS or model.__subclasses__():
+    # A row may be of a subclass, which has properties in place of columns; what a class is mapped
+    # to may be any query; and what is called when a row is loaded may change it.
+    if (
+        own & _OWN_WAYS
+        or model.__subclasses__()
+        or [*mapper.tables] != [mapper.persist_selectable]
+        or not all(map(_is_ours, (*events.load, *events.refresh)))
+    ):
         raise Unproven
     return model
 
 
+def _is_ours(listener: Any) -> bool:
+    return str(getattr(listener, "__module__", "")).startswith(f"{_OUR_PACKAGE}.")
+
+
 def _has_column(kind: Kind, name: str) -> bool:
-    """Tell whether a row's attribute is a column of its tables, and not computed."""
+    """Tell whether a row's attribute is a column of its table with plain data, and not computed."""
     mapper = getattr(kind, "__mapper__", None)
     if mapper is None or name not in mapper.columns:
         return False
     is_mapped = type(inspect.getattr_static(kind, name)).__module__.startswith("sqlalchemy.orm")
     column = mapper.columns[name]
-    return is_mapped and any(table.c.contains_column(column) for table in mapper.tables)
+    return (
+        is_mapped
+        and mapper.persist_selectable.c.contains_column(column)
+        and type(column.type).__module__.startswith("sqlalchemy.")
+        and column.type.python_type in _PLAIN_COLUMNS
+    )

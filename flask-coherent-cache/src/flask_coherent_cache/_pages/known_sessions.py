@@ -92,6 +92,8 @@ class KnownSessions:
         """Read a cookie as Flask does; ``None`` if Flask takes it for none."""
         app = self._app
         serializer = app.session_interface.get_signing_serializer(app)  # type: ignore[attr-defined]
+        if serializer is None:  # There is no secret key any more.
+            return None
         try:
             values, signed = serializer.loads(cookie, return_timestamp=True)
         except BadSignature:

@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -101,9 +102,6 @@ class PageMiddleware:
         self._lock = new_lock()
         #: Equal headers of many pages, kept once.
         self._shared: dict[tuple[str, str], tuple[str, str]] = {}
-        #: Flask renews the session's cookie on each response to it.
-        renews = app.config["SESSION_REFRESH_EACH_REQUEST"]
-        self._session_cookie = f"{app.config['SESSION_COOKIE_NAME']}=" if renews else None
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
@@ -183,8 +181,13 @@ class PageMiddleware:
         return not environ.keys().isdisjoint(_FOR_FLASK) or has_body(environ)
 
     def _renews_session(self, environ: "WSGIEnvironment") -> bool:
-        cookie = self._session_cookie
-        return cookie is not None and cookie in environ.get("HTTP_COOKIE", "")
+        """Tell whether Flask may renew the session's cookie, as it does on each response to one."""
+        config, cookies = self._app.config, environ.get("HTTP_COOKIE")
+        return bool(
+            cookies
+            and config["SESSION_REFRESH_EACH_REQUEST"]
+            and config["SESSION_COOKIE_NAME"] in cookies
+        )
 
     def _prepared(self, copy: "Copy", environ: "WSGIEnvironment") -> _Prepared:
         gzipped = accepts_gzip(environ.get("HTTP_ACCEPT_ENCODING", ""))
@@ -226,10 +229,12 @@ class PageMiddleware:
         names: frozenset[str],
         lookups: Lookups,
         user: str,
+        tags: AbstractSet[str],
     ) -> None:
         """Remember the page that answered a request.
 
         :param user: of a private page.
+        :param tags: that the page has to carry.
         """
         with self._lock:
             if not names <= set(self._names):
@@ -246,7 +251,7 @@ class PageMiddleware:
             alias = (alias, user)
         elif self._renews_session(environ):
             return
-        self._near.add_alias(alias, key, lookups)
+        self._near.add_alias(alias, key, lookups, tags)
 
 
 def _alias(environ: "WSGIEnvironment", names: tuple[str, ...]) -> tuple[object, ...]:

@@ -15,8 +15,8 @@ from ..negotiation import accepts_gzip
 from .pages import Page
 
 #: Where the environment tells the page middleware which page answered the request: its key, the
-#: headers in the key, where its lookups are counted, and the user in the key of a private page.
-#: Only if the page stands alone.
+#: headers in the key, where its lookups are counted, the user in the key of a private page, and the
+#: tags that the page has to carry. Only if the page stands alone.
 ANSWERED = "caching.answered_with"
 
 

@@ -51,13 +51,14 @@ class Source:
         :raises Unproven: for any other expression.
         """
         match node:
-            case ast.Name(id=name) if name not in self.locals and not name.startswith("__"):
+            case ast.Name(id=name) if not (
+                name in self.locals or name in self._rebound or name.startswith("__")
+            ):
                 if name in self.closure:
-                    if name not in self._rebound:
-                        return self.closure[name].cell_contents
-                elif name in self._globals:
+                    return self.closure[name].cell_contents
+                if name in self._globals:
                     return self._globals[name]
-                elif hasattr(builtins, name):
+                if hasattr(builtins, name):
                     return getattr(builtins, name)
             case ast.Attribute(value=ast.Name() as owner, attr=name):
                 module = self.find(owner)
@@ -75,7 +76,7 @@ class Source:
 
 @functools.lru_cache(256)
 def _definition(filename: str, code: CodeType) -> tuple[ast.FunctionDef, frozenset[str]]:
-    """Return the source of what runs, and all names that are nonlocal somewhere in its file."""
+    """Return the source of what runs, and all names that a function in its file may rebind."""
     text = "".join(linecache.getlines(filename))
     # The file may have changed since it was imported.
     if code not in _codes_in(compile(text, filename, "exec", dont_inherit=True)):
@@ -90,7 +91,9 @@ def _definition(filename: str, code: CodeType) -> tuple[ast.FunctionDef, frozens
     ]
     if len(found) != 1:
         raise Unproven
-    rebound = {name for node in nodes if isinstance(node, ast.Nonlocal) for name in node.names}
+    rebound = {
+        name for node in nodes if isinstance(node, ast.Nonlocal | ast.Global) for name in node.names
+    }
     return found[0], frozenset(rebound)
 
 

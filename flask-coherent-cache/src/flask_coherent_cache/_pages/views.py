@@ -163,25 +163,17 @@ def _answer(visit: PageVisit, outcome: Outcome, returned: Any) -> Any:
     if answer.hit:
         _verify(visit, outcome, returned)
     # Before its first hit no page is in the near cache.
-    if (
-        answer.hit
-        and visit.page_options.stands_alone()
-        and (not visit.user or _carries_all(outcome))
-    ):
+    if answer.hit and visit.page_options.stands_alone():
         names = frozenset(map(environ_name, visit.page_options.declared.headers))
-        visit.environ[ANSWERED] = visit.key, names, visit.lookups, visit.user
+        # What guards read has to be in the page's tags.
+        tags = current_dependencies().collected() if visit.user else set[str]()
+        visit.environ[ANSWERED] = visit.key, names, visit.lookups, visit.user, tags
     if not is_value(returned):
         return complete(returned, visit, outcome)
     answer.complete = partial(complete_other, visit=visit, outcome=outcome)
     if isinstance(returned, HTTPException):
         raise returned
     return returned
-
-
-def _carries_all(outcome: Outcome) -> bool:
-    """Tell whether a page's tags name all that was read for a request, by its guards, too."""
-    entry = outcome.entry
-    return entry is not None and current_dependencies().collected() <= {*entry.tags}
 
 
 def _verify(visit: PageVisit, outcome: Outcome, returned: Any) -> None:

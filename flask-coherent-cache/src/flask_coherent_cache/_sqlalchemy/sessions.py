@@ -115,8 +115,8 @@ def watch_sessions() -> None:
     """Begin to listen, once in a process; no event precedes a look into a session, or a merge."""
     event.listen(Session, "after_transaction_create", _began)
     event.listen(Session, "detached_to_persistent", _attached)
-    event.listen(Mapper, "load", _row_loaded)
-    event.listen(Mapper, "refresh", _row_loaded)
+    event.listen(Mapper, "load", _row_loaded, raw=True)
+    event.listen(Mapper, "refresh", _row_loaded, raw=True)
     look_up, merge = Session._identity_lookup, Session._merge
 
     @functools.wraps(look_up)
