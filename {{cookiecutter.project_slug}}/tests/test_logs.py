@@ -120,14 +120,16 @@ def test_json_is_one_object_a_line(make_app, capsys):
     make_app()
     app = make_app(LOG_FORMAT="json")  # it takes the place of the former's handler
     client, given = app.test_client(), {"X-Request-ID": "abc"}
-    client.get("/nowhere", headers=given)
+    client.get("/n%C3%A9%22", headers=given)
     # Without the handlers of pytest, the line is written by hand.
     logging.getLogger().handlers = logging.getLogger().handlers[-1:]
-    client.get("/nowhere", headers=given)
+    client.get("/n%C3%A9%22", headers=given)
     app.logger.error("said\n", exc_info=ValueError("two\nlines"))
-    request, by_hand, failure = map(json.loads, capsys.readouterr().err.splitlines())
+    lines = capsys.readouterr().err.splitlines()
+    request, by_hand, failure = map(json.loads, lines)
+    assert lines[1] == json.dumps(by_hand)
     assert request | {"level": "INFO", "logger": f"{app.name}.access", "status": 404} == request
-    assert request | {"path": "/nowhere", "request_id": "abc", "cache": {}} == request
+    assert request | {"path": "/n%C3%A9%22", "request_id": "abc", "cache": {}} == request
     assert request["time"].endswith(("Z", "+00:00"))
     assert list(by_hand) == list(request)
     assert {name for name in request if request[name] != by_hand[name]} <= {"message", "ms", "time"}

@@ -72,8 +72,4 @@ def product(slug: str) -> str:
     found = queries.product_by_slug(slug)
     if found is None:
         abort(404, description="There is no such product.")
-    return render_template(
-        "catalog/product.html",
-        product=found,
-        related=queries.related(found.id),
-    )
+    return render_template("catalog/product.html", product=found, related=queries.related(found.id))
