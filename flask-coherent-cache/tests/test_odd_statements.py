@@ -256,16 +256,7 @@ CASES: dict[str, tuple[Any, Any]] = {
 NOT_ON_SQLITE = ("VALUES in FROM", "a number of rows that are not fetched")
 
 
-NOT_YET = pytest.mark.xfail(strict=False, reason="a result of which no row is fetched")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(n, marks=NOT_YET) if n == "a number of rows that are not fetched" else n
-        for n in CASES
-    ],
-)
+@pytest.mark.parametrize("name", CASES)
 def test_what_differs_is_dropped(shop: Shop, name: str) -> None:
     if shop.kind == "sqlite" and name in NOT_ON_SQLITE:
         pytest.skip("SQLite counts no rows, and names no columns of VALUES")

@@ -197,6 +197,8 @@ class RowReading:
         plan, parameters = self._plan, self._parameters
         offset = plan.offset
         hides = offset is not None and (not offset or parameters.get(offset) != 0)
+        # A result of which nothing was fetched may have told how many rows it has.
+        hides = hides or not (self._found or self.is_over)
         tags, rows = set[str](), list[Found]()
         for role, keys in zip(plan.roles, self._keys, strict=True):
             # Another thread may be fetching.

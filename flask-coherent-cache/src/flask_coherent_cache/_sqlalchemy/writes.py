@@ -180,7 +180,8 @@ class _Writing:
             set_ = (set_ or set()) | generated
             self.tags |= {f"{name}.{column}" for name in names for column in set_}
             named &= set_
-        unnamed = named & generated if valued else named
+        # No parameter tells what the database computes.
+        unnamed = generated if valued else named | generated
         self.tags |= {f"{name}[{column}=*]" for name in names for column in unnamed}
 
     def _fire(self, table: TableClause) -> None:
