@@ -79,6 +79,18 @@ def in_time(view: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+def only_open(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Let everybody pass while it is open."""
+
+    @functools.wraps(view)
+    def guarded(wanted: Any) -> Any:
+        if "open" not in wanted:
+            abort(403)
+        return view()
+
+    return guarded
+
+
 def load_user() -> None:
     g.user = db.session.get(User, session["user"]) if "user" in session else None
 
@@ -630,6 +642,38 @@ def test_a_method_of_the_applications_own_is_called(build: Build, name: str) -> 
     method = getattr(site.app, name)
     setattr(site.app, name, functools.wraps(method)(functools.partial(method)))
     assert not is_known(site, "/mine", cookie_of(site, "ada"))
+
+
+@pytest.mark.parametrize("value", ["open", ["open"]])
+def test_what_a_rule_hands_to_a_guard_is_plain(build: Build, value: Any) -> None:
+    site = build()
+
+    site.app.view_functions["/mine"] = only_open(site.app.view_functions["/mine"])
+    (rule,) = site.app.url_map.iter_rules("/mine")
+    rule.defaults = {"wanted": value}
+    cookie = cookie_of(site, "ada")
+    assert is_known(site, "/mine", cookie) is isinstance(value, str)
+
+
+@pytest.mark.parametrize("own", ["data", "method"])
+def test_a_response_class_with_methods_of_its_own_is_used(build: Build, own: str) -> None:
+    site = build()
+
+    class Plain(Response):
+        default_mimetype = "text/plain"
+
+    class Numbered(Plain):
+        number = 0
+
+        def get_wsgi_headers(self, environ: Any) -> Any:
+            headers = super().get_wsgi_headers(environ)
+            Numbered.number += 1
+            headers["X-Number"] = f"{Numbered.number}"
+            return headers
+
+    site.app.response_class = Plain if own == "data" else Numbered
+    cookie = cookie_of(site, "ada")
+    assert is_known(site, "/mine", cookie) is (own == "data")
 
 
 def test_globals_of_the_applications_own_are_used(build: Build) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from typing import Any
 
-from flask import Flask, Request, signals
+from flask import Flask, Request, Response, signals
 from flask.ctx import _AppCtxGlobals
 from flask.sessions import SecureCookieSessionInterface
 from werkzeug.exceptions import Aborter
@@ -11,6 +11,7 @@ from werkzeug.routing import converters
 
 from .._dependencies.hooks import HOOK
 from .guards import are_proven
+from .sources import is_plain
 
 #: The receivers of the signals of each request: dictionaries, empty if nobody listens.
 _RECEIVERS = (
@@ -83,7 +84,8 @@ class AppHooks:
             and type(app.session_interface) is SecureCookieSessionInterface
             and _OWN_METHODS.isdisjoint(vars(app))
             and not self.have_listeners()
-            and self._has_known_converters(request)
+            and self._has_known_rule(request)
+            and self._has_known_responses()
             and self._other_hooks(request) <= set(self._skipped)
         )
 
@@ -101,10 +103,19 @@ class AppHooks:
         return is_flasks and self._proven[guarded]
 
     @staticmethod
-    def _has_known_converters(request: Request) -> bool:
+    def _has_known_rule(request: Request) -> bool:
+        """Tell whether what a rule hands to a view follows from the URL."""
         rule = request.url_rule
-        kinds = rule._converters.values() if rule is not None else ()
-        return all(type(kind).__module__ == converters.__name__ for kind in kinds)
+        return rule is None or (
+            all(type(kind).__module__ == converters.__name__ for kind in rule._converters.values())
+            and all(map(is_plain, (rule.defaults or {}).values()))
+        )
+
+    def _has_known_responses(self) -> bool:
+        """Tell whether responses are Flask's, but for data such as the default type."""
+        kinds = self._app.response_class.__mro__
+        own = kinds[: kinds.index(Response)] if Response in kinds else kinds
+        return not any(_is_code(value) for kind in own for value in vars(kind).values())
 
     def _guards(self, request: Request) -> list[Callable[..., Any]]:
         """List the hooks that can turn a request away, in their order."""
@@ -130,3 +141,7 @@ class AppHooks:
             for hook in app.teardown_appcontext_funcs
             if getattr(hook, "__module__", "").partition(".")[0] not in _HARMLESS_TEARDOWNS
         }
+
+
+def _is_code(value: object) -> bool:
+    return callable(value) or hasattr(type(value), "__get__")

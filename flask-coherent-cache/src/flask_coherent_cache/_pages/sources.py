@@ -7,9 +7,10 @@ import inspect
 import linecache
 from collections.abc import Iterator
 from types import CodeType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 _NOT_PLAIN = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _PLAIN_TYPES = (str, bytes, int, float, bool, type(None))
 
 
@@ -94,7 +95,17 @@ def _definition(filename: str, code: CodeType) -> tuple[ast.FunctionDef, frozens
     rebound = {
         name for node in nodes if isinstance(node, ast.Nonlocal | ast.Global) for name in node.names
     }
+    # What a function around it assigns, it may assign again while it goes on.
+    for outer in nodes:
+        if isinstance(outer, _FUNCTIONS) and outer is not found[0]:
+            inside = list(ast.walk(outer))
+            if found[0] in inside:
+                rebound |= {node.id for node in inside if _is_stored(node)}
     return found[0], frozenset(rebound)
+
+
+def _is_stored(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)
 
 
 def _codes_in(code: CodeType) -> Iterator[CodeType]:
