@@ -13,6 +13,7 @@ import flask
 import pytest
 from flask import abort, current_app, flash, g, redirect, request, session, url_for
 from flask_sqlalchemy import SQLAlchemy
+from flask_sqlalchemy.session import Session
 from sqlalchemy import Enum, PickleType, String, TypeDecorator, event, func, select
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import (
@@ -21,6 +22,9 @@ from sqlalchemy.orm import (
     column_property,
     mapped_column,
     reconstructor,
+)
+from sqlalchemy.orm import (
+    with_loader_criteria as criteria,
 )
 
 import test_guards  # itself, as a module
@@ -31,7 +35,23 @@ class Base(DeclarativeBase):
     """What the models are built on."""
 
 
+class Late(Session):
+    """A session that gets nothing at times."""
+
+    def get(self, *args: Any, **options: Any) -> Any:
+        """Look at the clock."""
+        return super().get(*args, **options) if time.time() % 2 > 1 else None
+
+
 db, unwatched = SQLAlchemy(model_class=Base), SQLAlchemy()
+late, filtered = SQLAlchemy(session_options={"class_": Late}), SQLAlchemy()
+
+
+@event.listens_for(filtered.session, "do_orm_execute")
+def leave_out(state: Any) -> None:
+    until = criteria(User, User.until > time.time())
+    state.statement = state.statement.options(until)
+
 
 View = Callable[..., Any]
 log = logging.getLogger(__name__)
@@ -743,6 +763,24 @@ def with_unwatched_database(inner: View) -> View:
     return guarded
 
 
+def with_session_of_its_own(inner: View) -> View:
+    def guarded() -> Any:
+        if late.session.get(User, session["user"]) is None:
+            abort(401)
+        return inner()
+
+    return guarded
+
+
+def with_filter(inner: View) -> View:
+    def guarded() -> Any:
+        if filtered.session.get(User, session["user"]) is None:
+            abort(401)
+        return inner()
+
+    return guarded
+
+
 def with_options(inner: View) -> View:
     def guarded() -> Any:
         if db.session.get(User, session["user"], populate_existing=True) is None:
@@ -970,4 +1008,4 @@ def test_a_function_whose_source_has_changed_is_run(tmp_path: Any) -> None:
 
 
 def watches(database: object) -> bool:
-    return database is db
+    return any(database is each for each in (db, late, filtered))

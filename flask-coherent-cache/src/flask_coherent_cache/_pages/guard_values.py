@@ -149,7 +149,7 @@ class Values:
         if isinstance(node, ast.Attribute) and node.attr == "session":
             node = node.value
         found = self._source.find_or_none(node)
-        return found is not None and self._is_watched(found)
+        return found is not None and self._is_watched(found) and _gets_rows_as_they_are(found)
 
 
 def merged(one: Kind | None, other: Kind) -> Kind:
@@ -161,6 +161,15 @@ def merged(one: Kind | None, other: Kind) -> Kind:
 
 def _all_merged(kinds: Iterable[Kind]) -> Kind:
     return functools.reduce(merged, kinds)
+
+
+def _gets_rows_as_they_are(database: Any) -> bool:
+    """Tell whether nothing of the application's own has a say in what its session gets."""
+    session: Any = getattr(database, "session", database)
+    if hasattr(session, "session_factory"):
+        session = session.session_factory()  # Listeners are known to a session only.
+    has_own_get = not type(session).get.__module__.startswith("sqlalchemy.")
+    return not (has_own_get or session.dispatch.do_orm_execute)
 
 
 def _row_of(model: Any) -> Kind:
