@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,31 @@ def test_the_order_of_each_thread_is_kept_and_nothing_is_lost(handler: BatchHand
         assert lines == [f"{name} {number}" for number in range(2000)]
 
 
+def test_who_reads_late_stops_nobody() -> None:
+    late, read = threading.Event(), threading.Event()
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            if "waits" in text:
+                late.set()
+                read.wait(30)
+            return super().write(text)
+
+    handler = BatchHandler(Stream())
+    handler.write_line("first\n")
+    handler.write_line("waits\n")
+    assert late.wait(30)
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() - began > 0.3)  # Longer than a line may wait.
+    other = threading.Thread(target=handler.write_line, args=["late\n"])
+    other.start()
+    other.join(10)
+    is_stopped = other.is_alive()
+    read.set()
+    wait_until(lambda: written(handler) == ["first", "waits", "late"])
+    assert not is_stopped
+
+
 def test_pieces_hold_whole_lines() -> None:
     pieces: list[str] = []
 
@@ -127,6 +153,11 @@ def run(program: str) -> list[str]:
 def test_what_waits_is_written_when_the_process_ends() -> None:
     assert run("") == ["first", "a"]
     assert run("sys.exit(0)") == ["first", "a"]
+
+
+def test_a_process_without_standard_error_goes_on() -> None:
+    program = "handler.stream = None\nhandler.write_line('urgent\\n', urgent=True)\n"
+    assert run(program) == ["first"]
 
 
 def test_a_child_writes_its_own_lines_and_no_others() -> None:

@@ -30,6 +30,8 @@ GET = b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n"
 #: What differs from one response to the next.
 VARYING = re.compile(rb"(?m)^(Date|Age|X-Answered-By): .*\r\n|; ttl=\d+|; hit|; fwd=[^\r]*")
 
+CACHED = re.compile(rb"; (?:hit|fwd=\w+)")
+
 
 class Served:
     """A gunicorn with one process."""
@@ -171,8 +173,17 @@ def test_an_odd_request_is_answered_as_by_gthread(
     pieces = [
         piece.replace(b"PATH", path).replace(b"ETAG", etag[1]) for piece in ODD_REQUESTS[name]
     ]
+    found: list[bytes] = []
+
+    def are_cached_alike() -> bool:
+        # A store that is late is a miss or a bypass, whose headers stand in another order.
+        found[:] = (served.ask(*pieces, first=first) for served in both)
+        theirs, ours = (CACHED.findall(response) for response in found)
+        return ours == theirs
+
     for _ in range(2):  # Some of them ask for a page of their own.
-        theirs, ours = (VARYING.sub(b"", served.ask(*pieces, first=first)) for served in both)
+        wait_until(are_cached_alike)
+        theirs, ours = (VARYING.sub(b"", response) for response in found)
         assert ours == theirs
 
 
@@ -218,6 +229,25 @@ def test_a_client_that_goes_away_harms_nobody(both: list[Served]) -> None:
     assert answered_by(served.ask(GET)) == [b"loop"]
 
 
+def test_clients_that_never_close_are_left_while_others_end(both: list[Served]) -> None:
+    served, closing = both[1], GET[:-2] + b"Connection: close\r\n\r\n"
+    with ExitStack() as stack:
+        first = stack.enter_context(served.connect())
+        first.sendall(closing)
+
+        def is_left() -> bool:
+            # Each is another one that does not close, so that one of them has always just begun.
+            time.sleep(0.5)
+            stack.enter_context(served.connect()).sendall(closing)
+            try:
+                first.sendall(b"a")  # What a closed connection refuses.
+            except OSError:
+                return True
+            return False
+
+        wait_until(is_left)
+
+
 # -- with slow requests ----------------------------------------------------------------------
 
 
@@ -246,7 +276,9 @@ class Load(threading.Thread):
     def __init__(self, served: Served, again: bool = True) -> None:
         super().__init__()
         self.served, self.again, self.stop = served, again, False
-        self.count, self.closed, self.error = 0, 0, ""
+        self.count, self.error = 0, ""
+        #: How many requests had been answered each time that the server ended the connection.
+        self.closed: list[int] = []
         self.start()
 
     def run(self) -> None:
@@ -260,7 +292,8 @@ class Load(threading.Thread):
                         assert response.status == 200
                         closes = response.getheader("Connection") == "close"
                         self.count += 1
-                        self.closed += closes
+                        if closes:
+                            self.closed.append(self.count)
                 if not self.again:
                     return
         except Exception as error:
@@ -297,12 +330,11 @@ def test_nothing_is_lost_when_the_server_stops(serve: Any) -> None:
 def test_max_requests_counts_what_the_loop_answers(serve: Any) -> None:
     served = serve("--max-requests", "60")
     load = Load(served)
-    wait_until(lambda: load.closed == 2)
-    count = load.count
+    wait_until(lambda: len(load.closed) >= 2)
     load.stop = True
     load.join()
     assert load.error == ""
-    assert count <= 2 * 60
+    assert load.closed[1] <= 2 * 60
 
 
 # -- once ------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ A thread that writes lets another thread run, and waits to run again. Under load
 times what the line does. Records are written at once, as by any handler of `logging`.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -125,8 +126,12 @@ class BatchHandler(logging.StreamHandler[TextIO]):
             self._woken.wait()
             self._woken.clear()
             time.sleep(_LATE_SECONDS)
-            self._is_awake = False
             self.flush()
+            # Not before: whoever reads the stream may keep this thread waiting, and no other.
+            self._is_awake = False
+            if self._lines:
+                self._is_awake = True
+                self._woken.set()
 
     def _write_lines(self) -> None:
         piece, size = list[str](), 0
@@ -142,11 +147,10 @@ class BatchHandler(logging.StreamHandler[TextIO]):
 
     def _write(self, text: str) -> None:
         self._written_at = monotonic()
-        try:
+        # There may be no standard error: then Python names None.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             self.stream.write(text)
             self.stream.flush()
-        except (OSError, ValueError):
-            pass
 
 
 def _is_plain(logger: logging.Logger) -> bool:

@@ -8,6 +8,7 @@ with every byte as it came.
 
 import selectors
 import socket
+from collections import deque
 from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar
@@ -122,6 +123,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         """Find out whether the loop may answer anything, and run."""
         reason = reason_for_threads(self)
         self._is_able, self._settings = reason is None, _Settings(self.cfg)
+        #: Connections that have ended here, and not there; the first to time out stand in front.
+        self._lingering: deque[Any] = deque()
         if reason is not None:
             self.log.warning("Threads answer all requests, as with gthread: %s.", reason)
         super().init_process()
@@ -272,8 +275,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         else:
             if self._lingers(conn):
                 conn.timeout = monotonic() + _LINGER_SECONDS
-                # The first to time out stand in front.
-                self.pending_conns.appendleft(conn)
+                self._lingering.append(conn)
                 self._watch(conn, self._on_lingering_readable)
                 return
         self.nr_conns -= 1
@@ -281,10 +283,20 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def _on_lingering_readable(self, conn: Any, client: Any) -> None:
         if not self._lingers(conn):
-            self.pending_conns.remove(conn)
-            self.poller.unregister(client)
-            self.nr_conns -= 1
-            conn.close()
+            self._leave(conn)
+
+    def murder_pending(self) -> None:
+        """Close connections that have timed out; gunicorn calls it again and again."""
+        super().murder_pending()
+        now = monotonic()
+        while self._lingering and self._lingering[0].timeout <= now:
+            self._leave(self._lingering[0])
+
+    def _leave(self, conn: Any) -> None:
+        self._lingering.remove(conn)
+        self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
 
     def _lingers(self, conn: Any) -> bool:
         """Tell whether the client has not closed yet, and sends little."""
