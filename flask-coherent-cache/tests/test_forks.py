@@ -77,7 +77,9 @@ def hold(held, done):
             for client in entries.store._clients.values():
                 locks.append(client.client_pool._lock)
         if hasattr(entries.store, "_pool"):
-            locks.append(entries.store._pool._free._cond)
+            permits = entries.store._pool._free
+            for _ in range(permits.qsize()):
+                permits.get()
     for lock in locks:
         lock.acquire()
     held.set()

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -159,6 +160,20 @@ def test_what_is_in_doubt_is_not_taken(shop: Shop, pool: ThreadPoolExecutor) -> 
     assert {reader.result() for reader in readers} == {2}
     shop.run(lambda: shop.cache.engine.invalidate(["stock"], token))
     assert shop.run(shop.read) == 2
+
+
+def test_what_was_invalidated_late_is_not_taken(shop: Shop, pool: ThreadPoolExecutor) -> None:
+    """The writer lost the store and returned, and its outbox delivers while others wait."""
+    engine = shop.run(lambda: shop.cache.engine)
+    with shop.fill_under_way(pool) as leader:
+        shop.stock += 1
+        token = shop.run(lambda: engine.mark(["stock"]))
+        with shop.wait_for(2):
+            readers = [pool.submit(shop.run, shop.read) for _ in range(2)]
+        engine.outbox.postpone(partial(engine.invalidator._bump, ["stock"], token))
+        wait_until(lambda: not engine.store.breaker.is_open)
+    assert leader.result() == 1
+    assert {reader.result() for reader in readers} == {2}
 
 
 def test_what_was_computed_before_all_was_cleared_is_not_taken(

@@ -83,6 +83,10 @@ class Invalidator:
     def _bump(self, tags: Iterable[str], token: str = "", origin: str = "", lag: float = 0) -> None:
         store, generations = self._engine.store, self._engine.generations
         names = self._engine.tag_keys(sorted(tags))
+        if self.outbox.is_late:
+            # Who looked since its writer returned may wait for what was begun before, and must not
+            # take it.
+            lag = max(lag, self._engine.wait_seconds)
         if lag:
             # Nobody settles this doubt: whoever meets it when it is overdue bumps the tag again.
             store.mark(names, secrets.token_hex(8), lag)

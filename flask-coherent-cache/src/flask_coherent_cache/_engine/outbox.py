@@ -43,6 +43,8 @@ class Outbox:
         self._undelivered: list[Callable[[], object]] = []
         #: Whether what was noted before this process began has been replayed.
         self._has_joined = False
+        #: Whether what is bumped now is late: its writer may have returned before.
+        self.is_late = False
         self._joining = new_lock()
         #: Where invalidations are noted that the store does not take.
         self.notes: Notes | None = None
@@ -82,6 +84,7 @@ class Outbox:
         """Do what was not delivered and what was noted, before the store is trusted again."""
         with self._lock:
             waiting, self._undelivered = self._undelivered, []
+        self.is_late = True
         try:
             for operation in waiting:
                 operation()
@@ -91,6 +94,8 @@ class Outbox:
             with self._lock:
                 self._undelivered = waiting + self._undelivered
             raise
+        finally:
+            self.is_late = False
         self._has_joined = True
         self._engine.fallback.drop(None)
 

@@ -1,5 +1,6 @@
 """Connections to Redis and Valkey that know which server answers, and what time it has."""
 
+import queue
 import re
 import select
 import threading
@@ -94,6 +95,8 @@ class Connection:
     def __init__(self, *, reached: Reached, **options: Any) -> None:
         self._reached = reached
         self._was_introduced = False
+        #: Whether all replies were read: what comes next answers the next question.
+        self._is_idle = False
         self._known_at = 0.0
         self.identity = ""
         super().__init__(**options)
@@ -105,7 +108,7 @@ class Connection:
         """
         connection: Any = self
         connection.on_connect()
-        self._reader = hiredis.Reader(replyError=self._parser.parse_error)
+        self._reader = hiredis.Reader(redis.InvalidResponse, self._parser.parse_error)
         self._poll = None
         if hasattr(select, "poll"):  # Not on Windows, and eventlet takes it away.
             self._poll = select.poll()
@@ -118,12 +121,16 @@ class Connection:
 
     def prepare(self) -> None:
         """Connect, unless the connection stands and leads to the server that is reached now."""
-        if self._sock is not None and (
-            self.identity != self._reached.identity or self._has_input()
-        ):
+        if self._sock is not None and not self._is_usable():
             self.disconnect()
         if self._sock is None:
+            self._is_idle = False
             self.connect()
+
+    def _is_usable(self) -> bool:
+        # Whoever was interrupted may have been so again, before it could disconnect.
+        is_ours = self._is_idle and self.identity == self._reached.identity
+        return is_ours and not self._has_input()
 
     def ask(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands at once, and return the reply to each; it may be an error.
@@ -141,13 +148,16 @@ class Connection:
         if asks_who:
             asks_time = asked_at >= self._reached.clock.learned_at + _CLOCK_SECONDS
             questions = (_WHO, _TIME) if asks_time else (_WHO,)
+        self._is_idle = False
         try:
             self._sock.sendall(b"".join(map(hiredis.pack_command, (*questions, *commands))))
             if questions:
                 self._introduced(asked_at, *[self._read() for _ in questions])
-            return [self._read() for _ in commands]
+            replies = [self._read() for _ in commands]
         except TimeoutError as error:
             raise redis.TimeoutError("Timeout reading from socket") from error
+        self._is_idle = True
+        return replies
 
     def _introduced(self, asked_at: float, who: Any, told: Any = None) -> None:
         who, told = _permitted(who), _permitted(told)
@@ -206,7 +216,10 @@ class Pool:
 
     def __init__(self, config: Mapping[str, Any], reached: Reached) -> None:
         self._source = _source(config, reached)
-        self._free = threading.Semaphore(self._source.max_connections)
+        # Not a semaphore, whose lock an exception from a signal can leave held for ever.
+        self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(self._source.max_connections):
+            self._free.put(None)
         # The last one comes first. One that was lost stays here: see Connection.introduce.
         self._idle: deque[Connection] = deque()
 
@@ -216,8 +229,10 @@ class Pool:
         :raises redis.RedisError: for what the server refuses, or does not answer in time.
         :raises OSError: if it is lost.
         """
-        if not self._free.acquire(timeout=self._source.timeout):
-            raise redis.ConnectionError("No connection available.")
+        try:
+            self._free.get(timeout=self._source.timeout)
+        except queue.Empty:
+            raise redis.ConnectionError("No connection available.") from None
         try:
             try:
                 connection = self._idle.pop()
@@ -232,7 +247,7 @@ class Pool:
             finally:
                 self._idle.append(connection)
         finally:
-            self._free.release()
+            self._free.put(None)
         for reply in replies:
             if isinstance(reply, Exception):
                 raise reply
