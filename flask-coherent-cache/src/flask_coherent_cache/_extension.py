@@ -217,7 +217,8 @@ class Cache(Decorators, Invalidation):
         turns out to read request data which is not declared is run again, and the log says so.
 
         :param hook: a function that is registered as ``before_request``, ``after_request`` or the
-            like.
+            like; or a method of the application's response class, such as ``get_wsgi_headers``,
+            which is then called once for a page, and not for each of its hits.
         :return: the function.
         """
         self._skipped_hooks.add(hook)

@@ -35,6 +35,7 @@ class SecureResponse(Response):
     #: In seconds; 0 sends no Strict-Transport-Security.
     hsts_seconds = 0
 
+    @cache.skip_on_hit
     def get_wsgi_headers(self, environ: dict[str, Any]) -> Headers:
         """Return the headers as they are sent."""
         headers = super().get_wsgi_headers(environ)
@@ -42,8 +43,7 @@ class SecureResponse(Response):
         # Only to answers that came over HTTPS (RFC 6797, 7.2).
         if self.hsts_seconds and environ["wsgi.url_scheme"] == "https":
             wanted.append(("Strict-Transport-Security", f"max-age={self.hsts_seconds}"))
-        present = {name.lower() for name, _ in headers}
-        headers.extend((name, value) for name, value in wanted if name.lower() not in present)
+        headers.extend((name, value) for name, value in wanted if name not in headers)
         return headers
 
 

@@ -112,10 +112,11 @@ class AppHooks:
         )
 
     def _has_known_responses(self) -> bool:
-        """Tell whether responses are Flask's, but for data such as the default type."""
+        """Tell whether responses are Flask's, but for data and methods that are to be skipped."""
         kinds = self._app.response_class.__mro__
         own = kinds[: kinds.index(Response)] if Response in kinds else kinds
-        return not any(_is_code(value) for kind in own for value in vars(kind).values())
+        code = [value for kind in own for value in vars(kind).values() if _is_code(value)]
+        return all(value in self._skipped for value in code)
 
     def _guards(self, request: Request) -> list[Callable[..., Any]]:
         """List the hooks that can turn a request away, in their order."""

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple, TypeVar
 
+from .._dependencies.tags import whole
 from .._statistics.records import Cause, Invalidation, Known
 from .report import Counts, Report, Sums
 
@@ -105,8 +106,9 @@ class Overview:
         return (tag for entry in self.entries.values() for tag in entry.tags)
 
     def depends_on(self, tag: str) -> list[Known]:
-        """List the known entries that carry a tag, the latest first."""
-        return _latest_first(entry for entry in self.entries.values() if tag in entry.tags)
+        """List the known entries that the invalidation of a tag drops, the latest first."""
+        tags = whole([tag])
+        return _latest_first(e for e in self.entries.values() if not tags.isdisjoint(e.tags))
 
     def search(self, words: str) -> list[Known]:
         """List the known entries whose key or one of whose tags holds some text."""

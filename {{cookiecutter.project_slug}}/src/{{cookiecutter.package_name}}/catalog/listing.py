@@ -23,7 +23,7 @@ class Listing:
     category: queries.CategoryData | None
 
     def products(self) -> tuple[queries.ProductData, ...]:
-        return queries.products(self.page, self.sort, self.category and self.category.id)
+        return queries.products(self.page, self.sort, self.category.id if self.category else None)
 
     def query(self, page: int = 1, sort: str | None = None) -> dict[str, str | int]:
         """The shortest query for a page of this list: one address a page is one entry a page."""
@@ -57,7 +57,7 @@ def parse(args: Mapping[str, str]) -> tuple[Listing | None, dict[str, str]]:
     sort = args.get("sort", queries.DEFAULT_SORT)
     if sort not in queries.SORTS:
         errors["sort"] = f"is not one of {', '.join(queries.SORTS)}"
-    total = queries.count(category and category.id)
+    total = queries.count(category.id if category else None)
     pages = max(1, -(-total // queries.PAGE_SIZE))
     number = args.get("page", "1")
     if not _PAGE.fullmatch(number):
