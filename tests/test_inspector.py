@@ -105,7 +105,10 @@ def server(
     ):
         try:
             wait_for(f"http://127.0.0.1:{port}/healthz", 60, process)
-            yield Server(f"http://127.0.0.1:{port}", folder / "log")
+            server = Server(f"http://127.0.0.1:{port}", folder / "log")
+            # What was written without the cache server stays in doubt for seconds.
+            until(lambda: "; hit" in server.get("/products").headers["Cache-Status"])
+            yield server
         finally:
             process.terminate()
             process.wait()
@@ -204,9 +207,9 @@ def percent(ratio: Locator) -> float:
 def test_a_price_is_changed_and_the_feed_says_what_that_dropped(
     visit: Visit, server: Server
 ) -> None:
-    page = visit.page
+    page, path = visit.page, f"/products/{server.get('/api/products/1').json['slug']}"
     for _ in range(8):
-        server.get("/api/products/1")
+        server.get(path)
         server.get("/products")
     server.set_price(1)
     newest = invalidation(page)
@@ -215,16 +218,17 @@ def test_a_price_is_changed_and_the_feed_says_what_that_dropped(
     expect(newest.locator(".tags a", has_text=re.compile("^product$"))).to_have_count(1)
     expect(newest).to_contain_text(re.compile(r"dropped [1-9]\d* entr"))
     expect(page.locator("[data-announce]")).to_contain_text("new invalidation")
-    server.get("/products")
+    server.get(path)
     expect(newest).to_contain_text("computed again since")
-    key = f"page:{server.address}/products"
+    key = f"page:{server.address}{path}"
     page.get_by_label("Key or tag").fill(key)
     page.locator("#search").press("Enter")
-    page.locator('[data-list="entries"]').get_by_role("link", name=key, exact=True).first.click()
+    links = page.locator('[data-list="entries"]').get_by_role("link")
+    links.filter(has_text=re.compile(f"^{re.escape(key)}")).first.click()
     page.wait_for_url(re.compile(r"/_cache/entry\?"))
-    assert page.locator("h1").inner_text() == key
+    assert page.locator("h1").inner_text().startswith(key)
     why = page.locator("dt", has_text="Last filled because").locator("xpath=../dd")
-    words = re.compile(r"product\S* was invalidated by PATCH catalog_api.update_product at")
+    words = re.compile(r"product\S* (was|were) invalidated by PATCH catalog_api.update_product at")
 
     def told() -> bool:
         page.reload()
@@ -239,7 +243,7 @@ def test_a_tag_is_invalidated_by_its_button(visit: Visit, server: Server) -> Non
         server.get("/products")
     visit.open("/_cache/tag?tag=category")
     expect(page.locator(".lead")).to_contain_text(re.compile(r"^\s*[1-9]\d* known entr"))
-    assert page.locator('[data-text="state"]').first.inner_text() == "fresh"
+    assert "fresh" in page.locator('[data-text="state"]').all_inner_texts()
     page.get_by_role("button", name="Invalidate this tag").click()
     page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
