@@ -49,10 +49,10 @@ class Sizes(NamedTuple):
     What takes long is measured in the first rounds only.
     """
 
-    rounds: int = 13
-    long_rounds: int = 3
-    served: float = 0.5
-    inside: float = 0.1
+    rounds: int = 7
+    long_rounds: int = 2
+    served: float = 0.4
+    inside: float = 0.08
     storm: float = 1.5
     expiry: float = 6.0
     rate: float = 200.0
@@ -243,8 +243,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("project", type=Path, help="a generated project")
     parser.add_argument("--quick", action="store_true", help="seconds, and figures of no worth")
-    parser.add_argument("--figures", type=Path, default=Path("benchmarks/results.json"))
-    parser.add_argument("--picture", type=Path, default=Path("docs/benchmark.svg"))
+    parser.add_argument("--figures", type=Path, default=Path("build/bench/results.json"))
+    parser.add_argument("--picture", type=Path, default=Path("build/bench/benchmark.svg"))
     parser.add_argument("--worker-class", help="gunicorn's, in the place of the project's own")
     options = parser.parse_args()
     gunicorn = ("--worker-class", options.worker_class) if options.worker_class else ()

@@ -1,4 +1,4 @@
-"""Draws the picture of the README: throughput of hits, and latencies while a page expires."""
+"""Draws a picture: throughput of hits, and latencies while a page expires."""
 
 import math
 import statistics

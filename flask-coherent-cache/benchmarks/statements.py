@@ -154,7 +154,7 @@ def main() -> None:
     """Measure, and print the shares."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     app = Flask("statements")
-    app.config.update(CACHE_TYPE="SimpleCache", SECRET_KEY="statements")
+    app.config.update(CACHE_TYPE="SimpleCache", SECRET_KEY="k" * 40)
     cache = Cache(app)
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name, urls(Path(name)) as databases:
