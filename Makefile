@@ -81,7 +81,7 @@ test: $(VENV)/.dev ## Run the library's tests and the template's, the long ones 
 	$(BIN)/python -m pytest -m 'not long and not docker' --ignore tests/proofs $(ARGS) $(OR_NONE)
 
 test-all: test ## Run the long tests, too: proofs at length, Docker, projects of many answers
-	$(library) coverage extensions proofs
+	$(library) extensions proofs
 	$(BIN)/python -m pytest -m 'long or docker' $(ARGS) $(OR_NONE)
 	$(AT_LENGTH) $(BIN)/python -m pytest -m 'not long' tests/proofs $(ARGS) $(OR_NONE)
 

@@ -119,12 +119,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     _is_able = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: Connections that have ended here, and not there; the first to time out stand in front.
+        self._lingering: deque[Any] = deque()
+
     def init_process(self) -> None:
         """Find out whether the loop may answer anything, and run."""
         reason = reason_for_threads(self)
         self._is_able, self._settings = reason is None, _Settings(self.cfg)
-        #: Connections that have ended here, and not there; the first to time out stand in front.
-        self._lingering: deque[Any] = deque()
         if reason is not None:
             self.log.warning("Threads answer all requests, as with gthread: %s.", reason)
         super().init_process()
