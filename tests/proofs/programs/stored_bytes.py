@@ -376,7 +376,8 @@ class Proof:
     def beside(self, thing: Thing) -> None:
         """Write over what is no entry: its tags, its lease, the clock, the generation."""
         key = thing.key.partition(":entry:")[2]
-        tags = self.engine.tags_of.get(key, ())
+        seen = self.engine.seen.get(key)
+        tags = seen.tags if seen is not None else ()
         prefix = self.app.config["CACHE_KEY_PREFIX"]
         names = self.engine.tag_keys(tags)
         names += [self.engine.lease(key).name, f"{prefix}:starting"]

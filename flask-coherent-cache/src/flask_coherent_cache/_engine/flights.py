@@ -157,12 +157,14 @@ class Flights:
         """Return an entry that was waited for, is invalid by now, and new enough for who waited.
 
         Its tags make whatever is built on it invalid, too. What is in doubt is not taken, for its
-        writer may have returned without the invalidation; nor where data lags behind a commit.
+        writer may have returned without the invalidation; nor while there was a late one, or where
+        data lags behind a commit.
         """
-        found = fetch.found
-        if found.valid or found.doubted or self._engine.replica_lag:
+        found, engine = fetch.found, self._engine
+        if found.valid or found.doubted or engine.replica_lag or not found.began_since(first):
             return None
-        return found.entry if found.began_since(first) else None
+        (late,) = engine.store.get_many([engine.late])
+        return found.entry if late is None else None
 
     def _is_refused(self, key: str) -> bool:
         return self._filler.refused.is_running(key)
