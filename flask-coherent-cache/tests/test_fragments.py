@@ -373,6 +373,15 @@ def test_the_globals_of_one_template_are_not_variables() -> None:
             template.render(thing=Thing())
 
 
+def test_a_variable_takes_the_place_of_a_global() -> None:
+    app, _, _ = make({})
+    source = "{% cache 60, 'f' %}{{ n() }} {{ number }}{% endcache %}"
+    template = app.jinja_env.from_string(source, globals={"number": 0})
+    with app.test_request_context():
+        shown = [template.render(given) for given in ({}, {"number": 7}, {"number": 8}) * 2]
+    assert shown == ["1 0", "2 7", "3 8"] * 2
+
+
 def test_a_string_is_a_template_of_its_own() -> None:
     app, _, _ = make({})
     with app.test_request_context():

@@ -39,6 +39,7 @@ class FragmentKey:
         self._environment = environment
         self._engine = engine
         self._registered_types = registered_types
+        self._is_named_by_text = False
         self._texts: set[str] = set()
         self._shown: set[str] = set()
         self._seen: set[Any] = set()
@@ -54,9 +55,15 @@ class FragmentKey:
         digest = self._engine.sealer.digest(",".join(sorted(self._texts)).encode())
         return f"{{{','.join(sorted(self._shown))}}}{digest}"
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether it holds nothing but a name that is text, and means the same everywhere."""
+        return self._is_named_by_text and not self._texts
+
     def called(self, name: Any, vary_on: list[Any]) -> str:
         """Write the name of the fragment, and the values that it varies on."""
-        if not vary_on and type(name) is str:
+        self._is_named_by_text = not vary_on and type(name) is str
+        if self._is_named_by_text:
             return f"{name!r}()"
         try:
             varied = ",".join([stable_text(value, self._other_text) for value in vary_on])

@@ -182,3 +182,11 @@ def is_global(environment: Environment, context: Any, name: str, value: Any) -> 
         return known._get_current_object() is value
     except RuntimeError:
         return False
+
+
+def are_global(environment: Environment, context: Any, values: Mapping[str, Any]) -> bool:
+    """Tell whether all names mean the same in every template."""
+    for name, value in values.items():  # noqa: SIM110 - a generator takes twice as long
+        if not is_global(environment, context, name, value):
+            return False
+    return True
