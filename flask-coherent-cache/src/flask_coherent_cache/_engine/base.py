@@ -80,8 +80,8 @@ class EngineBase:
         self.peers: tuple[EngineBase, ...] = ()
         #: The tag of all that is built from this cache's entries.
         self.own_tag = f"cache:{self.prefix}"
-        #: The key that is there while somebody may wait who looked before a late invalidation.
-        self.late = f"{self.prefix}:late"
+        #: It is there while somebody may wait who looked before a late invalidation.
+        self.late_key = f"{self.prefix}:late"
         #: What went wrong and was healed, by name, since the process began.
         self.counts: Counter[str] = Counter()
         #: What is known of a key's last entry, so that a hit costs one round trip, not two.

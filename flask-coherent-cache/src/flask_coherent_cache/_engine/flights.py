@@ -163,7 +163,7 @@ class Flights:
         found, engine = fetch.found, self._engine
         if found.valid or found.doubted or engine.replica_lag or not found.began_since(first):
             return None
-        (late,) = engine.store.get_many([engine.late])
+        (late,) = engine.store.get_many([engine.late_key])
         return found.entry if late is None else None
 
     def _is_refused(self, key: str) -> bool:

@@ -86,7 +86,7 @@ class Invalidator:
         if self.outbox.is_late:
             # Who looked since its writer returned may wait for what was begun before, and must not
             # take it.
-            store.put(self._engine.late, b"", self._engine.wait_seconds + 1)
+            store.put(self._engine.late_key, b"", self._engine.wait_seconds + 1)
         if lag:
             # Nobody settles this doubt: whoever meets it when it is overdue bumps the tag again.
             store.mark(names, secrets.token_hex(8), lag)

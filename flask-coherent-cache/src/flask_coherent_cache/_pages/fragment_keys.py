@@ -39,7 +39,6 @@ class FragmentKey:
         self._environment = environment
         self._engine = engine
         self._registered_types = registered_types
-        self._is_named_by_text = False
         self._texts: set[str] = set()
         self._shown: set[str] = set()
         self._seen: set[Any] = set()
@@ -56,14 +55,13 @@ class FragmentKey:
         return f"{{{','.join(sorted(self._shown))}}}{digest}"
 
     @property
-    def is_constant(self) -> bool:
-        """Whether it holds nothing but a name that is text, and means the same everywhere."""
-        return self._is_named_by_text and not self._texts
+    def has_values(self) -> bool:
+        """Whether it holds more than the fragment's name."""
+        return bool(self._texts)
 
     def called(self, name: Any, vary_on: list[Any]) -> str:
         """Write the name of the fragment, and the values that it varies on."""
-        self._is_named_by_text = not vary_on and type(name) is str
-        if self._is_named_by_text:
+        if not vary_on and type(name) is str:
             return f"{name!r}()"
         try:
             varied = ",".join([stable_text(value, self._other_text) for value in vary_on])

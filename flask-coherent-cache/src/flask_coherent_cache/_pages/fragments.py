@@ -31,7 +31,7 @@ _REMEDY = (
 )
 _LONGEST_REASON = 200
 _LONGEST_NAME = 80
-_MOST_CONSTANT_KEYS = 256
+_MOST_KEYS = 256
 
 
 def stock_key(name: Any, vary_on: list[Any]) -> str:
@@ -45,8 +45,8 @@ class FragmentExtension(CacheExtension):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        #: Those that hold no value, by the fragment's name and digest, and whether it escapes.
-        self._constant_keys: dict[tuple[str, str, bool], tuple[FragmentKey, str]] = {}
+        #: Keys that hold no value, by the fragment's name and digest, and whether it escapes.
+        self._constant_keys: dict[tuple[str, str, bool] | None, tuple[FragmentKey, str]] = {}
         compiler: Any = environment.code_generator_class
         if getattr(compiler, "finds_names_for", None) == self.identifier:
             return  # Another cache of the same application did this.
@@ -96,16 +96,24 @@ class FragmentExtension(CacheExtension):
         engine = cache.engine
         if engine is None:
             return _rendered
-        known = None
+        place, escapes = None, context.eval_ctx.autoescape
         if part is None and not vary_on and type(name) is str:
-            known = self._constant_keys.get((name, digest, context.eval_ctx.autoescape))
+            place = name, digest, escapes
+        known = self._constant_keys.get(place)
         if known is None or not are_global(self.environment, context, values):
             known = FragmentKey(self.environment, engine, cache._registered_types), ""
         key, named = known
         lookups = engine.statistics.lookups("fragment", f"{name}")
         given = (cache, engine, name, vary_on, key, context, lookups)
         try:
-            named = named or self._named(key, name, vary_on, digest, values, context, part, local)
+            if not named:
+                named = f"fragment:{key.called(name, vary_on)}#{digest}"
+                named += "" if escapes else ",unescaped"
+                key.add_values(values, context)
+                if part is not None:
+                    key.add_body(Part(*part), context, local or {})
+                named = bounded(f"{named}{key}")
+                self._keep(place, key, named)
         except UnstableArgument as error:
             what = f"The fragment {_short(name)}: {error}."
             FragmentFill(*given).refuse(f"{error}".partition(",")[0], what)
@@ -119,27 +127,10 @@ class FragmentExtension(CacheExtension):
         tags = (key_tag(cache._own(named)),) if dependencies.mount else ()
         return partial(FragmentFill(*given).fetched, own_key, timeout, tags, verify)
 
-    def _named(
-        self,
-        key: FragmentKey,
-        name: Any,
-        vary_on: list[Any],
-        digest: str,
-        values: Mapping[str, Any],
-        context: Any,
-        part: tuple[Any, ...] | None,
-        local: Mapping[str, Any] | None,
-    ) -> str:
-        """Write a fragment's key; the parameters are those of :meth:`_look_up`."""
-        escapes = context.eval_ctx.autoescape
-        named = f"fragment:{key.called(name, vary_on)}#{digest}{'' if escapes else ',unescaped'}"
-        key.add_values(values, context)
-        if part is not None:
-            key.add_body(Part(*part), context, local or {})
-        named = bounded(f"{named}{key}")
-        if part is None and key.is_constant and len(self._constant_keys) < _MOST_CONSTANT_KEYS:
-            self._constant_keys[name, digest, escapes] = key, named
-        return named
+    def _keep(self, place: tuple[str, str, bool] | None, key: FragmentKey, named: str) -> None:
+        """Keep a key for the next hit, if it holds nothing that may differ by then."""
+        if place is not None and not key.has_values and len(self._constant_keys) < _MOST_KEYS:
+            self._constant_keys[place] = key, named
 
 
 def _rendered(caller: Callable[[], str]) -> str:
